@@ -1,0 +1,58 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint format lock clean
+
+VENV := .venv
+READY := $(VENV)/.ready
+PORT ?= 3000
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## two months of yellow and green trips through the whole platform, on this machine
+	@taxi local taxi demo
+	@echo
+	@echo "The data lies in .taxi/. Run 'make dev' for Dagster's UI on it."
+
+dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
+	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+test: $(READY) ## all tests: units, and the whole platform on the embedded stack
+	pytest
+
+lint: $(READY) ## style, types and import directions
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+format: $(READY) ## rewrite the code in the project's style
+	ruff check --fix .
+	ruff format .
+
+lock: ## pin the newest versions that fit pyproject.toml
+	uv pip compile -q --universal --python-version 3.13 --upgrade pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --all-extras -c requirements.lock pyproject.toml \
+	  -o requirements-dev.lock
+
+clean: ## remove the environment and the embedded stack's data
+	rm -rf $(VENV) .uv .taxi
+
+# uv finds or fetches the Python that .python-version names, and installs what the lock pins.
+$(READY): pyproject.toml requirements-dev.lock .python-version
+	@set -e; uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then \
+	  uv=.uv/bin/uv; \
+	  [ -x $$uv ] || { python3 -m venv .uv && .uv/bin/python -m pip install -q uv; } || { \
+	    echo "uv, which builds the environment, could not be installed: install it by hand" \
+	      "(pip install uv) and run make again." >&2; exit 1; }; \
+	fi; \
+	[ -x $(VENV)/bin/python ] || $$uv venv -q $(VENV) || { \
+	  echo "Python 3.13 was not found and could not be fetched: install it" \
+	    "(python.org, pyenv install 3.13, or your system's packages) and run make again." >&2; \
+	  exit 1; }; \
+	echo "Installing what requirements-dev.lock pins ..."; \
+	$$uv pip sync -q --python $(VENV)/bin/python requirements-dev.lock; \
+	$$uv pip install -q --python $(VENV)/bin/python --no-deps -e .
+	@touch $@
