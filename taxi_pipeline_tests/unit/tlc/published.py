@@ -1,0 +1,29 @@
+"""Small published files, written by hand, for the tests of this folder."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+YELLOW_HEADER = (
+    "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
+    "store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,"
+    "tip_amount,tolls_amount,improvement_surcharge,total_amount,congestion_surcharge"
+)
+TRIP = "1,2021-01-15 00:30:10,2021-01-15 00:36:12,1,2.10,1,N,142,43,2,8,3,0.5,0,0,0.3,11.8,2.5"
+
+
+def trip(**cells: str) -> str:
+    """Return `TRIP` with some cells changed, by published name."""
+    names = YELLOW_HEADER.split(",")
+    values = dict(zip(names, TRIP.split(","), strict=True))
+    assert cells.keys() <= values.keys()
+    return ",".join((values | cells).values())
+
+
+def write_csv(
+    path: Path, rows: Sequence[str], header: str = YELLOW_HEADER, end: str = "\r\n"
+) -> Path:
+    """Write a CSV file, gzip'd if its name says so."""
+    text = "".join(line + end for line in (header, *rows)).encode()
+    path.write_bytes(gzip.compress(text, mtime=0) if path.name.endswith(".gz") else text)
+    return path
