@@ -1,0 +1,259 @@
+"""The database: tables in PostgreSQL, the trips' partitioned by month.
+
+A month is replaced in one transaction: its rows stream into a table of their own, which at the end
+takes the old partition's place. A reader sees the old month or the new one, and a crash at any
+point leaves the old one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, LiteralString
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
+from taxi_pipeline.tlc.services import Column, Table
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from psycopg import sql
+
+SCHEMA = "tlc"
+
+
+class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The database, whose tables lie in the schema `tlc`."""
+
+    url: str = Field(description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL).")
+    connect_timeout: int = Field(default=10, description="Seconds to wait for a connection.")
+    lock_timeout: int = Field(
+        default=60, description="Seconds to wait for readers and writers of the same table."
+    )
+
+    def uri(self, table: Table) -> str:
+        """Return the table's address as Dagster's catalog shows it, without user and password."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        where = conninfo_to_dict(self._conninfo())
+        host, port = where.get("host", "localhost"), where.get("port", 5432)
+        return f"postgresql://{host}:{port}/{where.get('dbname', '')}/{SCHEMA}.{table.name}"
+
+    def replace_month(
+        self, table: Table, month: Month, batches: "Iterable[pa.RecordBatch]", rows: int
+    ) -> None:
+        """Copy the batches in place of the month's partition, in one transaction.
+
+        `rows` is the number that must arrive; raises `PermanentError` if another does.
+        """
+        name = f"{table.name}_{month.year:04}_{month.month:02}"
+        bounds = {"start": month.start, "end": month.end}
+        names = {
+            "parent": _identifier(table.name),
+            "partition": _identifier(name),
+            "partition_name": _bare_identifier(name),
+            "incoming": _identifier(f"{name}_incoming"),
+            "bounds_check": _bare_identifier(f"{name}_bounds"),
+        }
+        self._ensure(table, "PARTITION BY RANGE (pickup_datetime)")
+        with self._transaction(name) as connection:
+            # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
+            _run(
+                connection,
+                "CREATE TABLE {incoming} ({columns})",
+                {**names, "columns": _columns(table.columns)},
+            )
+            _copy(connection, table, names["incoming"], batches, rows)
+            # proved here, while nobody waits, the bounds need no scan when the partition is swapped
+            _run(
+                connection,
+                "ALTER TABLE {incoming} ADD CONSTRAINT {bounds_check} CHECK "
+                "(pickup_datetime IS NOT NULL AND pickup_datetime >= {start} "
+                "AND pickup_datetime < {end})",
+                names,
+                bounds,
+            )
+            # from here to the commit, readers of the table wait
+            _run(connection, "DROP TABLE IF EXISTS {partition}", names)
+            _run(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
+            _run(
+                connection,
+                "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) "
+                "TO ({end})",
+                names,
+                bounds,
+            )
+            _run(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
+
+    def replace(self, table: Table, batches: "Iterable[pa.RecordBatch]", rows: int) -> None:
+        """Copy the batches in place of all rows of an unpartitioned table, in one transaction."""
+        names = {"table": _identifier(table.name)}
+        self._ensure(table)
+        with self._transaction(table.name) as connection:
+            _run(connection, "DELETE FROM {table}", names)
+            _copy(connection, table, names["table"], batches, rows)
+
+    def rows_by_month(self, table: Table) -> dict[Month, int]:
+        """Count a month-partitioned table's rows by month; a missing table has none."""
+        from psycopg import errors
+
+        with self._connected() as connection:
+            try:
+                counts = _run(
+                    connection,
+                    "SELECT extract(year FROM pickup_datetime)::int, "
+                    "extract(month FROM pickup_datetime)::int, count(*) FROM {table} GROUP BY 1, 2",
+                    {"table": _identifier(table.name)},
+                ).fetchall()
+            except errors.UndefinedTable:
+                return {}
+        return {Month(year, month): trips for year, month, trips in counts}
+
+    def rows(self, table: Table) -> int:
+        """Count a table's rows."""
+        names = {"table": _identifier(table.name)}
+        with self._connected() as connection:
+            row = _run(connection, "SELECT count(*) FROM {table}", names).fetchone()
+        return int(row[0]) if row else 0
+
+    def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
+        """Create the table if it is not there; add columns that were declared since."""
+        from psycopg import sql
+
+        names: dict[str, sql.Composable] = {
+            "schema": sql.Identifier(SCHEMA),
+            "table": _identifier(table.name),
+        }
+        # two first months at once: the second waits for the lock and finds the table
+        with self._transaction(f"{table.name} definition") as connection:
+            attributes = connection.execute(
+                "SELECT attname FROM pg_attribute "
+                "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+                [f'"{SCHEMA}"."{table.name}"'],
+            )
+            present = {name for (name,) in attributes}
+            missing = [column for column in table.columns if column.name not in present]
+            if not present:
+                _run(connection, "CREATE SCHEMA IF NOT EXISTS {schema}", names)
+                created = {**names, "columns": _columns(missing)}
+                _run(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
+                described = {"comment": table.description}
+                _run(connection, "COMMENT ON TABLE {table} IS {comment}", names, described)
+            for column in missing:
+                its = {**names, "column": sql.Identifier(column.name), "added": _columns([column])}
+                described = {"comment": column.description}
+                _run(connection, "ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {added}", its)
+                _run(connection, "COMMENT ON COLUMN {table}.{column} IS {comment}", its, described)
+
+    @contextmanager
+    def _transaction(self, lock: str) -> "Iterator[psycopg.Connection]":
+        """Open a transaction that holds the lock of that name to its end."""
+        with self._connected() as connection:
+            _run(
+                connection,
+                "SET LOCAL lock_timeout = {timeout}",
+                {},
+                {"timeout": f"{self.lock_timeout}s"},
+            )
+            _lock(connection, lock)
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> "Iterator[psycopg.Connection]":
+        import psycopg
+
+        with psycopg.connect(
+            self._conninfo(),
+            connect_timeout=self.connect_timeout,
+            application_name="taxi_pipeline",
+        ) as connection:
+            yield connection
+
+    def _conninfo(self) -> str:
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        if not self.url.startswith(("postgresql://", "postgres://")):
+            raise PermanentError(f"TAXI_POSTGRES_URL is not a URL: {_URL_FORM}")
+        try:
+            return make_conninfo(self.url)
+        except psycopg.ProgrammingError:
+            # the cause would carry the password into the logs
+            raise PermanentError(f"TAXI_POSTGRES_URL is malformed: {_URL_FORM}") from None
+
+
+_URL_FORM = "write it as postgresql://USER:PASSWORD@HOST:PORT/DB."
+
+
+def _identifier(name: str) -> "sql.Identifier":
+    from psycopg import sql
+
+    return sql.Identifier(SCHEMA, name)
+
+
+def _bare_identifier(name: str) -> "sql.Identifier":
+    from psycopg import sql
+
+    return sql.Identifier(name)
+
+
+def _columns(columns: Iterable[Column]) -> "sql.Composed":
+    """Return the columns' definitions: names and types, as in CREATE TABLE."""
+    from psycopg import sql
+
+    return sql.SQL(", ").join(
+        sql.SQL("{} " + TYPE_NAMES[column.type].postgres).format(sql.Identifier(column.name))
+        for column in columns
+    )
+
+
+def _run(
+    connection: "psycopg.Connection",
+    statement: LiteralString,
+    names: "Mapping[str, sql.Composable]",
+    values: Mapping[str, object] | None = None,
+) -> "psycopg.Cursor":
+    """Execute a statement whose names and values the driver quotes: DDL takes no parameters."""
+    from psycopg import sql
+
+    literals = {name: sql.Literal(value) for name, value in (values or {}).items()}
+    return connection.execute(sql.SQL(statement).format(**names, **literals))
+
+
+def _lock(connection: "psycopg.Connection", name: str) -> None:
+    """Wait for the lock of that name and hold it until the transaction ends."""
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"taxi_pipeline {SCHEMA}.{name}"]
+    )
+
+
+def _copy(
+    connection: "psycopg.Connection",
+    table: Table,
+    into: "sql.Identifier",
+    batches: "Iterable[pa.RecordBatch]",
+    rows: int,
+) -> None:
+    """Stream the batches into a table by binary COPY, and check that all rows arrived."""
+    from pgpq import ArrowToPostgresBinaryEncoder
+    from psycopg import sql
+
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    statement = sql.SQL("COPY {into} ({columns}) FROM STDIN (FORMAT binary)").format(
+        into=into, columns=columns
+    )
+    encoder = ArrowToPostgresBinaryEncoder(arrow_schema(table))
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.write(encoder.write_header())
+            for batch in batches:
+                copy.write(encoder.write_batch(batch))
+            copy.write(encoder.finish())
+        if cursor.rowcount != rows:
+            raise PermanentError(
+                f"{SCHEMA}.{table.name}: {cursor.rowcount} rows arrived of {rows}; nothing was "
+                "changed. Materialize the month again from `cleaned` on."
+            )

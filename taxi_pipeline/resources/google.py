@@ -1,0 +1,84 @@
+"""Google's clients by way of dagster-gcp, with the credentials that the surroundings call for.
+
+Only what Cloud Storage and BigQuery share belongs here. The module is imported where a client is
+made and not before: dagster-gcp takes seconds to import.
+"""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import google.auth
+import google.auth.exceptions
+from dagster_gcp import BigQueryResource, GCSResource
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.cloud import bigquery, storage
+
+from taxi_pipeline.errors import PermanentError
+
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+
+
+class CloudStorage(GCSResource):
+    """`GCSResource` that takes a key from GCP_CREDENTIALS too."""
+
+    def get_client(self) -> storage.Client:
+        """Return a client; the emulator's (STORAGE_EMULATOR_HOST) needs no credentials."""
+        credentials = _credentials("STORAGE_EMULATOR_HOST")
+        if credentials is None:
+            with _missing_credentials_named():
+                return super().get_client()
+        return storage.Client(project=self.project, credentials=credentials)
+
+
+class BigQuery(BigQueryResource):
+    """`BigQueryResource` that works with an emulator and takes a key from GCP_CREDENTIALS too."""
+
+    @contextmanager
+    def get_client(self) -> Iterator[bigquery.Client]:
+        """Yield a client; it finds the emulator (BIGQUERY_EMULATOR_HOST) by itself."""
+        credentials = _credentials("BIGQUERY_EMULATOR_HOST")
+        if credentials is None:
+            with _missing_credentials_named(), super().get_client() as client:
+                yield client
+        else:
+            with bigquery.Client(
+                project=self.project, location=self.location, credentials=credentials
+            ) as client:
+                yield client
+
+
+def _credentials(emulator_variable: str) -> Credentials | None:
+    """Return anonymous credentials for an emulator, GCP_CREDENTIALS' if set, else None for ADC.
+
+    GCP_CREDENTIALS is a key's JSON in base64, for containers, where a key file's path is not there.
+    """
+    if os.environ.get(emulator_variable):
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    encoded = os.environ.get("GCP_CREDENTIALS")
+    if not encoded:
+        return None
+    try:
+        key = json.loads(base64.b64decode(encoded, validate=True))
+        credentials: Credentials
+        credentials, _ = google.auth.load_credentials_from_dict(key, scopes=_SCOPES)  # type: ignore[no-untyped-call]
+    except (binascii.Error, ValueError, AttributeError, google.auth.exceptions.GoogleAuthError):
+        # the cause would carry the key into the logs
+        raise PermanentError(
+            "GCP_CREDENTIALS is not a key in base64: set it to the output of `base64 -w0 KEY.json`."
+        ) from None
+    return credentials
+
+
+@contextmanager
+def _missing_credentials_named() -> Iterator[None]:
+    try:
+        yield
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise PermanentError(
+            "No Google credentials: run `gcloud auth application-default login`, or set "
+            "GOOGLE_APPLICATION_CREDENTIALS to a key's path or GCP_CREDENTIALS to a key in base64."
+        ) from error

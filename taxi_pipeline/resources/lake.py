@@ -1,0 +1,164 @@
+"""The lake: the bucket in Cloud Storage, and where in it each month's objects lie.
+
+    raw/yellow/yellow_tripdata_2021-01.csv.gz       the published file, byte for byte
+    cleaned/yellow/yellow_tripdata_2021-01.parquet  its trips
+    rejected/yellow/yellow_tripdata_2021-01.parquet its rejected rows
+
+An upload is atomic and checksummed, so a reader sees the old object or the new one. What is in an
+object is the domain's business.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+if TYPE_CHECKING:
+    from google.cloud import storage
+
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+
+
+@dataclass(frozen=True)
+class LakeObject:
+    """An object of the lake. `generation` counts its versions; `metadata` is what we put on it."""
+
+    name: str
+    uri: str
+    size: int
+    generation: int
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the objects that come of one published file lie; `stem` is TLC's own name for it."""
+
+    folder: str
+    stem: str
+
+    @property
+    def raw(self) -> str:
+        """The name of the raw object up to its ending, which is the published file's."""
+        return f"raw/{self.folder}/{self.stem}."
+
+    @property
+    def cleaned(self) -> str:
+        """The name of the object that holds the cleaned rows."""
+        return f"cleaned/{self.folder}/{self.stem}.parquet"
+
+    @property
+    def rejected(self) -> str:
+        """The name of the object that holds the rejected rows."""
+        return f"rejected/{self.folder}/{self.stem}.parquet"
+
+
+ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")
+
+
+def place_of(service: Service, month: Month) -> Place:
+    """Return where a month of a service lies."""
+    return Place(service.name, f"{service.name}_tripdata_{month}")
+
+
+class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The bucket. Google's client finds an emulator (STORAGE_EMULATOR_HOST) by itself."""
+
+    bucket: str = Field(description="The bucket's name, without gs:// (TAXI_BUCKET).")
+    project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
+    timeout: float = Field(default=60.0, description="Seconds to wait for the server's answer.")
+
+    def uri(self, name: str) -> str:
+        """Return the `gs://` URI of an object."""
+        return f"gs://{self.bucket}/{name}"
+
+    def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+        """Put a file at `name`, replacing what is there in one step once all bytes have arrived."""
+        with self._errors_named():
+            blob = self._bucket.blob(name)
+            blob.metadata = metadata
+            blob.upload_from_filename(str(path), timeout=self.timeout, checksum="crc32c")
+            return self._described(blob)
+
+    def download(self, name: str, folder: Path) -> Path:
+        """Copy an object into `folder` under its own last name, and check its checksum."""
+        path = folder / name.rpartition("/")[2]
+        with self._errors_named():
+            self._bucket.blob(name).download_to_filename(str(path), timeout=self.timeout)
+        return path
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[BinaryIO]:
+        """Open an object to read parts of it."""
+        # small chunks: who reads a whole object downloads it
+        with self._errors_named(), self._bucket.blob(name).open("rb", chunk_size=1 << 18) as file:
+            yield file
+
+    def find(self, prefix: str) -> list[LakeObject]:
+        """List the objects whose names begin with `prefix`, the newest first.
+
+        So the first of `find(place.raw)` is the raw object: an older one of another ending can
+        only be left from a run that was killed before it could delete it.
+        """
+        with self._errors_named():
+            blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout))
+        blobs.sort(key=lambda blob: blob.updated, reverse=True)
+        return [self._described(blob) for blob in blobs]
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        with self._errors_named():
+            self._bucket.blob(name).delete(timeout=self.timeout)
+
+    @cached_property
+    def _client(self) -> "storage.Client":
+        from taxi_pipeline.resources.google import CloudStorage
+
+        return CloudStorage(project=self.project).get_client()
+
+    @property
+    def _bucket(self) -> "storage.Bucket":
+        if not _BUCKET.fullmatch(self.bucket):
+            raise PermanentError(
+                f"TAXI_BUCKET: '{self.bucket}' is not a bucket's name: lower-case letters, digits, "
+                "dots, - and _, without gs://."
+            )
+        return self._client.bucket(self.bucket)
+
+    def _described(self, blob: "storage.Blob") -> LakeObject:
+        return LakeObject(
+            name=blob.name,
+            uri=self.uri(blob.name),
+            size=blob.size,
+            generation=blob.generation,
+            metadata=dict(blob.metadata or {}),
+        )
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Say what to do about a bucket that is not there or not ours; let others pass."""
+        from google.api_core.exceptions import Forbidden, NotFound
+
+        try:
+            yield
+        except NotFound as error:
+            raise PermanentError(
+                f"gs://{self.bucket}: {error.message}. Check TAXI_BUCKET, and that the bucket "
+                "and the object exist."
+            ) from error
+        except Forbidden as error:
+            raise PermanentError(
+                f"gs://{self.bucket} refused us: {error.message}. Grant the credentials in use "
+                "access to TAXI_BUCKET's objects."
+            ) from error

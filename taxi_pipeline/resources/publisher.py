@@ -1,0 +1,199 @@
+"""The publisher: TLC's published files over HTTP, whichever mirror has the month.
+
+Knows URLs, status codes and retries. What is in a file is for `tlc.reading` to find out.
+"""
+
+import hashlib
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+if TYPE_CHECKING:
+    import requests
+
+# TLC's bucket answers 403 for a month that it has not published, the mirror 404.
+_NOT_PUBLISHED = (403, 404)
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_ENDINGS = (".csv.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Download:
+    """A published file on the local disk, with what the publisher said of it.
+
+    `size` in bytes; `etag` and `last_modified` as the headers gave them, empty where they did not.
+    """
+
+    path: Path
+    url: str
+    etag: str
+    last_modified: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The publisher's word that the file at `url` is still the one with that ETag."""
+
+    url: str
+    etag: str
+
+
+class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where published files come from, in order of preference: the first that has a month wins."""
+
+    urls: str = Field(
+        description="URL templates with {service} and {month}, separated by commas "
+        "(TAXI_PUBLISHER_URLS)."
+    )
+    zones_url: str = Field(description="URL of the taxi zones, a CSV (TAXI_ZONES_URL).")
+    connect_timeout: float = Field(default=10.0, description="Seconds to wait for a connection.")
+    read_timeout: float = Field(
+        default=300.0, description="Seconds to wait for the server's next bytes."
+    )
+    attempts: int = Field(default=4, description="How often a request that may yet work is tried.")
+
+    def fetch_month(
+        self, service: Service, month: Month, folder: Path, known: Unchanged | None = None
+    ) -> Download | Unchanged:
+        """Download the published file of a month into `folder`, unless it is the `known` one.
+
+        Raises `PermanentError` that names the month and every URL tried where none has it, and
+        `TransientError` where a publisher could not be asked.
+        """
+        urls = [
+            template.format(service=service.name, month=month.key) for template in self._templates()
+        ]
+        for url in urls:
+            found = self._fetch(url, folder, known)
+            if found is not None:
+                return found
+        raise PermanentError(
+            f"{service.name} {month} is not published: {' and '.join(urls)} do not have it. "
+            "TLC publishes a month about two months after its end."
+        )
+
+    def fetch_zones(self, folder: Path, known: Unchanged | None = None) -> Download | Unchanged:
+        """Download the taxi zones into `folder`, unless they are the `known` ones."""
+        _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
+        found = self._fetch(self.zones_url, folder, known)
+        if found is None:
+            raise PermanentError(
+                f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
+            )
+        return found
+
+    def _templates(self) -> list[str]:
+        templates = [template.strip() for template in self.urls.split(",")]
+        for template in templates:
+            try:
+                fields = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+            except ValueError as error:
+                raise PermanentError(
+                    f"TAXI_PUBLISHER_URLS: '{template}' is no URL template: {error}."
+                ) from error
+            if fields != {"service", "month"}:
+                raise PermanentError(
+                    f"TAXI_PUBLISHER_URLS: '{template}' must have {{service}} and {{month}} in it "
+                    "and nothing else in braces; several templates are separated by commas."
+                )
+            _check_url(template, "TAXI_PUBLISHER_URLS", _ENDINGS)
+        return templates
+
+    def _fetch(
+        self, url: str, folder: Path, known: Unchanged | None
+    ) -> Download | Unchanged | None:
+        """Fetch one URL, trying again while that may help; None where it is not published."""
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            wait_exponential_jitter,
+        )
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(self.attempts),
+            wait=wait_exponential_jitter(initial=1, max=30),
+            before_sleep=lambda state: dg.get_dagster_logger().warning(
+                "Attempt %s failed, trying again: %s",
+                state.attempt_number,
+                state.outcome and state.outcome.exception(),
+            ),
+            reraise=True,
+        )
+        return retrying(self._fetch_once, url, folder, known)
+
+    def _fetch_once(
+        self, url: str, folder: Path, known: Unchanged | None
+    ) -> Download | Unchanged | None:
+        # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
+        headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
+        if known and known.url == url and known.etag:
+            headers["If-None-Match"] = known.etag
+        with self._answer(url, headers) as response:
+            if response.status_code == 304 and known:
+                return known
+            if response.status_code in _NOT_PUBLISHED:
+                return None
+            if response.status_code in _BUSY:
+                raise TransientError(f"{url} answered {response.status_code} {response.reason}.")
+            if response.status_code != 200:
+                raise PermanentError(
+                    f"{url} answered {response.status_code} {response.reason}; 200 was expected. "
+                    "Check the address in TAXI_PUBLISHER_URLS and TAXI_ZONES_URL."
+                )
+            path = folder / urlsplit(url).path.rpartition("/")[2]
+            digest, size = hashlib.sha256(), 0
+            with path.open("wb") as file:
+                for chunk in response.iter_content(1 << 20):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+            return Download(
+                path=path,
+                url=url,
+                etag=response.headers.get("ETag", ""),
+                last_modified=response.headers.get("Last-Modified", ""),
+                size=size,
+                sha256=digest.hexdigest(),
+            )
+
+    @contextmanager
+    def _answer(self, url: str, headers: dict[str, str]) -> "Iterator[requests.Response]":
+        """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`."""
+        import requests
+
+        try:
+            with requests.get(
+                url, headers=headers, stream=True, timeout=(self.connect_timeout, self.read_timeout)
+            ) as response:
+                yield response
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
+            raise TransientError(f"{url} could not be fetched: {error}") from error
+        except requests.RequestException as error:
+            raise PermanentError(f"{url} cannot be fetched: {error}") from error
+
+
+def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise PermanentError(f"{variable}: '{url}' is not an http(s) URL.")
+    if not parts.path.endswith(endings):
+        raise PermanentError(f"{variable}: '{url}' must end in {' or '.join(endings)}.")

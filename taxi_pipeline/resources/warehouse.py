@@ -1,0 +1,152 @@
+"""The warehouse: tables in BigQuery, loaded from the lake by load jobs.
+
+No row passes through here: BigQuery reads the lake's Parquet itself. A load job replaces its
+partition in one step, so a query sees the old month or the new one.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import bigquery_fields
+from taxi_pipeline.tlc.services import Table
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+
+_PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
+_DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+
+
+class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The dataset. Google's client finds an emulator (BIGQUERY_EMULATOR_HOST) by itself."""
+
+    project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
+    dataset: str = Field(description="The dataset's name (TAXI_DATASET).")
+    timeout: float = Field(default=60.0, description="Seconds to wait for the server's answer.")
+    job_timeout: float = Field(default=1800.0, description="Seconds to wait for a job to end.")
+
+    def uri(self, table: Table) -> str:
+        """Return the table's address as Dagster's catalog shows it."""
+        return f"bigquery://{self._table_id(table)}"
+
+    def replace_month(
+        self, table: Table, month: Month, uri: str, rows: int, labels: dict[str, str]
+    ) -> None:
+        """Load the Parquet at a `gs://` URI in place of the month's partition.
+
+        `rows` is the number that must arrive; raises `PermanentError` if another does.
+        """
+        partition = f"{self._table_id(table)}${month.year:04}{month.month:02}"
+        self._load(table, partition, uri, rows, labels)
+
+    def replace(self, table: Table, uri: str, rows: int, labels: dict[str, str]) -> None:
+        """Load the Parquet at a `gs://` URI in place of the whole of an unpartitioned table."""
+        self._load(table, self._table_id(table), uri, rows, labels)
+
+    def rows_by_month(self, table: Table) -> dict[Month, int]:
+        """Count a month-partitioned table's rows by month; a missing table has none."""
+        from google.api_core.exceptions import NotFound
+
+        by_month = (
+            "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - _table_id checks
+            "EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips "
+            f"FROM `{self._table_id(table)}` GROUP BY year, month"
+        )
+        with self._connected() as client:
+            try:
+                counts = client.query_and_wait(by_month, wait_timeout=self.job_timeout)
+            except NotFound:
+                return {}
+            return {Month(row.year, row.month): row.trips for row in counts}
+
+    def rows(self, table: Table) -> int:
+        """Count a table's rows, by its metadata."""
+        with self._connected() as client:
+            return int(client.get_table(self._table_id(table), timeout=self.timeout).num_rows or 0)
+
+    def _table_id(self, table: Table) -> str:
+        # BigQuery has no parameters for names: only plain ones may reach a query
+        if not _PROJECT.fullmatch(self.project):
+            raise PermanentError(f"TAXI_GCP_PROJECT: '{self.project}' is not a project's id.")
+        if not _DATASET.fullmatch(self.dataset):
+            raise PermanentError(
+                f"TAXI_DATASET: '{self.dataset}' is not a dataset's name: letters, digits and _."
+            )
+        return f"{self.project}.{self.dataset}.{table.name}"
+
+    def _load(
+        self, table: Table, destination: str, uri: str, rows: int, labels: dict[str, str]
+    ) -> None:
+        from google.cloud import bigquery
+
+        schema = [bigquery.SchemaField.from_api_repr(f) for f in bigquery_fields(table)]
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+            # without a schema, a truncating load takes the file's and drops the descriptions
+            schema=schema,
+            labels=labels,
+        )
+        with self._connected() as client:
+            self._ensure(client, table, schema, partitioned="$" in destination)
+            job = client.load_table_from_uri(
+                uri, destination, job_config=config, timeout=self.timeout
+            )
+            job.result(timeout=self.job_timeout)
+        if job.output_rows != rows:
+            raise PermanentError(
+                f"{destination}: {job.output_rows} rows arrived of {rows} in {uri}. "
+                "Materialize the month again from `cleaned` on."
+            )
+
+    def _ensure(
+        self,
+        client: "bigquery.Client",
+        table: Table,
+        schema: "list[bigquery.SchemaField]",
+        partitioned: bool,
+    ) -> None:
+        """Create the table if it is not there; add columns that were declared since."""
+        from google.cloud import bigquery
+
+        wanted = bigquery.Table(self._table_id(table), schema=schema)
+        wanted.description = table.description
+        if partitioned:
+            wanted.time_partitioning = bigquery.TimePartitioning(
+                type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
+            )
+        found = client.create_table(wanted, exists_ok=True, timeout=self.timeout)
+        present = {field.name for field in found.schema}
+        if added := [field for field in schema if field.name not in present]:
+            found.schema = [*found.schema, *added]
+            client.update_table(found, ["schema"], timeout=self.timeout)
+
+    @contextmanager
+    def _connected(self) -> "Iterator[bigquery.Client]":
+        """Yield a client; say what to do about a dataset that is not there or not ours."""
+        from google.api_core.exceptions import Forbidden, NotFound
+
+        from taxi_pipeline.resources.google import BigQuery
+
+        try:
+            with BigQuery(project=self.project).get_client() as client:
+                yield client
+        except NotFound as error:
+            raise PermanentError(
+                f"BigQuery: {error.message}. Check TAXI_GCP_PROJECT and TAXI_DATASET, and that "
+                "the dataset exists."
+            ) from error
+        except Forbidden as error:
+            raise PermanentError(
+                f"BigQuery refused us: {error.message}. Grant the credentials in use the right to "
+                "run jobs in TAXI_GCP_PROJECT and to edit TAXI_DATASET."
+            ) from error

@@ -1,0 +1,151 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.publisher import Download, Publisher, Unchanged
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import YELLOW
+
+from .http import body, serving, status
+
+JANUARY = Month(2021, 1)
+CSV = "/csv/yellow_tripdata_2021-01.csv.gz"
+PARQUET = "/yellow_tripdata_2021-01.parquet"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once: how long the waits are is tenacity's to get right."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+
+
+def publisher(base: str, attempts: int = 2) -> Publisher:
+    return Publisher(
+        urls=f"{base}/csv/{{service}}_tripdata_{{month}}.csv.gz, "
+        f"{base}/{{service}}_tripdata_{{month}}.parquet",
+        zones_url=f"{base}/zones.csv",
+        attempts=attempts,
+    )
+
+
+def test_a_file_arrives_byte_for_byte_with_what_was_said_of_it(tmp_path: Path) -> None:
+    content = b"\x1f\x8b" + bytes(range(256)) * 9000
+    with serving({CSV: [body(content, '"v1"')]}) as (base, _):
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert found == Download(
+        path=tmp_path / "yellow_tripdata_2021-01.csv.gz",
+        url=base + CSV,
+        etag='"v1"',
+        last_modified="Wed, 20 Jul 2022 10:00:00 GMT",
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    assert found.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("missing", [403, 404])
+def test_the_first_url_that_has_the_month_wins(tmp_path: Path, missing: int) -> None:
+    with serving({CSV: [status(missing)], PARQUET: [body(b"PAR1")]}) as (base, asked):
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert isinstance(found, Download)
+    assert found.url == base + PARQUET
+    assert asked == [CSV, PARQUET]
+
+
+def test_a_month_that_is_not_published_names_itself_and_every_url(tmp_path: Path) -> None:
+    with (
+        serving({CSV: [status(404)], PARQUET: [status(403)]}) as (base, asked),
+        pytest.raises(PermanentError) as caught,
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    for part in ("yellow 2021-01 is not published", base + CSV, base + PARQUET):
+        assert part in str(caught.value)
+    assert asked == [CSV, PARQUET]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_known_file_is_not_downloaded_again(tmp_path: Path) -> None:
+    with serving({CSV: [body(b"x", '"v1"')]}) as (base, _):
+        known = Unchanged(base + CSV, '"v1"')
+        assert publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, known) == known
+        older = Unchanged(base + CSV, '"v0"')
+        assert isinstance(publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, older), Download)
+        elsewhere = Unchanged("http://elsewhere/x", '"v1"')
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, elsewhere)
+        assert isinstance(found, Download)
+
+
+@pytest.mark.parametrize(
+    "first", [status(500), status(503), status(429), body(b"half", promised=100)]
+)
+def test_what_may_yet_work_is_tried_again(tmp_path: Path, first: object) -> None:
+    with serving({CSV: [first, body(b"whole")]}) as (base, asked):  # type: ignore[list-item]
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert isinstance(found, Download)
+    assert found.path.read_bytes() == b"whole"
+    assert asked == [CSV, CSV]
+
+
+def test_tries_are_bounded_and_another_url_is_no_way_out(tmp_path: Path) -> None:
+    with (
+        serving({CSV: [status(503)], PARQUET: [body(b"PAR1")]}) as (base, asked),
+        pytest.raises(TransientError, match="answered 503"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert asked == [CSV, CSV]
+
+
+def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
+    with serving({}) as (base, _):
+        pass
+    with pytest.raises(TransientError, match="could not be fetched"):
+        publisher(base, attempts=1).fetch_month(YELLOW, JANUARY, tmp_path)
+
+
+@pytest.mark.parametrize("code", [400, 401, 410])
+def test_other_refusals_are_not_tried_again(tmp_path: Path, code: int) -> None:
+    with (
+        serving({CSV: [status(code)]}) as (base, asked),
+        pytest.raises(PermanentError, match=f"answered {code}"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert asked == [CSV]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", CSV])
+def test_a_redirect_to_elsewhere_or_in_a_loop_ends(tmp_path: Path, target: str) -> None:
+    with (
+        serving({CSV: [status(302, Location=target)]}) as (base, _),
+        pytest.raises(PermanentError, match="cannot be fetched"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+
+
+def test_zones_are_one_file(tmp_path: Path) -> None:
+    with serving({"/zones.csv": [body(b"LocationID\n")]}) as (base, _):
+        found = publisher(base).fetch_zones(tmp_path)
+    assert isinstance(found, Download)
+    with serving({}) as (base, _), pytest.raises(PermanentError, match="Set TAXI_ZONES_URL"):
+        publisher(base).fetch_zones(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [
+        ("", "must have {service} and {month}"),
+        ("http://h/{service}.parquet", "must have {service} and {month}"),
+        ("http://h/{service}/{month}/{year}.parquet", "must have {service} and {month}"),
+        ("http://h/{service.name}/{month}.parquet", "must have {service} and {month}"),
+        ("http://h/{service}{month.parquet", "is no URL template"),
+        ("file:///{service}/{month}.parquet", "not an http"),
+        ("http://h/{service}/{month}.zip", "must end in .csv.gz or .parquet"),
+        ("http://h/{service}_{month}.parquet,", "must have {service} and {month}"),
+    ],
+)
+def test_a_malformed_template_names_its_variable(tmp_path: Path, urls: str, said: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        Publisher(urls=urls, zones_url="").fetch_month(YELLOW, JANUARY, tmp_path)
+    assert str(caught.value).startswith("TAXI_PUBLISHER_URLS: ")
+    assert said in str(caught.value)
