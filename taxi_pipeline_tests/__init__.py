@@ -1,1 +1,1 @@
-"""The tests, laid out as the package is: `unit` without servers, `integration` on the real stack."""
+"""The tests: `unit` without servers, laid out as the package is; `integration` on real ones."""

@@ -7,8 +7,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.publisher import Download, Publisher, Unchanged
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-
-from .http import body, serving, status
+from taxi_pipeline_tests.support.http import body, serving, status
 
 JANUARY = Month(2021, 1)
 CSV = "/csv/yellow_tripdata_2021-01.csv.gz"

@@ -13,8 +13,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
-
-from .published import TRIP, YELLOW_HEADER, trip, write_csv
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
 
 JANUARY = Month(2021, 1)
 

@@ -1,4 +1,4 @@
-"""Small published files, written by hand, for the tests of this folder."""
+"""Small published files, written by hand."""
 
 import gzip
 from collections.abc import Sequence

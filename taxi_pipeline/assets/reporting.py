@@ -1,0 +1,76 @@
+"""How assets speak to Dagster: metadata, retries, and failures that read well.
+
+Only the form of a report belongs here; nothing in it moves data.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.schema import TYPE_NAMES
+from taxi_pipeline.tlc.services import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PREVIEW_ROWS = 5
+
+RETRIES = dg.RetryPolicy(
+    max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+
+
+@contextmanager
+def permanent_errors_fail() -> Iterator[None]:
+    """Turn a `PermanentError` into a failure that shows its sentence and is not retried."""
+    try:
+        yield
+    except PermanentError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def table_columns(table: Table) -> dg.TableSchema:
+    """Return a declared table's columns as Dagster's catalog shows them."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(column.name, TYPE_NAMES[column.type].bigquery, column.description)
+            for column in table.columns
+        ]
+    )
+
+
+def file_columns(schema: "pa.Schema") -> dg.TableSchema:
+    """Return a file's own columns as Dagster's catalog shows them."""
+    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+
+
+def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
+    """Return a few rows as a table."""
+    records = [
+        dg.TableRecord({k: None if v is None else str(v) for k, v in row.items()}) for row in rows
+    ]
+    return dg.MetadataValue.table(
+        records, dg.TableSchema([dg.TableColumn(name, "string") for name in schema.names])
+    )
+
+
+def parquet_preview(path: Path) -> dg.TableMetadataValue:
+    """Return the first rows of a Parquet file as a table."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        first = next(file.iter_batches(PREVIEW_ROWS), None)
+        return preview([] if first is None else first.to_pylist(), file.schema_arrow)
+
+
+def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return counts of rows by name as a table, the largest first."""
+    ordered = sorted(rows.items(), key=lambda item: -item[1])
+    return dg.MetadataValue.table(
+        [dg.TableRecord({of: name, "rows": count}) for name, count in ordered],
+        dg.TableSchema([dg.TableColumn(of, "string"), dg.TableColumn("rows", "int")]),
+    )

@@ -1,0 +1,188 @@
+"""The steps on a file's way that trips and zones have in common, each with its report to Dagster.
+
+Which file, which table and which rules are for `trips` and `zones` to say.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from taxi_pipeline.assets.reporting import (
+    PREVIEW_ROWS,
+    counts,
+    file_columns,
+    parquet_preview,
+    preview,
+    table_columns,
+)
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.lake import Lake, LakeObject, Place
+from taxi_pipeline.resources.publisher import Download, Unchanged
+from taxi_pipeline.tlc.services import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from taxi_pipeline.tlc.cleaning import Summary
+    from taxi_pipeline.tlc.reading import PublishedFile
+
+type Fetch = Callable[[Path, Unchanged | None], Download | Unchanged]
+type Clean = Callable[[PublishedFile, Path, Path], Summary]
+
+
+def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.MaterializeResult[None]:
+    """Put the published file into the lake, byte for byte, unless the lake has it already.
+
+    A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
+    """
+    from taxi_pipeline.tlc.reading import examine, open_published
+
+    stored = next(iter(lake.find(place.raw)), None)
+    known = None
+    if stored:
+        known = Unchanged(stored.metadata.get("source_url", ""), stored.metadata.get("etag", ""))
+    with TemporaryDirectory() as scratch:
+        fetched = fetch(Path(scratch), known)
+        if isinstance(fetched, Download):
+            found = examine(fetched.path, PREVIEW_ROWS)
+            open_published(fetched.path, table)  # it has the columns, or raises
+            ending = fetched.path.name.partition(".")[2]
+            origin = {
+                "source_url": fetched.url,
+                "etag": fetched.etag,
+                "last_modified": fetched.last_modified,
+                "sha256": fetched.sha256,
+                "rows": str(found.rows),
+            }
+            raw = lake.upload(fetched.path, place.raw + ending, origin)
+        else:
+            raw = _raw(lake, place)
+            found = examine(lake.download(raw.name, Path(scratch)), PREVIEW_ROWS)
+    for other in lake.find(place.raw):
+        if other.name != raw.name:  # what the publisher served before, in another format
+            lake.delete(other.name)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(raw.metadata["sha256"]),
+        metadata={
+            "dagster/row_count": found.rows,
+            "dagster/column_schema": file_columns(found.schema),
+            "dagster/uri": raw.uri,
+            "bytes": raw.size,
+            "downloaded": isinstance(fetched, Download),
+            "preview": preview(found.first_rows, found.schema),
+            "source": dg.MetadataValue.url(raw.metadata["source_url"]),
+            "etag": raw.metadata["etag"],
+            "last_modified": raw.metadata["last_modified"],
+            "sha256": raw.metadata["sha256"],
+        },
+    )
+
+
+def clean_raw(
+    lake: Lake, place: Place, table: Table, clean: Clean, log: Callable[[str], None]
+) -> dg.MaterializeResult[None]:
+    """Clean the raw object into two: its rows in canonical form, and the rejected ones."""
+    from taxi_pipeline.tlc.reading import open_published
+
+    raw = _raw(lake, place)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        source = open_published(lake.download(raw.name, folder), table)
+        kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
+        summary = clean(source, kept, rejected)
+        if unknown := source.header.unknown:
+            log(
+                f"{raw.uri} has columns that are not declared: {', '.join(unknown)}. They stay in "
+                "raw; declare them in tlc/services.py to carry them on."
+            )
+        expected = int(raw.metadata.get("rows", summary.published))
+        if summary.published != expected or expected != summary.kept + summary.rejected.total():
+            raise PermanentError(
+                f"{raw.uri} has {expected} rows, but {summary.published} were read, of which "
+                f"{summary.kept} were kept and {summary.rejected.total()} rejected. Nothing was "
+                "stored; this is a fault in the reading: please report it."
+            )
+        history = {
+            "published": str(summary.published),
+            "kept": str(summary.kept),
+            "rejected": json.dumps(summary.rejected),
+            "raw": raw.uri,
+            "raw_generation": str(raw.generation),
+            "etag": raw.metadata.get("etag", ""),
+            "sha256": raw.metadata.get("sha256", ""),
+        }
+        beside = lake.upload(rejected, place.rejected, history)
+        cleaned = lake.upload(kept, place.cleaned, history)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": summary.kept,
+                "dagster/column_schema": table_columns(table),
+                "dagster/uri": cleaned.uri,
+                "bytes": cleaned.size,
+                "published": summary.published,
+                "rejected": summary.rejected.total(),
+                "rejected_because": counts("reason", summary.rejected),
+                "rejected_rows": beside.uri,
+                "kept_but_odd": counts("oddity", summary.noted),
+                "unknown_columns": list(unknown),
+                "preview": parquet_preview(kept),
+            }
+        )
+
+
+def _raw(lake: Lake, place: Place) -> LakeObject:
+    raw = next(iter(lake.find(place.raw)), None)
+    if raw is None:
+        raise PermanentError(
+            f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."
+        )
+    return raw
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A cleaned object: its place in the lake, its rows, and how to read it."""
+
+    uri: str
+    rows: int
+    path: Path
+
+    def batches(self) -> "Iterator[pa.RecordBatch]":
+        """Stream the rows in the table's canonical schema."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path) as file:
+            yield from file.iter_batches()
+
+    def loaded(self, table: Table, uri: str) -> dg.MaterializeResult[None]:
+        """Return the report of a table that now holds these rows."""
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": self.rows,
+                "dagster/column_schema": table_columns(table),
+                "dagster/uri": uri,
+                "loaded_from": self.uri,
+                "preview": parquet_preview(self.path),
+            }
+        )
+
+
+@contextmanager
+def cleaned_copy(lake: Lake, place: Place) -> Iterator[Cleaned]:
+    """Yield the cleaned object, copied from the lake for as long as the context lasts."""
+    import pyarrow.parquet as pq
+
+    found: list[LakeObject] = lake.find(place.cleaned)
+    if not found:
+        raise PermanentError(
+            f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
+        )
+    with TemporaryDirectory() as scratch:
+        path = lake.download(place.cleaned, Path(scratch))
+        yield Cleaned(found[0].uri, pq.read_metadata(path).num_rows, path)

@@ -1,0 +1,122 @@
+"""A service's trips: four assets, partitioned by month, made by one factory.
+
+    raw/yellow_trips ──▶ cleaned/yellow_trips ──▶ bigquery/yellow_trips
+                                              └─▶ postgres/yellow_trips
+
+Each replaces its month whole, so any of them can be run again at any time.
+"""
+
+from functools import partial
+
+import dagster as dg
+
+from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail
+from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.database import Database
+from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+
+def months_of(service: Service) -> dg.MonthlyPartitionsDefinition:
+    """Return the service's partitions: its first month to the newest that TLC has published."""
+    return dg.MonthlyPartitionsDefinition(
+        start_date=service.first_month.key,
+        fmt="%Y-%m",
+        timezone="America/New_York",
+        end_offset=-1,  # TLC publishes about 50 days after a month's end
+    )
+
+
+def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
+    """Return the four assets of a service: raw, cleaned, bigquery, postgres."""
+    table = service.trips
+    asset = partial(
+        dg.asset,
+        partitions_def=months_of(service),
+        group_name=service.name,
+        retry_policy=RETRIES,
+        tags={"service": service.name},
+    )
+
+    @asset(
+        key=["raw", table.name],
+        kinds={"gcs"},
+        description=f"The published file of {service.name} trips, byte for byte, in the lake.",
+    )
+    def raw(
+        context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
+    ) -> dg.MaterializeResult[None]:
+        with permanent_errors_fail():
+            month = _month(context, service)
+            fetch = partial(publisher.fetch_month, service, month)
+            return store_raw(lake, place_of(service, month), table, fetch)
+
+    @asset(
+        key=["cleaned", table.name],
+        deps=[raw],
+        kinds={"gcs", "parquet"},
+        description=f"{table.description} Parquet in the lake; the rows that are no trips lie "
+        "beside it under rejected/, each with its reason.",
+    )
+    def cleaned(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[None]:
+        from taxi_pipeline.tlc.cleaning import clean_trips
+
+        with permanent_errors_fail():
+            month = _month(context, service)
+            clean = partial(clean_trips, month)
+            return clean_raw(lake, place_of(service, month), table, clean, context.log.warning)
+
+    @asset(
+        key=["bigquery", table.name],
+        deps=[cleaned],
+        kinds={"bigquery", "table"},
+        description=f"{table.description} Partitioned by the month of pickup_datetime.",
+    )
+    def bigquery(
+        context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.MaterializeResult[None]:
+        with permanent_errors_fail():
+            month = _month(context, service)
+            labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
+            with cleaned_copy(lake, place_of(service, month)) as trips:
+                warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
+                return trips.loaded(table, warehouse.uri(table))
+
+    @asset(
+        key=["postgres", table.name],
+        deps=[cleaned],
+        kinds={"postgres", "table"},
+        description=f"{table.description} Partitioned by the month of pickup_datetime.",
+    )
+    def postgres(
+        context: dg.AssetExecutionContext, lake: Lake, database: Database
+    ) -> dg.MaterializeResult[None]:
+        with permanent_errors_fail():
+            month = _month(context, service)
+            with cleaned_copy(lake, place_of(service, month)) as trips:
+                database.replace_month(table, month, trips.batches(), trips.rows)
+                return trips.loaded(table, database.uri(table))
+
+    return [raw, cleaned, bigquery, postgres]
+
+
+def _month(context: dg.AssetExecutionContext, service: Service) -> Month:
+    """Return the run's month; raise `PermanentError` where it has none or TLC has no such month."""
+    months = months_of(service)
+    newest = months.get_last_partition_key()
+    if not context.has_partition_key:
+        raise PermanentError(
+            f"The job {service.trips.name} needs a month, given as a tag: dagster job execute "
+            f"-m taxi_pipeline.definitions -j {service.trips.name} "
+            f"""--tags '{{"dagster/partition": "{newest}"}}'"""
+        )
+    month = Month.parse(context.partition_key)
+    if not months.has_partition_key(month.key):
+        raise PermanentError(
+            f"{month} is not a month of {service.name}: it has {service.first_month} to {newest}."
+        )
+    return month

@@ -1,0 +1,79 @@
+"""The taxi zones: what the trips' location ids mean, in every store, by the same four steps.
+
+265 rows, published as one file without months, so nothing here is partitioned.
+"""
+
+from functools import partial
+
+import dagster as dg
+
+from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail
+from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
+from taxi_pipeline.resources.database import Database
+from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
+from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.services import TAXI_ZONES
+
+_asset = partial(dg.asset, group_name="zones", retry_policy=RETRIES)
+
+
+@_asset(
+    key=["raw", TAXI_ZONES.name],
+    kinds={"gcs"},
+    description="The published table of taxi zones, byte for byte, in the lake.",
+)
+def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[None]:
+    """Fetch the zones into the lake."""
+    with permanent_errors_fail():
+        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones)
+
+
+@_asset(
+    key=["cleaned", TAXI_ZONES.name],
+    deps=[raw_taxi_zones],
+    kinds={"gcs", "parquet"},
+    description=f"{TAXI_ZONES.description} Parquet in the lake.",
+)
+def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[None]:
+    """Clean the zones in the lake."""
+    from taxi_pipeline.tlc.cleaning import clean_zones
+
+    with permanent_errors_fail():
+        return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log.warning)
+
+
+@_asset(
+    key=["bigquery", TAXI_ZONES.name],
+    deps=[cleaned_taxi_zones],
+    kinds={"bigquery", "table"},
+    description=TAXI_ZONES.description,
+)
+def bigquery_taxi_zones(
+    context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
+) -> dg.MaterializeResult[None]:
+    """Load the zones into BigQuery."""
+    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as zones:
+        warehouse.replace(TAXI_ZONES, zones.uri, zones.rows, {"run": context.run.run_id})
+        return zones.loaded(TAXI_ZONES, warehouse.uri(TAXI_ZONES))
+
+
+@_asset(
+    key=["postgres", TAXI_ZONES.name],
+    deps=[cleaned_taxi_zones],
+    kinds={"postgres", "table"},
+    description=TAXI_ZONES.description,
+)
+def postgres_taxi_zones(lake: Lake, database: Database) -> dg.MaterializeResult[None]:
+    """Copy the zones into PostgreSQL."""
+    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as zones:
+        database.replace(TAXI_ZONES, zones.batches(), zones.rows)
+        return zones.loaded(TAXI_ZONES, database.uri(TAXI_ZONES))
+
+
+ZONES_ASSETS = [
+    raw_taxi_zones,
+    cleaned_taxi_zones,
+    bigquery_taxi_zones,
+    postgres_taxi_zones,
+]

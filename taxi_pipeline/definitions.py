@@ -1,0 +1,29 @@
+"""The front door: everything that Dagster loads, put together in one place.
+
+Assets, jobs, resources and settings meet here and nowhere else; no logic lives here.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from taxi_pipeline.assets.trips import trips_assets
+from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.resources.environment import from_environment
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+
+
+def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Definitions:
+    """Return the code location; `resources` take the place of the environment's, by name."""
+    trips = {service.trips.name: trips_assets(service) for service in SERVICES.values()}
+    assets = {**trips, TAXI_ZONES.name: ZONES_ASSETS}
+    return dg.Definitions(
+        assets=[asset for group in assets.values() for asset in group],
+        jobs=[dg.define_asset_job(name, selection=group) for name, group in assets.items()],
+        resources={**vars(from_environment()), **(resources or {})},
+        # a run is one month and a process of its own already
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

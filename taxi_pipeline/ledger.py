@@ -1,0 +1,90 @@
+"""The ledger: the counts that must add up, month by month, recomputed from the stores themselves.
+
+published = trips + rejected, and trips = BigQuery = PostgreSQL. It asks the lake's objects and the
+tables, never Dagster's memory; how it is shown is for who asks.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One service and month. A count is None where the store does not have the month."""
+
+    service: str
+    month: Month
+    published: int | None
+    kept: int | None
+    rejected: Counter[str]
+    bigquery: int | None
+    postgres: int | None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every published row is accounted for in every store."""
+        return (
+            self.published is not None
+            and self.kept is not None
+            and self.published == self.kept + self.rejected.total()
+            and self.kept == self.bigquery == self.postgres
+        )
+
+
+def read_ledger(service: Service, stores: Resources) -> list[Entry]:
+    """Return the entries of all months of a service that any store has, oldest first."""
+    lake = stores.lake
+    raw = _months(service, (item.name for item in lake.find(f"raw/{service.name}/")))
+    cleaned = _months(service, (item.name for item in lake.find(f"cleaned/{service.name}/")))
+    in_bigquery = stores.warehouse.rows_by_month(service.trips)
+    in_postgres = stores.database.rows_by_month(service.trips)
+    entries = []
+    for month in sorted(raw | cleaned | in_bigquery.keys() | in_postgres.keys()):
+        kept, rejected = None, Counter[str]()
+        if month in cleaned:
+            kept, rejected = _counted(lake, service, month)
+        published = next(iter(lake.find(place_of(service, month).raw)), None)
+        entries.append(
+            Entry(
+                service=service.name,
+                month=month,
+                published=None if published is None else int(published.metadata["rows"]),
+                kept=kept,
+                rejected=rejected,
+                # an empty month leaves no row to count
+                bigquery=in_bigquery.get(month, 0 if kept == 0 else None),
+                postgres=in_postgres.get(month, 0 if kept == 0 else None),
+            )
+        )
+    return entries
+
+
+def _months(service: Service, names: Iterable[str]) -> set[Month]:
+    """Return the months that object names stand for; other objects are none of ours."""
+    stem = place_of(service, Month(2000, 1)).stem.removesuffix("2000-01")
+    months = set()
+    for name in names:
+        last = name.rpartition("/")[2]
+        if last.startswith(stem) and Month.is_key(key := last.removeprefix(stem)[:7]):
+            months.add(Month.parse(key))
+    return months
+
+
+def _counted(lake: Lake, service: Service, month: Month) -> tuple[int, Counter[str]]:
+    """Count the trips by their file's footer and the rejected rows by their reasons."""
+    import pyarrow.parquet as pq
+
+    from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
+
+    place = place_of(service, month)
+    with lake.opened(place.cleaned) as file:
+        kept = int(pq.read_metadata(file).num_rows)
+    with lake.opened(place.rejected) as file:
+        reasons = pq.read_table(file, columns=[REJECTED_BECAUSE])[REJECTED_BECAUSE]
+    return kept, Counter(reasons.to_pylist())

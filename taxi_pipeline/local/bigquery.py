@@ -1,0 +1,210 @@
+"""BigQuery's stand-in: the `local_bigquery` emulator, taught to write single partitions.
+
+It lives in `local/` and is no part of production, which talks to BigQuery itself. It answers
+BigQuery's REST API on 127.0.0.1, reads `gs://` objects from the folder of the GCS emulator beside
+it and keeps all it stores in its data directory.
+
+Only what the emulator gets wrong belongs here. It takes `trips$202101` for a table of its own;
+BigQuery takes it for a partition of `trips`, replaces just that one, and refuses rows of others.
+And it leaves a job that it died in the middle of running forever, so that nobody can retry it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Reference = tuple[str, str, str]
+
+# How BigQuery writes a partition's id, by the type of the table's partitioning.
+PARTITION_IDS = {"HOUR": "%Y%m%d%H", "DAY": "%Y%m%d", "MONTH": "%Y%m", "YEAR": "%Y"}
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description="Run the BigQuery emulator on 127.0.0.1.")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--gcs-root", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--project", required=True)
+    args = parser.parse_args()
+    _install_extensions(args.data_dir.resolve())
+
+    import uvicorn
+    from local_bigquery import app
+    from local_bigquery.engine import database
+    from local_bigquery.settings import settings
+
+    settings.data_dir = args.data_dir.resolve()
+    settings.gcs_local_root = args.gcs_root.resolve()
+    settings.default_project_id = args.project
+    _teach_partition_decorators()
+    # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
+    database.execute("SET GLOBAL enable_external_file_cache = false")
+    _fail_interrupted_jobs(args.project)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # The server shuts down first and then raises the signal again, for this handler.
+        signal.signal(signum, lambda *_: sys.exit())
+    uvicorn.run(
+        app, host="127.0.0.1", port=args.port, log_level="warning", timeout_graceful_shutdown=5
+    )
+
+
+def _install_extensions(home: Path) -> None:
+    """Install DuckDB's extensions from their wheels, as it would else download them."""
+    import duckdb
+
+    home.mkdir(parents=True, exist_ok=True)
+    # DuckDB keeps its extensions in the home directory; the user's own stays clean.
+    os.environ["HOME"] = str(home)
+    with duckdb.connect() as connection:
+        for name in ("ducklake", "icu", "spatial"):
+            folder = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
+            connection.install_extension(str(folder / f"{name}.duckdb_extension"))
+
+
+def _fail_interrupted_jobs(project: str) -> None:
+    from local_bigquery.jobs import store
+
+    error = {"reason": "backendError", "message": "The emulator stopped while the job was running"}
+    for job in store.list_(project, ["PENDING", "RUNNING"]):
+        store.save(job.replace(status={"state": "DONE", "errorResult": error, "errors": [error]}))
+
+
+def _teach_partition_decorators() -> None:
+    """Wrap the two functions through which a load job meets the name of its destination."""
+    from local_bigquery.catalog import tables
+
+    write_table, table_columns = tables.write, tables.columns
+
+    def write(
+        cursor: "DuckDBPyConnection",
+        query: str,
+        params: Any,
+        reference: Reference,
+        config: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> bool:
+        if "$" not in reference[2]:
+            created: bool = write_table(cursor, query, params, reference, config, *args, **kwargs)
+            return created
+        _write_partition(cursor, query, reference, config)
+        return False
+
+    def columns(project: str, dataset: str, table: str) -> Any:
+        return table_columns(project, dataset, table.partition("$")[0])
+
+    tables.write, tables.columns = write, columns
+
+
+def _write_partition(
+    cursor: "DuckDBPyConnection", query: str, reference: Reference, config: Any
+) -> None:
+    """Write the query's rows to the partition that `reference` names: all of them or none."""
+    from local_bigquery.catalog import names, tables
+    from local_bigquery.engine import database, results
+    from local_bigquery.errors import BigQueryError, already_exists, not_implemented
+    from local_bigquery.models import JobConfigurationLoad
+
+    if not isinstance(config, JobConfigurationLoad):
+        raise not_implemented("Writing to a partition by anything but a load job")
+    project, dataset, decorated = reference
+    base = (project, dataset, decorated.partition("$")[0])
+    condition, start = _partition(base, decorated)
+    _check_schema(cursor, query, base, config)
+    outside = f"SELECT 1 FROM ({query}) WHERE ({condition}) IS NOT TRUE LIMIT 1"  # noqa: S608
+    if cursor.execute(outside, {"start": start}).fetchone():
+        raise BigQueryError(
+            "invalid",
+            "Some rows belong to different partitions rather than destination partition "
+            f"{decorated}",
+        )
+    target = tables.name(*base)
+    present = f"FROM {target} WHERE {condition}"
+    with database.writing(*base):
+        cursor.begin()
+        try:
+            if config.writeDisposition == "WRITE_TRUNCATE":
+                cursor.execute(f"DELETE {present}", {"start": start})
+            elif (
+                config.writeDisposition == "WRITE_EMPTY"
+                and cursor.execute(f"{present} LIMIT 1", {"start": start}).fetchone()
+            ):
+                raise already_exists("Table", names.label(*reference))
+            results.materialise(cursor, query, target, append=True)
+        except BaseException:
+            cursor.rollback()
+            raise
+        cursor.commit()
+
+
+def _partition(base: Reference, decorated: str) -> tuple[str, datetime]:
+    """Give the SQL condition that a row is inside of the partition, and `$start` for it."""
+    from local_bigquery.catalog import names, tables
+    from local_bigquery.engine.database import quote
+    from local_bigquery.errors import BigQueryError
+
+    label, partition_id = names.label(*base[:2], decorated), decorated.partition("$")[2]
+    partitioning = tables.load(*base).timePartitioning
+    if not partitioning:
+        raise BigQueryError(
+            "invalid",
+            f"Cannot add storage to a non-partitioned table with a partition reference: {label}",
+        )
+    form = PARTITION_IDS[partitioning.type]
+    start: datetime | None = None
+    with suppress(ValueError):
+        start = datetime.strptime(partition_id, form)  # noqa: DTZ007 - a DATETIME has no zone
+    # Parsing alone would take 20211 for January.
+    if start is None or start.strftime(form) != partition_id:
+        raise BigQueryError(
+            "invalid",
+            f"Invalid partition id '{partition_id}' in {label}: the table is partitioned by "
+            f"{partitioning.type}",
+        )
+    column = quote(partitioning.field)
+    end = f"$start + INTERVAL 1 {partitioning.type}"
+    return f"{column} >= $start AND {column} < {end}", start
+
+
+def _check_schema(cursor: "DuckDBPyConnection", query: str, base: Reference, config: Any) -> None:
+    """Refuse fields that the table lacks or has as another type."""
+    from local_bigquery.catalog import names, tables
+    from local_bigquery.engine import types
+    from local_bigquery.errors import BigQueryError
+    from local_bigquery.jobs import storage
+
+    relations = [cursor.sql(query)]
+    if config.sourceFormat == "PARQUET" and config.sourceUris:
+        # The query leaves out the file's fields that the job's schema does not name.
+        paths = [path for uri in config.sourceUris for path in storage.paths(cursor, uri)]
+        relations.insert(0, cursor.read_parquet(paths))
+    offered = {
+        name.casefold(): types.field(name, kind)
+        for relation in relations
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+    }
+    existing = {field.name.casefold(): field.type for field in tables.columns(*base)}
+    for key, field in offered.items():
+        if key not in existing:
+            problem = f"Cannot add fields (field: {field.name})"
+        elif field.type != existing[key]:
+            problem = f"Field {field.name} has changed type from {existing[key]} to {field.type}"
+        else:
+            continue
+        raise BigQueryError(
+            "invalid", f"Provided Schema does not match Table {names.label(*base)}. {problem}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The publisher's stand-in: an HTTP server over a folder of published files, or over the generator.
+
+Answers as the two real ones do: ETag, Last-Modified, Range and HEAD for a file that is there, 403
+for a month that TLC has not published and 404 for one that the mirror does not have. It runs as a
+process of its own: `python -m taxi_pipeline.local.publisher --help`.
+"""
+
+import os
+import re
+import threading
+from collections.abc import MutableMapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc import generator
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import SERVICES
+
+ZONES = "misc/taxi_zone_lookup.csv"
+_TLC = re.compile(r"trip-data/(?P<service>[a-z]+)_tripdata_(?P<month>[0-9-]+)\.parquet")
+_MIRROR = re.compile(
+    r"releases/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.csv\.gz"
+)
+
+# The mirror holds these months of yellow and green; TLC's own files are generated from its first.
+MIRROR_FIRST, MIRROR_LAST = Month(2019, 1), Month(2021, 7)
+
+
+def url_templates(base: str) -> str:
+    """Return TAXI_PUBLISHER_URLS for a publisher at `base`: the mirror first, then TLC."""
+    return (
+        f"{base}/releases/{{service}}/{{service}}_tripdata_{{month}}.csv.gz,"
+        f"{base}/trip-data/{{service}}_tripdata_{{month}}.parquet"
+    )
+
+
+def application(folder: Path, rows: int | None) -> Starlette:
+    """Return the server's application: it serves `folder`.
+
+    With `rows`, a published file that is not yet in the folder is generated there when it is first
+    asked for, with that many rows.
+    """
+    files = _PublishedFiles(folder) if rows is None else _GeneratedFiles(folder, rows)
+    return Starlette(routes=[Mount("/", files)])
+
+
+class _PublishedFiles(StaticFiles):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(directory=folder)
+
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        try:
+            return await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code == 404 and path.startswith("trip-data/"):
+                raise HTTPException(403) from error  # as TLC's bucket answers
+            raise
+
+
+class _GeneratedFiles(_PublishedFiles):
+    def __init__(self, folder: Path, rows: int) -> None:
+        super().__init__(folder)
+        self._folder = folder
+        self._rows = rows
+        self._generating = threading.Lock()
+
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        await run_in_threadpool(self._generate, path)
+        return await super().get_response(path, scope)
+
+    def _generate(self, path: str) -> None:
+        target = self._folder / path
+        with self._generating:
+            if target.exists():
+                return
+            unfinished = target.with_name(f"unfinished_{target.name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path == ZONES:
+                generator.write_zones(unfinished)
+            elif (match := _MIRROR.fullmatch(path)) and _covers(match, MIRROR_LAST):
+                service, month = SERVICES[match["service"]], Month.parse(match["month"])
+                generator.write_csv_gz(service, month, self._rows, unfinished)
+            elif (match := _TLC.fullmatch(path)) and _covers(match, _newest()):
+                service, month = SERVICES[match["service"]], Month.parse(match["month"])
+                generator.write_parquet(service, month, self._rows, unfinished)
+            else:
+                return
+            os.replace(unfinished, target)
+
+
+def _covers(match: re.Match[str], last: Month) -> bool:
+    try:
+        month = Month.parse(match["month"])
+    except PermanentError:
+        return False
+    return match["service"] in SERVICES and MIRROR_FIRST <= month <= last
+
+
+def _newest() -> Month:
+    return Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
+
+
+@click.command()
+@click.option("--port", type=int, required=True, help="Port to listen on, on 127.0.0.1.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    required=True,
+    help="Folder to serve, laid out as the publisher's.",
+)
+@click.option("--rows", type=int, help="Generate what is not there, with so many rows a file.")
+def main(port: int, folder: Path, rows: int | None) -> None:
+    """Serve published files over HTTP until told to stop."""
+    import uvicorn
+
+    uvicorn.run(application(folder, rows), host="127.0.0.1", port=port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""The stack's life: started by the first who needs it, joined by the next, stopped by the last.
+
+The data folder holds the servers' data and logs, `stack.json` (what runs, while it runs) and two
+locks: `starting.lock` is held while servers start or stop, `users.lock` is shared by all who use
+them. Locks go with their process, so a killed user leaves none behind.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import IO, Self
+
+import psutil
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.local import servers
+from taxi_pipeline.local.publisher import ZONES, url_templates
+from taxi_pipeline.local.servers import Server
+
+_START_SECONDS = 90
+_STOP_SECONDS = 30
+_STATE = "stack.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Who plays the publisher: a folder, or the generator with so many `rows` a file."""
+
+    publisher: str | None
+    rows: int
+
+    def __str__(self) -> str:
+        return f"--publisher {self.publisher}" if self.publisher else f"--rows {self.rows}"
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A server's process; `created` tells it from a later process with the same pid."""
+
+    name: str
+    pid: int
+    created: float
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> Self:
+        return cls(name, pid, psutil.Process(pid).create_time())
+
+    def process(self) -> psutil.Process | None:
+        """Return the process if it still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.created
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+@contextmanager
+def running(
+    folder: Path, settings: Settings, say: Callable[[str], None] = lambda _: None
+) -> Iterator[dict[str, str]]:
+    """Start the stack in `folder`, or join the one that runs there; yield its environment.
+
+    On leaving, the last user stops the servers. `say` gets a sentence about each thing worth
+    knowing. Raises `PermanentError` for a folder that holds something else or runs a stack with
+    other settings, `TransientError` for a server that does not come up.
+    """
+    folder = folder.resolve()
+    _claim(folder)
+    with ExitStack() as locks:
+        users = locks.enter_context((folder / "users.lock").open("a"))
+        with _starting(folder):
+            environment = _join(folder, settings, say) or _start(folder, settings, say)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield environment
+        finally:
+            with _signals_held(), _starting(folder):
+                if _is_last(users):
+                    _stop(folder)
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder ours, unless it holds something that is not."""
+    marker = folder / "README"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            if any(folder.iterdir()):
+                raise PermanentError(
+                    f"{folder} holds files that are not the embedded stack's, which wants a folder "
+                    "of its own: name a new or empty one with --data-dir."
+                )
+            marker.write_text("The data of taxi_pipeline's embedded stack. Safe to delete.\n")
+    except OSError as error:
+        raise PermanentError(
+            f"{folder} cannot be used: {error}. Name another folder with --data-dir."
+        ) from error
+
+
+@contextmanager
+def _starting(folder: Path) -> Iterator[None]:
+    with (folder / "starting.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back until the block is done, so that it is done whole."""
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda n, _: held.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
+def _is_last(users: IO[str]) -> bool:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str] | None:
+    """Return the environment of the stack that runs in the folder; clear away a killed one's."""
+    try:
+        state = json.loads((folder / _STATE).read_text())
+    except FileNotFoundError:
+        return None
+    processes = [_Running(**entry) for entry in state["servers"]]
+    alive = [entry for entry in processes if entry.process()]
+    with (folder / "users.lock").open("a") as users:
+        used = not _is_last(users)
+    if used and len(alive) == len(processes):
+        if (theirs := Settings(**state["settings"])) != settings:
+            raise PermanentError(
+                f"A stack with {theirs} runs in {folder}, not one with {settings}: use the same, "
+                "stop that one, or name another folder with --data-dir."
+            )
+        environment: dict[str, str] = state["environment"]
+        return environment
+    say(f"The last stack in {folder} was killed; {len(alive)} servers of it still ran: stopped.")
+    _stop(folder)
+    return None
+
+
+def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str]:
+    postgres_port, gcs_port, bigquery_port, publisher_port = _free_ports(4)
+    published = (
+        Path(settings.publisher)
+        if settings.publisher
+        else folder / "published" / str(settings.rows)
+    )
+    rows = None if settings.publisher else settings.rows
+    if rows is not None:
+        published.mkdir(parents=True, exist_ok=True)
+    dagster_home = folder / "dagster"
+    dagster_home.mkdir(exist_ok=True)
+    (dagster_home / "dagster.yaml").write_text(
+        resources.files("taxi_pipeline.local").joinpath("dagster.yaml").read_text()
+    )
+    say(f"Starting the embedded stack in {folder} …")
+    postgres, postgres_url = servers.postgres(folder / "postgres", postgres_port)
+    gcs, gcs_url = servers.gcs(folder / "gcs", gcs_port)
+    bigquery, bigquery_url = servers.bigquery(folder / "bigquery", folder / "gcs", bigquery_port)
+    publisher, publisher_url = servers.publisher(published, rows, publisher_port)
+    environment = {
+        "BIGQUERY_EMULATOR_HOST": bigquery_url,
+        "DAGSTER_HOME": str(dagster_home),
+        "NO_GCE_CHECK": "true",  # or Google's clients look for a metadata server
+        "STORAGE_EMULATOR_HOST": gcs_url,
+        "TAXI_BUCKET": servers.BUCKET,
+        "TAXI_DATASET": servers.DATASET,
+        "TAXI_GCP_PROJECT": servers.PROJECT,
+        "TAXI_POSTGRES_URL": postgres_url,
+        "TAXI_PUBLISHER_URLS": url_templates(publisher_url),
+        "TAXI_ZONES_URL": f"{publisher_url}/{ZONES}",
+    }
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    state: dict[str, object] = {"settings": asdict(settings), "environment": environment}
+    try:
+        started: list[tuple[Server, subprocess.Popen[bytes]]] = []
+        with _signals_held():  # what runs is written down
+            for server in (postgres, gcs, bigquery, publisher):
+                started.append((server, _spawn(server, logs)))
+                processes = [
+                    asdict(_Running.of(server.name, popen.pid)) for server, popen in started
+                ]
+                _write_state(folder, {**state, "servers": processes})
+        for server, popen in started:
+            _await(server, popen, logs)
+    except BaseException:
+        with _signals_held():
+            _stop(folder)
+        raise
+    return environment
+
+
+def _spawn(server: Server, logs: Path) -> subprocess.Popen[bytes]:
+    with (logs / f"{server.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            server.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for the command that runs inside the stack
+            start_new_session=True,
+            user=server.user,
+        )
+
+
+def _await(server: Server, popen: subprocess.Popen[bytes], logs: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.answers():
+        if popen.poll() is not None or time.monotonic() > deadline:
+            log = logs / f"{server.name}.log"
+            last = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+            raise TransientError(f"The stack's {server.name} did not start; {log} ends:\n{last}")
+        time.sleep(0.05)
+    server.prepare()
+
+
+def _stop(folder: Path) -> None:
+    """Stop the servers that the state file names, and remove it."""
+    path = folder / _STATE
+    try:
+        state = json.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    processes = [_Running(**entry) for entry in state["servers"]]
+    # PostgreSQL takes SIGTERM as "when all have left", SIGINT as "now"
+    _signal(processes, lambda name: signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while any(entry.process() for entry in processes) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    _signal(processes, lambda _: signal.SIGKILL)
+    path.unlink()
+
+
+def _signal(processes: list[_Running], number: Callable[[str], signal.Signals]) -> None:
+    for entry in processes:
+        if process := entry.process():
+            process.send_signal(number(entry.name))
+
+
+def _write_state(folder: Path, state: dict[str, object]) -> None:
+    path = folder / _STATE
+    unfinished = path.with_suffix(".new")
+    unfinished.touch(mode=0o600)  # it holds the database's password
+    unfinished.write_text(json.dumps(state, indent=1))
+    os.replace(unfinished, path)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports.append(int(listener.getsockname()[1]))
+    return ports

@@ -1,0 +1,1 @@
+"""Tests on the real things: PostgreSQL, Google's clients over HTTP, Dagster's own processes."""

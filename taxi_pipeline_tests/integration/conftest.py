@@ -1,0 +1,140 @@
+"""One embedded stack for the whole session, and ways to give a test its own publisher."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import dagster as dg
+import pytest
+
+from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline.ledger import Entry, read_ledger
+from taxi_pipeline.local.publisher import ZONES, url_templates
+from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.resources import environment
+from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import service_named
+from taxi_pipeline_tests.support.http import Answer, body, serving
+
+REAL_FILES = Path(__file__).parents[3] / "shared" / "tlc"
+ROWS = 2_000
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Path]:
+    """Start the stack and put its variables into our environment; return its folder."""
+    # pytest's own folders are closed to other users, and root's PostgreSQL runs as another
+    with (
+        TemporaryDirectory(prefix="taxi-") as folder,
+        running(Path(folder), Settings(None, ROWS)) as variables,
+        patch.dict(os.environ, variables),
+    ):
+        yield Path(folder)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The whole platform, in this process and on the stack."""
+
+    resources: Resources
+    instance: dg.DagsterInstance
+
+    def run(self, job: str, month: str | None = None) -> dg.ExecuteInProcessResult:
+        """Run a job as `dagster job execute` does, but in this process."""
+        definitions = build_definitions(vars(self.resources))
+        return definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            tags={"dagster/partition": month} if month else {},
+            raise_on_error=False,
+        )
+
+    def entry(self, service: str, month: str) -> Entry:
+        """Return the ledger's entry for a month."""
+        entries = read_ledger(service_named(service), self.resources)
+        (entry,) = [entry for entry in entries if entry.month == Month.parse(month)]
+        return entry
+
+    def postgres(self, query: str) -> list[Any]:
+        """Return the rows of a query."""
+        import psycopg
+
+        with psycopg.connect(self.resources.database.url) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def bigquery(self, query: str) -> list[Any]:
+        """Return the rows of a query, in the dataset."""
+        from google.cloud import bigquery
+
+        from taxi_pipeline.resources.google import BigQuery
+
+        warehouse = self.resources.warehouse
+        with BigQuery(project=warehouse.project).get_client() as client:
+            config = bigquery.QueryJobConfig(
+                default_dataset=f"{warehouse.project}.{warehouse.dataset}"
+            )
+            return [tuple(row) for row in client.query_and_wait(query, job_config=config)]
+
+
+@pytest.fixture(scope="session")
+def platform(stack: Path) -> Iterator[Platform]:
+    with dg.DagsterInstance.get() as instance:
+        yield Platform(environment.ready(), instance)
+
+
+type Publish = Callable[[Mapping[str, bytes | Answer]], tuple[Platform, list[str]]]
+
+
+@pytest.fixture
+def publish(platform: Platform) -> Iterator[Publish]:
+    """Return a function that makes a platform whose publisher has just these files, by path."""
+    with ExitStack() as servers:
+
+        def published(files: Mapping[str, bytes | Answer]) -> tuple[Platform, list[str]]:
+            answers = {
+                f"/{path}": [body(file, f'"{hash(file)}"') if isinstance(file, bytes) else file]
+                for path, file in files.items()
+            }
+            base, asked = servers.enter_context(serving(answers))
+            return _with_publisher(platform, base), asked
+
+        yield published
+
+
+@pytest.fixture(scope="session")
+def _real_publisher() -> Iterator[str]:
+    if not REAL_FILES.is_dir():
+        pytest.skip(f"TLC's real records are not at {REAL_FILES}")
+    import threading
+
+    import uvicorn
+
+    from taxi_pipeline.local.publisher import application
+
+    server = uvicorn.Server(uvicorn.Config(application(REAL_FILES, None), port=0))
+    listener = server.config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def real_platform(platform: Platform, _real_publisher: str) -> Platform:
+    """Return a platform whose publisher has TLC's real files."""
+    return _with_publisher(platform, _real_publisher)
+
+
+def _with_publisher(platform: Platform, base: str) -> Platform:
+    publisher = Publisher(urls=url_templates(base), zones_url=f"{base}/{ZONES}", attempts=1)
+    resources = Resources(**{**vars(platform.resources), "publisher": publisher})
+    return Platform(resources, platform.instance)

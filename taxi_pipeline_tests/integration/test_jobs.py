@@ -1,0 +1,309 @@
+"""The jobs, from the generator's published files to all three stores."""
+
+import gzip
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import GREEN, YELLOW, Service
+from taxi_pipeline_tests.support.http import status
+from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+
+from .conftest import ROWS, Platform, Publish
+
+MIRRORED = "releases/yellow/yellow_tripdata_{}.csv.gz"
+TLC = "trip-data/yellow_tripdata_{}.parquet"
+
+
+def csv_gz(*rows: str, header: str = YELLOW_HEADER) -> bytes:
+    return gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode())
+
+
+def in_month(month: str, **cells: str) -> str:
+    return trip(**cells).replace("2021-01", month)
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    assert not result.success
+    (failed,) = result.get_step_failure_events()
+    error = failed.step_failure_data.error
+    assert error is not None
+    assert failed.step_failure_data.user_failure_data is not None, error.to_string()
+    return failed.step_failure_data.user_failure_data.description or ""
+
+
+@pytest.mark.parametrize("service", [YELLOW, GREEN], ids=lambda service: service.name)
+@pytest.mark.parametrize("month", ["2021-01", "2023-05"])
+def test_a_month_lands_whole_in_every_store(
+    platform: Platform, service: Service, month: str, tmp_path: Path
+) -> None:
+    assert platform.run(f"{service.name}_trips", month).success
+    entry = platform.entry(service.name, month)
+    assert entry.adds_up
+    assert entry.published == ROWS
+    assert entry.rejected.keys() >= {"pickup_outside_month", "no_passengers"}
+    lake = platform.resources.lake
+    place = place_of(service, Month.parse(month))
+    trips = pq.read_table(lake.download(place.cleaned, tmp_path))
+    assert trips.schema.equals(arrow_schema(service.trips))
+    columns = ", ".join(trips.schema.names)
+    expected = sorted(map(repr, (tuple(row.values()) for row in trips.to_pylist())))
+    table = service.trips.name
+    in_postgres = platform.postgres(f"SELECT {columns} FROM tlc.{table}_{month.replace('-', '_')}")
+    assert sorted(map(repr, in_postgres)) == expected
+    in_bigquery = platform.bigquery(
+        f"SELECT {columns} FROM {table} WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) = '{month}'"
+    )
+    assert sorted(map(repr, in_bigquery)) == expected
+
+
+def test_the_zones_land_in_every_store(platform: Platform) -> None:
+    assert platform.run("taxi_zones").success
+    assert platform.run("taxi_zones").success
+    for rows in (
+        platform.postgres("SELECT * FROM tlc.taxi_zones ORDER BY location_id"),
+        platform.bigquery("SELECT * FROM taxi_zones ORDER BY location_id"),
+    ):
+        assert [row[0] for row in rows] == list(range(1, 266))
+        assert rows[263] == (264, "Unknown", "N/A", "N/A")
+
+
+def test_a_second_run_ends_the_same_and_downloads_nothing(publish: Publish) -> None:
+    platform, asked = publish({MIRRORED.format("2019-02"): csv_gz(in_month("2019-02"))})
+    first = platform.run("yellow_trips", "2019-02")
+    before = platform.entry("yellow", "2019-02")
+    second = platform.run("yellow_trips", "2019-02")
+    assert first.success
+    assert second.success
+    assert platform.entry("yellow", "2019-02") == before
+    assert before.adds_up
+    assert len(asked) == 2
+    downloaded = [
+        event.materialization.metadata["downloaded"].value
+        for result in (first, second)
+        for event in result.get_asset_materialization_events()
+        if "downloaded" in event.materialization.metadata
+    ]
+    assert downloaded == [True, False]
+
+
+def test_a_republished_month_replaces_the_old_one_and_no_other(publish: Publish) -> None:
+    files = {MIRRORED.format("2019-03"): csv_gz(*[in_month("2019-03")] * 3)}
+    other = {MIRRORED.format("2019-04"): csv_gz(in_month("2019-04"))}
+    platform, _ = publish(files | other)
+    assert platform.run("yellow_trips", "2019-03").success
+    assert platform.run("yellow_trips", "2019-04").success
+    # the mirror has withdrawn it; TLC has it in its own format, with one trip more
+    trips = platform.resources.lake.find("cleaned/yellow/yellow_tripdata_2019-03.")
+    assert len(trips) == 1
+    republished, _ = publish(
+        {MIRRORED.format("2019-03"): csv_gz(*[in_month("2019-03")] * 4)} | other
+    )
+    assert republished.run("yellow_trips", "2019-03").success
+    entry = republished.entry("yellow", "2019-03")
+    assert (entry.published, entry.kept, entry.bigquery, entry.postgres) == (4, 4, 4, 4)
+    neighbour = republished.entry("yellow", "2019-04")
+    assert (neighbour.kept, neighbour.bigquery, neighbour.postgres) == (1, 1, 1)
+
+
+def test_a_month_published_in_another_format_leaves_one_raw_object(
+    publish: Publish, tmp_path: Path
+) -> None:
+    platform, _ = publish({MIRRORED.format("2019-05"): csv_gz(in_month("2019-05"))})
+    assert platform.run("yellow_trips", "2019-05").success
+    lake = platform.resources.lake
+    parquet = lake.download("cleaned/yellow/yellow_tripdata_2019-05.parquet", tmp_path)
+    moved, _ = publish({TLC.format("2019-05"): parquet.read_bytes()})
+    assert moved.run("yellow_trips", "2019-05").success
+    (raw,) = lake.find("raw/yellow/yellow_tripdata_2019-05.")
+    assert raw.name.endswith(".parquet")
+    assert moved.entry("yellow", "2019-05").adds_up
+
+
+def test_a_month_of_which_nothing_is_kept_empties_the_stores(publish: Publish) -> None:
+    path = MIRRORED.format("2019-06")
+    platform, _ = publish({path: csv_gz(in_month("2019-06"))})
+    assert platform.run("yellow_trips", "2019-06").success
+    emptied, _ = publish({path: csv_gz(in_month("2019-06", passenger_count="0"))})
+    assert emptied.run("yellow_trips", "2019-06").success
+    entry = emptied.entry("yellow", "2019-06")
+    assert (entry.published, entry.kept, entry.bigquery, entry.postgres) == (1, 0, 0, 0)
+    assert entry.rejected == {"no_passengers": 1}
+    assert entry.adds_up
+
+
+def test_what_every_materialization_says(publish: Publish) -> None:
+    month = "2019-08"
+    content = csv_gz(in_month(month), in_month(month, passenger_count="0"), "garbage")
+    platform, _ = publish({MIRRORED.format(month): content})
+    result = platform.run("yellow_trips", month)
+    said = {
+        event.asset_key.path[0]: event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+    assert said.keys() == {"raw", "cleaned", "bigquery", "postgres"}
+    rows = {layer: metadata["dagster/row_count"].value for layer, metadata in said.items()}
+    assert rows == {"raw": 3, "cleaned": 1, "bigquery": 1, "postgres": 1}
+    for metadata in said.values():
+        assert metadata["dagster/uri"].value
+        schema = metadata["dagster/column_schema"]
+        preview = metadata["preview"]
+        assert isinstance(schema, dg.TableSchemaMetadataValue)
+        assert isinstance(preview, dg.TableMetadataValue)
+        assert 1 <= len(preview.records) <= 5
+        assert [column.name for column in preview.schema.columns] == [
+            column.name for column in schema.schema.columns
+        ]
+    because = said["cleaned"]["rejected_because"]
+    assert isinstance(because, dg.TableMetadataValue)
+    assert {record.data["reason"]: record.data["rows"] for record in because.records} == {
+        "no_passengers": 1,
+        "unparsable": 1,
+    }
+    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    assert password not in repr(said)
+
+
+def test_the_tables_are_described_and_partitioned(platform: Platform) -> None:
+    assert platform.run("yellow_trips", "2021-02").success
+    comments = dict(
+        platform.postgres(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
+            "WHERE attrelid = 'tlc.yellow_trips'::regclass AND attnum > 0"
+        )
+    )
+    assert comments == {column.name: column.description for column in YELLOW.trips.columns}
+    ((bounds,),) = platform.postgres(
+        "SELECT pg_get_expr(relpartbound, oid) FROM pg_class "
+        "WHERE oid = 'tlc.yellow_trips_2021_02'::regclass"
+    )
+    assert bounds == "FOR VALUES FROM ('2021-02-01 00:00:00') TO ('2021-03-01 00:00:00')"
+    from taxi_pipeline.resources.google import BigQuery
+
+    warehouse = platform.resources.warehouse
+    with BigQuery(project=warehouse.project).get_client() as client:
+        table = client.get_table(f"{warehouse.project}.{warehouse.dataset}.yellow_trips")
+        loads = [job for job in client.list_jobs(max_results=50) if job.job_type == "load"]
+    assert table.time_partitioning.type_ == "MONTH"
+    assert table.time_partitioning.field == "pickup_datetime"
+    described = {field.name: (field.field_type, field.description) for field in table.schema}
+    assert described["pickup_datetime"][0] == "DATETIME"
+    assert {name: text for name, (_, text) in described.items()} == comments
+    labels = [job.labels for job in loads if job.labels.get("month") == "2021-02"]
+    assert labels
+    assert labels[0].keys() == {"service", "month", "run"}
+
+
+def test_the_raw_object_is_the_published_file_and_says_where_it_is_from(
+    publish: Publish, tmp_path: Path
+) -> None:
+    content = csv_gz(in_month("2019-09"))
+    platform, _ = publish({MIRRORED.format("2019-09"): content})
+    assert platform.run("yellow_trips", "2019-09").success
+    lake = platform.resources.lake
+    (raw,) = lake.find("raw/yellow/yellow_tripdata_2019-09.")
+    assert raw.uri == f"gs://{lake.bucket}/raw/yellow/yellow_tripdata_2019-09.csv.gz"
+    assert lake.download(raw.name, tmp_path).read_bytes() == content
+    assert raw.metadata["source_url"].endswith("/yellow_tripdata_2019-09.csv.gz")
+    assert raw.metadata.keys() == {"source_url", "etag", "last_modified", "sha256", "rows"}
+    assert raw.metadata["etag"]
+    assert raw.metadata["last_modified"]
+
+
+GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (GOOD[:-12], "yellow_tripdata_2019-10.csv.gz: the gzip is broken or cut short"),
+        (b"<html>Sorry</html>", "yellow_tripdata_2019-10.csv.gz: not a gzip file"),
+        (gzip.compress(b""), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
+        (
+            csv_gz("1,2", header="VendorID,Surprise"),
+            "the required column 'tpep_pickup_datetime' or 'pickup_datetime'",
+        ),
+        (status(404), "yellow 2019-10 is not published: http://127.0.0.1:"),
+        (status(403), "yellow 2019-10 is not published: http://127.0.0.1:"),
+        (status(400), "answered 400"),
+    ],
+)
+def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
+    publish: Publish, bad: bytes, said: str
+) -> None:
+    path = MIRRORED.format("2019-10")
+    platform, _ = publish({path: GOOD})
+    assert platform.run("yellow_trips", "2019-10").success
+    before = platform.entry("yellow", "2019-10")
+    assert before.adds_up
+    broken, _ = publish({path: bad})
+    result = broken.run("yellow_trips", "2019-10")
+    assert said in failure_of(result)
+    retries = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert retries == []
+    assert broken.entry("yellow", "2019-10") == before
+
+
+def test_a_broken_parquet_is_named(publish: Publish) -> None:
+    platform, _ = publish({TLC.format("2022-01"): b"PAR1 and no more"})
+    failure = failure_of(platform.run("yellow_trips", "2022-01"))
+    assert failure.startswith("yellow_tripdata_2022-01.parquet: not a whole Parquet file")
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [
+        ("2008-12", "2008-12 is not a month of yellow: it has 2009-01 to 20"),
+        ("2099-01", "2099-01 is not a month of yellow"),
+        (None, """needs a month, given as a tag: dagster job execute """),
+    ],
+)
+def test_an_unknown_month_is_a_clear_failure(
+    platform: Platform, month: str | None, said: str
+) -> None:
+    assert said in failure_of(platform.run("yellow_trips", month))
+
+
+def test_what_is_no_month_is_refused_by_dagster_before_a_run_begins(platform: Platform) -> None:
+    with pytest.raises(ValueError, match="'January' does not match format '%Y-%m"):
+        platform.run("yellow_trips", "January")
+
+
+def test_postgres_keeps_the_old_month_when_rows_go_missing(publish: Publish) -> None:
+    platform, _ = publish({MIRRORED.format("2019-11"): csv_gz(in_month("2019-11"))})
+    assert platform.run("yellow_trips", "2019-11").success
+    from taxi_pipeline.errors import PermanentError
+
+    with pytest.raises(PermanentError, match="0 rows arrived of 5; nothing was changed"):
+        platform.resources.database.replace_month(YELLOW.trips, Month(2019, 11), [], 5)
+    assert platform.entry("yellow", "2019-11").postgres == 1
+
+
+def test_nothing_is_left_beside_the_tables(platform: Platform) -> None:
+    assert platform.run("yellow_trips", "2021-03").success
+    tables = {name for (name,) in platform.postgres(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'tlc'::regnamespace AND relkind IN "
+        "('r', 'p')"
+    )}  # fmt: skip
+    assert {name for name in tables if name.endswith("incoming")} == set()
+    constraints = platform.postgres(
+        "SELECT conname FROM pg_constraint WHERE conrelid = 'tlc.yellow_trips_2021_03'::regclass"
+    )
+    assert constraints == []
+
+
+def test_a_column_declared_later_is_added_to_the_tables(platform: Platform) -> None:
+    assert platform.run("green_trips", "2021-04").success
+    with psycopg.connect(platform.resources.database.url) as connection:
+        connection.execute("ALTER TABLE tlc.green_trips DROP COLUMN trip_type")
+    assert platform.run("green_trips", "2021-05").success
+    assert platform.run("green_trips", "2021-04").success
+    ((typed,),) = platform.postgres("SELECT count(trip_type) FROM tlc.green_trips_2021_04")
+    assert typed > 0

@@ -1,0 +1,289 @@
+"""The embedded stack, as a person uses it: `taxi local CMD` from a shell."""
+
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+
+TAXI = [sys.executable, "-m", "taxi_pipeline"]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="taxi-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def folder(home: Path) -> Iterator[Path]:
+    """Return the folder of a stack, of which nothing may run when the test is over."""
+    yield home / "data"
+    left = processes_of(home)
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+@pytest.fixture
+def scratch(home: Path) -> Iterator[Path]:
+    """Return a folder beside the stack's."""
+    with TemporaryDirectory(dir=home) as name:
+        yield Path(name)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes that were started with this folder in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(folder) in word for word in process.cmdline()) and process.is_running():
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def taxi_local(folder: Path, *words: str, **options: str) -> list[str]:
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [*TAXI, "local", "--data-dir", str(folder), *flags, *words]
+
+
+def run(folder: Path, *words: str, **options: str) -> subprocess.CompletedProcess[str]:
+    command = taxi_local(folder, *words, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command; kill it if the test has not ended it."""
+    with subprocess.Popen(command) as process:
+        try:
+            yield process
+            process.wait(60)
+        finally:
+            process.kill()
+
+
+def until[T](condition: Callable[[], T], seconds: float = 60) -> T:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        threading.Event().wait(0.02)
+    return value
+
+
+def content_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_the_command_finds_every_server_and_its_exit_code_is_ours(folder: Path) -> None:
+    check = """
+import os, urllib.request, psycopg, psutil, json, sys
+from taxi_pipeline.resources import environment
+stores = environment.ready()
+psycopg.connect(stores.database.url).close()
+assert stores.lake.find("") == []
+assert stores.publisher._templates()
+for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+    assert os.environ[name].startswith("http://127.0.0.1:")
+home = os.environ["DAGSTER_HOME"]
+assert "enabled: false" in open(home + "/dagster.yaml").read()
+state = json.load(open(sys.argv[1]))
+for server in state["servers"]:
+    for listening in psutil.Process(server["pid"]).net_connections():
+        if listening.status == "LISTEN":
+            assert listening.laddr.ip == "127.0.0.1", (server, listening)
+sys.exit(7)
+"""
+    done = run(folder, sys.executable, "-c", check, str(folder / "stack.json"))
+    assert done.returncode == 7, done.stderr
+    assert "Starting the embedded stack" in done.stderr
+    assert not (folder / "stack.json").exists()
+
+
+def test_data_stays_from_one_stack_to_the_next(folder: Path) -> None:
+    assert run(folder, *TAXI, "demo", rows="500").returncode == 0
+    ledger = run(folder, *TAXI, "ledger", rows="500")
+    assert ledger.returncode == 0, ledger.stderr
+    assert ledger.stdout.count("yes") == 4
+
+
+def test_a_command_that_is_not_there_says_so(folder: Path, scratch: Path) -> None:
+    done = run(folder, "no-such-command")
+    assert done.returncode == 127
+    assert "no-such-command: command not found" in done.stderr
+    forbidden = scratch / "not-executable"
+    forbidden.touch()
+    assert run(folder, str(forbidden)).returncode == 126
+
+
+def test_what_the_command_leaves_running_is_ended(folder: Path) -> None:
+    # the word is found in the command line of whatever is left
+    done = run(folder, "sh", "-c", f"(trap '' HUP; sleep 600; : {folder}) & exit 3")
+    assert done.returncode == 3
+
+
+def test_a_second_call_joins_and_the_last_stops(folder: Path, scratch: Path) -> None:
+    release = scratch / "release"
+    wait = f"while [ ! -e {release} ]; do sleep 0.05; done"
+    with started(taxi_local(folder, "sh", "-c", wait)) as first:
+        state = until(lambda: content_of(folder / "stack.json"))
+        url = "print(__import__('os').environ['TAXI_POSTGRES_URL'])"
+        second = run(folder, sys.executable, "-c", url)
+        assert second.stdout.strip() == json.loads(state)["environment"]["TAXI_POSTGRES_URL"]
+        assert first.poll() is None
+        assert all(psutil.pid_exists(server["pid"]) for server in json.loads(state)["servers"])
+        release.touch()
+    assert first.returncode == 0
+    assert not (folder / "stack.json").exists()
+
+
+def test_the_first_may_leave_before_the_second(folder: Path, scratch: Path) -> None:
+    release = scratch / "release"
+    wait = f"while [ ! -e {release}-$0 ]; do sleep 0.05; done; exec {shlex.join(TAXI)} ledger"
+    with (
+        started(taxi_local(folder, "sh", "-c", wait, "1")) as first,
+        started(taxi_local(folder, "sh", "-c", f"touch {release}-in; {wait}", "2")) as two,
+    ):
+        until(lambda: Path(f"{release}-in").exists())
+        Path(f"{release}-1").touch()
+        assert first.wait(60) == 0
+        Path(f"{release}-2").touch()
+        assert two.wait(60) == 0
+
+
+def test_other_settings_do_not_join(folder: Path, scratch: Path) -> None:
+    release = scratch / "release"
+    wait = f"while [ ! -e {release} ]; do sleep 0.05; done"
+    with started(taxi_local(folder, "sh", "-c", wait)):
+        until(lambda: content_of(folder / "stack.json"))
+        other = run(folder, "true", rows="7")
+        release.touch()
+    assert other.returncode == 1
+    assert "A stack with --rows 50000 runs in" in other.stderr
+    assert "not one with --rows 7" in other.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_the_command_and_stops_the_stack(
+    folder: Path, scratch: Path, number: signal.Signals
+) -> None:
+    said = scratch / "said"
+    trap = f"trap 'echo got > {said}; exit 5' {number.name[3:]}"
+    command = f"{trap}; touch {said}; while :; do sleep 0.05; done"
+    with started(taxi_local(folder, "bash", "-c", command)) as process:
+        until(said.exists)
+        process.send_signal(number)
+        assert process.wait(60) == 5
+    assert said.read_text() == "got\n"
+    assert not (folder / "stack.json").exists()
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Path) -> None:
+    said = scratch / "said"
+    command = f"trap 'echo got >> {said}' INT; touch {said}; read line; read line; exit 5"
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        taxi_local(folder, "bash", "-c", command),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    drained = threading.Thread(target=_drain, args=[controller])
+    drained.start()
+    try:
+        until(said.exists)
+        os.write(controller, b"\x03")
+        until(lambda: said.read_text() == "got\n")
+        os.write(controller, b"one\ntwo\n")
+        assert process.wait(60) == 5
+        assert said.read_text() == "got\n"
+    finally:
+        process.kill()
+        drained.join()
+        os.close(controller)
+
+
+def _drain(controller: int) -> None:
+    try:
+        while os.read(controller, 1024):
+            pass
+    except OSError:  # the other end is closed
+        pass
+
+
+def test_a_signal_while_the_stack_starts_leaves_nothing(folder: Path) -> None:
+    with started(taxi_local(folder, "true")) as process:
+        until(lambda: content_of(folder / "stack.json"))
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not (folder / "stack.json").exists()
+
+
+def test_a_killed_stack_is_noticed_and_cleared_away(folder: Path) -> None:
+    with started(taxi_local(folder, "sleep", "600")) as process:
+        state = json.loads(until(lambda: content_of(folder / "stack.json")))
+        children = until(
+            lambda: [c for c in psutil.Process(process.pid).children() if c.name() == "sleep"]
+        )
+        process.kill()
+    for child in children:
+        child.kill()
+    alive = [server for server in state["servers"] if psutil.pid_exists(server["pid"])]
+    assert alive
+    again = run(folder, "true")
+    assert again.returncode == 0
+    assert "The last stack in" in again.stderr
+    assert "was killed" in again.stderr
+
+
+def test_a_server_that_died_is_noticed(folder: Path) -> None:
+    with started(taxi_local(folder, "sleep", "600")) as process:
+        until(lambda: [c for c in psutil.Process(process.pid).children() if c.name() == "sleep"])
+        state = json.loads((folder / "stack.json").read_text())
+        (gcs,) = [server for server in state["servers"] if server["name"] == "gcs"]
+        os.kill(gcs["pid"], signal.SIGKILL)
+        until(lambda: psutil.Process(gcs["pid"]).status() == psutil.STATUS_ZOMBIE)
+        again = run(folder, "true")
+        process.terminate()
+    assert again.returncode == 0, again.stderr
+    assert "The last stack in" in again.stderr
+
+
+def test_a_folder_with_other_things_in_it_is_refused(scratch: Path) -> None:
+    thesis = scratch / "thesis.txt"
+    thesis.write_text("years of work")
+    done = run(scratch, "true")
+    assert done.returncode == 1
+    assert "holds files that are not the embedded stack's" in done.stderr
+    assert "--data-dir" in done.stderr
+    assert list(scratch.iterdir()) == [thesis]
+
+
+def test_a_folder_that_is_a_file_is_refused(scratch: Path) -> None:
+    (scratch / "file").touch()
+    done = run(scratch / "file", "true")
+    assert done.returncode == 2
+    assert "is a file" in done.stderr
+
+
+def test_a_publisher_that_is_no_folder_is_refused(folder: Path) -> None:
+    done = run(folder, "true", publisher="/nowhere")
+    assert done.returncode == 2
+    assert "'/nowhere' does not exist" in done.stderr

@@ -1,0 +1,1 @@
+"""What several tests need: published files written by hand, and servers that misbehave."""
