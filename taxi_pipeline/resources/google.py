@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import google.auth
-import google.auth.exceptions
 from dagster_gcp import BigQueryResource, GCSResource
 from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.exceptions import DefaultCredentialsError, MalformedError
 from google.cloud import bigquery, storage
+from google.oauth2.service_account import Credentials as ServiceAccount
 
 from taxi_pipeline.errors import PermanentError
 
@@ -54,7 +54,7 @@ class BigQuery(BigQueryResource):
 def _credentials(emulator_variable: str) -> Credentials | None:
     """Return anonymous credentials for an emulator, GCP_CREDENTIALS' if set, else None for ADC.
 
-    GCP_CREDENTIALS is a key's JSON in base64, for containers, where a key file's path is not there.
+    GCP_CREDENTIALS is a service account's key in base64, for containers, which have no key file.
     """
     if os.environ.get(emulator_variable):
         return AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -63,12 +63,12 @@ def _credentials(emulator_variable: str) -> Credentials | None:
         return None
     try:
         key = json.loads(base64.b64decode(encoded, validate=True))
-        credentials: Credentials
-        credentials, _ = google.auth.load_credentials_from_dict(key, scopes=_SCOPES)  # type: ignore[no-untyped-call]
-    except (binascii.Error, ValueError, AttributeError, google.auth.exceptions.GoogleAuthError):
+        credentials: Credentials = ServiceAccount.from_service_account_info(key, scopes=_SCOPES)  # type: ignore[no-untyped-call]
+    except (binascii.Error, ValueError, AttributeError, TypeError, MalformedError):
         # the cause would carry the key into the logs
         raise PermanentError(
-            "GCP_CREDENTIALS is not a key in base64: set it to the output of `base64 -w0 KEY.json`."
+            "GCP_CREDENTIALS is not a service account's key in base64: set it to the output of "
+            "`base64 -w0 KEY.json`."
         ) from None
     return credentials
 
@@ -77,7 +77,7 @@ def _credentials(emulator_variable: str) -> Credentials | None:
 def _missing_credentials_named() -> Iterator[None]:
     try:
         yield
-    except google.auth.exceptions.DefaultCredentialsError as error:
+    except DefaultCredentialsError as error:
         raise PermanentError(
             "No Google credentials: run `gcloud auth application-default login`, or set "
             "GOOGLE_APPLICATION_CREDENTIALS to a key's path or GCP_CREDENTIALS to a key in base64."

@@ -85,7 +85,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived."""
-        with self._errors_named():
+        with self._errors_named(name):
             blob = self._bucket.blob(name)
             blob.metadata = metadata
             blob.upload_from_filename(str(path), timeout=self.timeout, checksum="crc32c")
@@ -94,7 +94,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def download(self, name: str, folder: Path) -> Path:
         """Copy an object into `folder` under its own last name, and check its checksum."""
         path = folder / name.rpartition("/")[2]
-        with self._errors_named():
+        with self._errors_named(name):
             self._bucket.blob(name).download_to_filename(str(path), timeout=self.timeout)
         return path
 
@@ -102,7 +102,10 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def opened(self, name: str) -> Iterator[BinaryIO]:
         """Open an object to read parts of it."""
         # small chunks: who reads a whole object downloads it
-        with self._errors_named(), self._bucket.blob(name).open("rb", chunk_size=1 << 18) as file:
+        with (
+            self._errors_named(name),
+            self._bucket.blob(name).open("rb", chunk_size=1 << 18) as file,
+        ):
             yield file
 
     def find(self, prefix: str) -> list[LakeObject]:
@@ -111,14 +114,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         So the first of `find(place.raw)` is the raw object: an older one of another ending can
         only be left from a run that was killed before it could delete it.
         """
-        with self._errors_named():
+        with self._errors_named(prefix):
             blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout))
         blobs.sort(key=lambda blob: blob.updated, reverse=True)
         return [self._described(blob) for blob in blobs]
 
     def delete(self, name: str) -> None:
         """Delete an object."""
-        with self._errors_named():
+        with self._errors_named(name):
             self._bucket.blob(name).delete(timeout=self.timeout)
 
     @cached_property
@@ -146,19 +149,19 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        """Say what to do about a bucket that is not there or not ours; let others pass."""
+    def _errors_named(self, name: str) -> Iterator[None]:
+        """Say what to do about something that is not there or not ours; let other errors pass."""
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:
             yield
         except NotFound as error:
             raise PermanentError(
-                f"gs://{self.bucket}: {error.message}. Check TAXI_BUCKET, and that the bucket "
-                "and the object exist."
+                f"{self.uri(name)} is not there. Check TAXI_BUCKET, and that the bucket and the "
+                "object exist."
             ) from error
         except Forbidden as error:
             raise PermanentError(
-                f"gs://{self.bucket} refused us: {error.message}. Grant the credentials in use "
-                "access to TAXI_BUCKET's objects."
+                f"{self.uri(name)} is closed to us: {error.message}. Grant the credentials in use "
+                "access to the objects of TAXI_BUCKET."
             ) from error

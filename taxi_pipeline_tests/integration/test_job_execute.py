@@ -1,0 +1,65 @@
+"""The jobs as CI runs them: `dagster job execute` in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Platform
+
+
+def job_execute(job: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a job; a variable given as empty is unset."""
+    environment = {name: value for name, value in (os.environ | variables).items() if value}
+    command = [
+        *(str(Path(sys.executable).with_name("dagster")), "job", "execute"),
+        *("-m", "taxi_pipeline.definitions", "-j", job, *arguments),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+
+
+def test_the_command_of_the_readme_loads_a_month(platform: Platform) -> None:
+    done = job_execute("yellow_trips", "--tags", '{"dagster/partition": "2021-06"}')
+    assert done.returncode == 0, done.stderr
+    assert "RUN_SUCCESS" in done.stderr
+    assert platform.entry("yellow", "2021-06").adds_up
+    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    assert password not in done.stdout + done.stderr
+
+
+def test_without_a_month_it_shows_the_right_command(platform: Platform) -> None:
+    done = job_execute("green_trips")
+    assert done.returncode != 0
+    sentence = (
+        "The job green_trips needs a month, given as a tag: dagster job execute "
+        """-m taxi_pipeline.definitions -j green_trips --tags '{"dagster/partition": "20"""
+    )
+    assert sentence in done.stderr
+    assert "UP_FOR_RETRY" not in done.stderr
+
+
+def test_an_unknown_service_is_refused(platform: Platform) -> None:
+    done = job_execute("blue_trips", "--tags", '{"dagster/partition": "2021-06"}')
+    assert done.returncode != 0
+    assert "blue_trips" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("TAXI_BUCKET", "", 'environment variable "TAXI_BUCKET" which is not set'),
+        ("TAXI_BUCKET", "gs://lake", "TAXI_BUCKET: 'gs://lake' is not a bucket's name"),
+        ("TAXI_BUCKET", "no-such-bucket", "Check TAXI_BUCKET"),
+        ("TAXI_PUBLISHER_URLS", "http://h/x.csv.gz", "TAXI_PUBLISHER_URLS: 'http://h/x.csv.gz'"),
+    ],
+)
+def test_a_bad_setting_names_itself(
+    platform: Platform, variable: str, value: str, said: str
+) -> None:
+    month = ("--tags", '{"dagster/partition": "2021-06"}')
+    done = job_execute("yellow_trips", *month, **{variable: value})
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "UP_FOR_RETRY" not in done.stderr

@@ -1,0 +1,155 @@
+"""Settings that are missing or malformed: each names itself and says what to do."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources import environment
+from taxi_pipeline.resources.database import Database
+from taxi_pipeline.resources.google import BigQuery, CloudStorage
+from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.services import YELLOW
+
+from .conftest import Platform
+
+SECRET = "s3cr3t-w0rd"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "TAXI_BUCKET",
+        "TAXI_DATASET",
+        "TAXI_GCP_PROJECT",
+        "TAXI_POSTGRES_URL",
+        "TAXI_PUBLISHER_URLS",
+        "TAXI_ZONES_URL",
+    ],
+)
+def test_an_unset_variable_is_named(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv(variable)
+    with pytest.raises(PermanentError, match=variable) as caught:
+        environment.ready()
+    assert "taxi local" in str(caught.value)
+
+
+def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:
+    for url in (f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port:1/%zz"):
+        with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
+            Database(url=url).rows(YELLOW.trips)
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None
+    uri = Database(url=f"postgresql://u:{SECRET}@db.example:5433/taxi").uri(YELLOW.trips)
+    assert uri == "postgresql://db.example:5433/taxi/tlc.yellow_trips"
+
+
+@pytest.mark.parametrize("dataset", ["a-b", "a.b", "a` WHERE 1=1 --", ""])
+def test_a_dataset_that_is_no_name_never_reaches_a_query(platform: Platform, dataset: str) -> None:
+    with pytest.raises(PermanentError, match="TAXI_DATASET"):
+        Warehouse(project="taxi-local", dataset=dataset).rows_by_month(YELLOW.trips)
+
+
+@pytest.mark.parametrize("project", ["", "My Project", "a`b"])
+def test_a_project_that_is_none_never_reaches_a_query(platform: Platform, project: str) -> None:
+    with pytest.raises(PermanentError, match="TAXI_GCP_PROJECT"):
+        Warehouse(project=project, dataset="trips").rows_by_month(YELLOW.trips)
+
+
+def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
+    with pytest.raises(PermanentError, match="Check TAXI_GCP_PROJECT and TAXI_DATASET"):
+        Warehouse(project="taxi-local", dataset="elsewhere").replace(
+            YELLOW.trips, "gs://taxi-local/x.parquet", 0, {}
+        )
+
+
+def test_an_object_that_is_not_there_is_named(platform: Platform, tmp_path: Path) -> None:
+    lake = platform.resources.lake
+    with pytest.raises(PermanentError, match="no/such/object"):
+        lake.download("no/such/object", tmp_path)
+    with pytest.raises(PermanentError, match="Check TAXI_BUCKET"):
+        Lake(bucket="no-such-bucket", project="taxi-local").find("")
+
+
+@pytest.fixture
+def _no_emulators(platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GCP_CREDENTIALS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+
+
+def clients() -> list[Any]:
+    storage = CloudStorage(project="p").get_client()
+    with BigQuery(project="p").get_client() as bigquery:
+        return [storage, bigquery]
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    """Return a service account's key, as Google's console gives it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "1",
+        "private_key": private.decode(),
+        "client_email": "loader@p.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+
+
+@pytest.mark.usefixtures("_no_emulators")
+def test_a_key_in_base64_serves_both_clients(
+    monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
+) -> None:
+    encoded = base64.b64encode(json.dumps(key).encode()).decode()
+    monkeypatch.setenv("GCP_CREDENTIALS", encoded)
+    for client in clients():
+        assert client._credentials.service_account_email == key["client_email"]
+
+
+@pytest.mark.usefixtures("_no_emulators")
+def test_a_key_by_path_serves_both_clients(
+    monkeypatch: pytest.MonkeyPatch, key: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(key))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    for client in clients():
+        assert client._credentials.service_account_email == key["client_email"]
+
+
+@pytest.mark.usefixtures("_no_emulators")
+@pytest.mark.parametrize(
+    "value", [SECRET, base64.b64encode(SECRET.encode()).decode(), base64.b64encode(b"{}").decode()]
+)
+def test_a_key_that_is_none_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("GCP_CREDENTIALS", value)
+    with pytest.raises(
+        PermanentError, match="GCP_CREDENTIALS is not a service account's key"
+    ) as caught:
+        clients()
+    assert value not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.usefixtures("_no_emulators")
+def test_no_credentials_at_all_says_where_they_may_be() -> None:
+    with pytest.raises(PermanentError, match="gcloud auth application-default login"):
+        clients()
