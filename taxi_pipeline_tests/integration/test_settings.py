@@ -141,9 +141,7 @@ def test_a_key_that_is_none_is_refused_without_showing_it(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("GCP_CREDENTIALS", value)
-    with pytest.raises(
-        PermanentError, match="GCP_CREDENTIALS is not a service account's key"
-    ) as caught:
+    with pytest.raises(PermanentError, match="not a service account's key") as caught:
         clients()
     assert value not in str(caught.value)
     assert caught.value.__cause__ is None
