@@ -19,7 +19,7 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY) ## all tests: units, and the whole platform on the embedded stack
-	pytest
+	pytest -n 2 --dist loadfile
 
 lint: $(READY) ## style, types and import directions
 	ruff format --check .

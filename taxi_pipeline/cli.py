@@ -114,7 +114,7 @@ def _show_ledger() -> None:
     from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
 
-    table = Table("service", "month", box=SIMPLE_HEAD)
+    table = Table("service", "month", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("published", "kept", "rejected", "BigQuery", "Postgres"):
         table.add_column(name, justify="right")
     table.add_column("adds up")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
@@ -39,41 +39,40 @@ class Entry:
 
 def read_ledger(service: Service, stores: Resources) -> list[Entry]:
     """Return the entries of all months of a service that any store has, oldest first."""
-    lake = stores.lake
-    raw = _months(service, (item.name for item in lake.find(f"raw/{service.name}/")))
-    cleaned = _months(service, (item.name for item in lake.find(f"cleaned/{service.name}/")))
+    raw = _by_month(service, stores.lake.find(f"raw/{service.name}/"))
+    cleaned = _by_month(service, stores.lake.find(f"cleaned/{service.name}/"))
     in_bigquery = stores.warehouse.rows_by_month(service.trips)
     in_postgres = stores.database.rows_by_month(service.trips)
     entries = []
-    for month in sorted(raw | cleaned | in_bigquery.keys() | in_postgres.keys()):
+    for month in sorted(raw.keys() | cleaned.keys() | in_bigquery.keys() | in_postgres.keys()):
         kept, rejected = None, Counter[str]()
         if month in cleaned:
-            kept, rejected = _counted(lake, service, month)
-        published = next(iter(lake.find(place_of(service, month).raw)), None)
+            kept, rejected = _counted(stores.lake, service, month)
+        published = raw[month].metadata.get("rows") if month in raw else None
+        nothing = 0 if kept == 0 else None  # an empty month leaves no row to count
         entries.append(
             Entry(
                 service=service.name,
                 month=month,
-                published=None if published is None else int(published.metadata["rows"]),
+                published=None if published is None else int(published),
                 kept=kept,
                 rejected=rejected,
-                # an empty month leaves no row to count
-                bigquery=in_bigquery.get(month, 0 if kept == 0 else None),
-                postgres=in_postgres.get(month, 0 if kept == 0 else None),
+                bigquery=in_bigquery.get(month, nothing),
+                postgres=in_postgres.get(month, nothing),
             )
         )
     return entries
 
 
-def _months(service: Service, names: Iterable[str]) -> set[Month]:
-    """Return the months that object names stand for; other objects are none of ours."""
-    stem = place_of(service, Month(2000, 1)).stem.removesuffix("2000-01")
-    months = set()
-    for name in names:
-        last = name.rpartition("/")[2]
-        if last.startswith(stem) and Month.is_key(key := last.removeprefix(stem)[:7]):
-            months.add(Month.parse(key))
-    return months
+def _by_month(service: Service, objects: Iterable[LakeObject]) -> dict[Month, LakeObject]:
+    """Return the newest object of each month; other objects in the folder are none of ours."""
+    found: dict[Month, LakeObject] = {}
+    for item in objects:
+        stem, _, rest = item.name.rpartition("/")[2].partition("_tripdata_")
+        key = rest.partition(".")[0]
+        if stem == service.name and Month.is_key(key):
+            found.setdefault(Month.parse(key), item)
+    return found
 
 
 def _counted(lake: Lake, service: Service, month: Month) -> tuple[int, Counter[str]]:

@@ -22,7 +22,7 @@ TLC = "trip-data/yellow_tripdata_{}.parquet"
 
 
 def csv_gz(*rows: str, header: str = YELLOW_HEADER) -> bytes:
-    return gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode())
+    return gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode(), mtime=0)
 
 
 def in_month(month: str, **cells: str) -> str:
@@ -225,7 +225,7 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
     [
         (GOOD[:-12], "yellow_tripdata_2019-10.csv.gz: the gzip is broken or cut short"),
         (b"<html>Sorry</html>", "yellow_tripdata_2019-10.csv.gz: not a gzip file"),
-        (gzip.compress(b""), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
+        (gzip.compress(b"", mtime=0), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
         (
             csv_gz("1,2", header="VendorID,Surprise"),
             "the required column 'tpep_pickup_datetime' or 'pickup_datetime'",
@@ -234,6 +234,7 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
         (status(403), "yellow 2019-10 is not published: http://127.0.0.1:"),
         (status(400), "answered 400"),
     ],
+    ids=["truncated", "no gzip", "empty", "column missing", "404", "403", "400"],
 )
 def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
     publish: Publish, bad: bytes, said: str

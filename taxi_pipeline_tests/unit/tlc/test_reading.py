@@ -170,18 +170,28 @@ def test_an_unknown_column_is_reported(file: Path) -> None:
     assert batch.as_published(pa.array([0])).to_pylist()[0]["request_source"] == "9"
 
 
-@pytest.mark.parametrize("read", [lambda p: rows_of(p), lambda p: examine(p, 5)])
+@pytest.mark.parametrize(
+    "read", [lambda p: rows_of(p), lambda p: examine(p, 5)], ids=["opened", "examined"]
+)
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("x.csv.gz", b"<html>Not here</html>", "not a gzip file, though its name says so"),
         ("x.csv.gz", b"", "not a gzip file"),
-        ("x.csv.gz", gzip.compress((YELLOW_HEADER + "\n" + TRIP * 99).encode())[:-20], "cut short"),
-        ("x.csv.gz", gzip.compress(b""), "not even a header"),
+        (
+            "x.csv.gz",
+            gzip.compress((YELLOW_HEADER + "\n" + TRIP * 99).encode(), mtime=0)[:-20],
+            "cut short",
+        ),
+        ("x.csv.gz", gzip.compress(b"", mtime=0), "not even a header"),
         ("x.csv", b"", "not even a header"),
         ("x.parquet", b"<html>Not here</html>", "not a whole Parquet file"),
         ("x.parquet", b"", "not a whole Parquet file"),
         ("x.parquet", b"PAR1" + b"\0" * 100, "not a whole Parquet file"),
+    ],
+    ids=[
+        *("HTML for gzip", "nothing for gzip", "cut gzip", "empty gzip", "empty"),
+        *("HTML for Parquet", "nothing for Parquet", "no footer"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_named(
