@@ -14,14 +14,14 @@ import pytest
 
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.ledger import Entry, read_ledger
-from taxi_pipeline.local.publisher import ZONES, url_templates
+from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import service_named
-from taxi_pipeline_tests.support.http import Answer, body, serving
+from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "tlc"
 ROWS = 2_000
@@ -111,21 +111,8 @@ def publish(platform: Platform) -> Iterator[Publish]:
 def _real_publisher() -> Iterator[str]:
     if not REAL_FILES.is_dir():
         pytest.skip(f"TLC's real records are not at {REAL_FILES}")
-    import threading
-
-    import uvicorn
-
-    from taxi_pipeline.local.publisher import application
-
-    server = uvicorn.Server(uvicorn.Config(application(REAL_FILES, None), port=0))
-    listener = server.config.bind_socket()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving_application(application(REAL_FILES, None)) as base:
+        yield base
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """The jobs, from the generator's published files to all three stores."""
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import GREEN, YELLOW, Service
+from taxi_pipeline.tlc.services import DATETIME, GREEN, YELLOW, Service
 from taxi_pipeline_tests.support.http import status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
@@ -308,3 +310,21 @@ def test_a_column_declared_later_is_added_to_the_tables(platform: Platform) -> N
     assert platform.run("green_trips", "2021-04").success
     ((typed,),) = platform.postgres("SELECT count(trip_type) FROM tlc.green_trips_2021_04")
     assert typed > 0
+
+
+def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Path) -> None:
+    assert platform.run("green_trips", "2021-07").success
+    lake, database = platform.resources.lake, platform.resources.database
+    path = lake.download("cleaned/green/green_tripdata_2021-07.parquet", tmp_path)
+    july = pq.read_table(path)
+    months = [Month(2030, number) for number in range(1, 7)] * 2
+
+    def load(month: Month) -> None:
+        pickups = pa.array([month.start] * july.num_rows, DATETIME)
+        table = july.set_column(1, "pickup_datetime", pickups)
+        database.replace_month(GREEN.trips, month, table.to_batches(), table.num_rows)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, months))
+    counts = database.rows_by_month(GREEN.trips)
+    assert {counts[month] for month in months} == {july.num_rows}

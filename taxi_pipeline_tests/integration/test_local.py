@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
+
+from taxi_pipeline_tests.support.processes import killed_leftovers, started, until
 
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
@@ -30,10 +30,7 @@ def home() -> Iterator[Path]:
 def folder(home: Path) -> Iterator[Path]:
     """Return the folder of a stack, of which nothing may run when the test is over."""
     yield home / "data"
-    left = processes_of(home)
-    for process in left:
-        process.kill()
-    assert left == []
+    assert killed_leftovers(home) == []
 
 
 @pytest.fixture
@@ -41,18 +38,6 @@ def scratch(home: Path) -> Iterator[Path]:
     """Return a folder beside the stack's."""
     with TemporaryDirectory(dir=home) as name:
         yield Path(name)
-
-
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes that were started with this folder in their command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(str(folder) in word for word in process.cmdline()) and process.is_running():
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 def taxi_local(folder: Path, *words: str, **options: str) -> list[str]:
@@ -63,26 +48,6 @@ def taxi_local(folder: Path, *words: str, **options: str) -> list[str]:
 def run(folder: Path, *words: str, **options: str) -> subprocess.CompletedProcess[str]:
     command = taxi_local(folder, *words, **options)
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-@contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command; kill it if the test has not ended it."""
-    with subprocess.Popen(command) as process:
-        try:
-            yield process
-            process.wait(60)
-        finally:
-            process.kill()
-
-
-def until[T](condition: Callable[[], T], seconds: float = 60) -> T:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        threading.Event().wait(0.02)
-    return value
 
 
 def content_of(path: Path) -> str:

@@ -1,9 +1,12 @@
-"""A real HTTP server on loopback that answers as the test scripts it."""
+"""Real HTTP servers on loopback: one that answers as a test scripts it, one for an application."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import uvicorn
+from starlette.applications import Starlette
 
 type Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -30,6 +33,21 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]
     finally:
         server.shutdown()
         server.server_close()
+        thread.join()
+
+
+@contextmanager
+def serving_application(application: Starlette) -> Iterator[str]:
+    """Serve an application; yield its URL."""
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="warning"))
+    listener = server.config.bind_socket()
+    listener.listen()  # who asks before the server runs, waits
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
         thread.join()
 
 

@@ -1,0 +1,54 @@
+"""The command line's help, and what it does with a bad word."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from taxi_pipeline.cli import main
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["local", "-h"], ["ledger", "-h"]])
+def test_help_teaches(arguments: list[str]) -> None:
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0
+    assert "taxi local" in shown.output
+
+
+def test_the_help_of_local_shows_commands_to_type() -> None:
+    shown = CliRunner().invoke(main, ["local", "--help"]).output
+    for part in ("--data-dir", "--publisher", "--rows", "dagster job execute", "taxi ledger"):
+        assert part in shown
+
+
+def test_it_runs_as_a_module_too() -> None:
+    command = [sys.executable, "-m", "taxi_pipeline", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("taxi, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["local"], "Missing argument 'COMMAND...'"),
+        (["local", "--rows", "-1", "true"], "-1 is not in the range"),
+        (["local", "--rows", "many", "true"], "'many' is not a valid integer"),
+    ],
+)
+def test_a_bad_word_is_named(arguments: list[str], said: str) -> None:
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 2
+    assert said in shown.output
+
+
+def test_the_ledger_without_an_environment_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    shown = CliRunner().invoke(main, ["ledger"])
+    assert shown.exit_code == 1
+    assert "TAXI_PUBLISHER_URLS" in shown.output
+    assert "taxi local COMMAND" in shown.output

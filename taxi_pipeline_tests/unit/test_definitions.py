@@ -1,0 +1,73 @@
+"""What Dagster loads: the assets, their partitions, the jobs."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.definitions import build_definitions, defs
+from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
+
+LAYERS = ("raw", "cleaned", "bigquery", "postgres")
+
+
+@pytest.fixture(scope="module")
+def specs() -> Mapping[dg.AssetKey, dg.AssetSpec]:
+    return {spec.key: spec for spec in defs.resolve_all_asset_specs()}
+
+
+def test_the_definitions_are_sound() -> None:
+    dg.Definitions.validate_loadable(build_definitions())
+
+
+def test_there_are_four_assets_a_service_and_four_of_zones(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    names = [*(f"{service}_trips" for service in SERVICES), "taxi_zones"]
+    assert specs.keys() == {dg.AssetKey([layer, name]) for name in names for layer in LAYERS}
+
+
+@pytest.mark.parametrize("service", [YELLOW, GREEN], ids=lambda service: service.name)
+def test_a_services_assets_are_grouped_described_and_linked(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec], service: Service
+) -> None:
+    mine = {layer: specs[dg.AssetKey([layer, service.trips.name])] for layer in LAYERS}
+    for spec in mine.values():
+        assert spec.group_name == service.name
+        assert spec.description
+        assert spec.kinds
+        assert spec.partitions_def == months_of(service)
+    upstream = {layer: [dep.asset_key.path[0] for dep in spec.deps] for layer, spec in mine.items()}
+    assert upstream == {
+        "raw": [],
+        "cleaned": ["raw"],
+        "bigquery": ["cleaned"],
+        "postgres": ["cleaned"],
+    }
+
+
+def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
+    for layer in LAYERS:
+        assert specs[dg.AssetKey([layer, "taxi_zones"])].partitions_def is None
+
+
+@pytest.mark.parametrize(
+    ("service", "first"), [(YELLOW, "2009-01"), (GREEN, "2013-08")], ids=["yellow", "green"]
+)
+def test_months_run_from_the_first_to_the_newest_that_is_published(
+    service: Service, first: str
+) -> None:
+    months = months_of(service)
+    with dg.partition_loading_context(datetime(2026, 11, 22, tzinfo=UTC)):
+        keys = months.get_partition_keys()
+    assert (keys[0], keys[-1]) == (first, "2026-09")
+
+
+def test_a_job_runs_its_services_assets_in_one_process() -> None:
+    for name in ("yellow_trips", "green_trips", "taxi_zones"):
+        job = defs.resolve_job_def(name)
+        assert job.executor_def is dg.in_process_executor
+        assert {key.path[1] for key in job.asset_layer.selected_asset_keys} == {name}
+        assert len(job.asset_layer.selected_asset_keys) == 4
