@@ -25,6 +25,7 @@ mutation ($months: [String!]!, $assets: [AssetKeyInput!]!) {
   }
 }
 """
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 LAYERS = ("raw", "cleaned", "bigquery", "postgres")
 RUNS = "query { runsOrError { ... on Runs { results { status } } } }"
 
@@ -65,11 +66,13 @@ def test_a_backfill_from_the_ui_runs_and_ctrl_c_leaves_nothing() -> None:
             def statuses() -> list[str]:
                 return [run["status"] for run in graphql(url, RUNS)["runsOrError"]["results"]]
 
-            until(
-                lambda: len(statuses()) == 2 and not set(statuses()) - {"SUCCESS", "FAILURE"}, 120
-            )
+            until(lambda: len(ended := statuses()) == 2 and not set(ended) - ENDED, 120)
             assert statuses() == ["SUCCESS", "SUCCESS"]
+            family = psutil.Process(process.pid).children(recursive=True)
+            assert len(family) > 6  # four servers; dagster dev's webserver, daemon, code servers
             process.send_signal(signal.SIGINT)
+        _, left = psutil.wait_procs(family, timeout=10)
+        assert left == []
         ledger = subprocess.run(
             [*stack, sys.executable, "-m", "taxi_pipeline", "ledger"],
             capture_output=True,
@@ -78,6 +81,3 @@ def test_a_backfill_from_the_ui_runs_and_ctrl_c_leaves_nothing() -> None:
         )
         assert ledger.stdout.count("yes") == 2, ledger.stderr
         assert killed_leftovers(Path(name)) == []
-        assert [
-            p for p in psutil.process_iter(["cmdline"]) if str(port) in (p.info["cmdline"] or [])
-        ] == []
