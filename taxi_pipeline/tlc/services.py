@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.month import Month
 
 INTEGER = pa.int32()
@@ -54,79 +53,104 @@ class Service:
     first_month: Month
 
 
-_VENDOR_ID = Column(
-    "vendor_id",
-    INTEGER,
-    "The technology provider that sent the record: 1 Creative Mobile Technologies, 2 Curb, "
-    "6 Myle, 7 Helix. Null in records that reached TLC by another way.",
-    ("VendorID",),
-)
-_PICKUP = "When the meter was engaged, in New York's wall-clock time."
-_DROPOFF = "When the meter was disengaged, in New York's wall-clock time."
-_PASSENGER_COUNT = Column(
-    "passenger_count", INTEGER, "Passengers in the vehicle, as the driver entered them."
-)
-_TRIP_DISTANCE = Column("trip_distance", NUMBER, "Distance by the taximeter, in miles.")
-_RATECODE_ID = Column(
-    "ratecode_id",
-    INTEGER,
-    "The final rate: 1 standard, 2 JFK, 3 Newark, 4 Nassau or Westchester, 5 negotiated, "
-    "6 group ride, 99 unknown.",
-    ("RatecodeID",),
-)
-_STORE_AND_FWD_FLAG = Column(
-    "store_and_fwd_flag",
-    TEXT,
-    "Y where the record waited in the vehicle's memory for a connection, else N.",
-)
-_PICKUP_LOCATION_ID = Column(
-    "pickup_location_id", INTEGER, "Taxi zone of the pick-up (see taxi_zones).", ("PULocationID",)
-)
-_DROPOFF_LOCATION_ID = Column(
-    "dropoff_location_id", INTEGER, "Taxi zone of the drop-off (see taxi_zones).", ("DOLocationID",)
-)
-_PAYMENT_TYPE = Column(
-    "payment_type",
-    INTEGER,
-    "How the passenger paid: 0 Flex Fare, 1 credit card, 2 cash, 3 no charge, 4 dispute, "
-    "5 unknown, 6 voided.",
-)
-_FARE_AMOUNT = Column(
-    "fare_amount", NUMBER, "Time-and-distance fare by the meter, in US dollars; negative: reversed."
-)
-_EXTRA = Column("extra", NUMBER, "Miscellaneous extras and surcharges, in US dollars.")
-_MTA_TAX = Column("mta_tax", NUMBER, "Tax triggered by the metered rate in use, in US dollars.")
-_TIP_AMOUNT = Column(
-    "tip_amount", NUMBER, "Tip by credit card, in US dollars; cash tips are not recorded."
-)
-_TOLLS_AMOUNT = Column("tolls_amount", NUMBER, "All tolls paid in the trip, in US dollars.")
-_IMPROVEMENT_SURCHARGE = Column(
-    "improvement_surcharge",
-    NUMBER,
-    "Surcharge at the flag drop, levied since 2015, in US dollars.",
-    required=False,
-)
-_TOTAL_AMOUNT = Column(
-    "total_amount", NUMBER, "Everything charged to the passenger but cash tips, in US dollars."
-)
-_CONGESTION_SURCHARGE = Column(
-    "congestion_surcharge",
-    NUMBER,
-    "New York State's congestion surcharge, levied since 2019, in US dollars.",
-    required=False,
-)
-_AIRPORT_FEE = Column(
-    "airport_fee",
-    NUMBER,
-    "Fee for pick-ups at LaGuardia and John F. Kennedy airports, in US dollars.",
-    required=False,
-)
-_CBD_CONGESTION_FEE = Column(
-    "cbd_congestion_fee",
-    NUMBER,
-    "MTA's Congestion Relief Zone charge, levied since 2025-01-05, in US dollars.",
-    required=False,
-)
+def _metered(prefix: str) -> tuple[Column, ...]:
+    """Return the columns that all taxis with a meter have; `prefix` begins their times' names."""
+    return (
+        Column(
+            "vendor_id",
+            INTEGER,
+            "The technology provider that sent the record: 1 Creative Mobile Technologies, 2 Curb, "
+            "6 Myle, 7 Helix. Null in records that reached TLC by another way.",
+            ("VendorID",),
+        ),
+        Column(
+            "pickup_datetime",
+            DATETIME,
+            "When the meter was engaged, in New York's wall-clock time.",
+            (f"{prefix}_pickup_datetime",),
+        ),
+        Column(
+            "dropoff_datetime",
+            DATETIME,
+            "When the meter was disengaged, in New York's wall-clock time.",
+            (f"{prefix}_dropoff_datetime",),
+        ),
+        Column(
+            "passenger_count", INTEGER, "Passengers in the vehicle, as the driver entered them."
+        ),
+        Column("trip_distance", NUMBER, "Distance by the taximeter, in miles."),
+        Column(
+            "ratecode_id",
+            INTEGER,
+            "The final rate: 1 standard, 2 JFK, 3 Newark, 4 Nassau or Westchester, 5 negotiated, "
+            "6 group ride, 99 unknown.",
+            ("RatecodeID",),
+        ),
+        Column(
+            "store_and_fwd_flag",
+            TEXT,
+            "Y where the record waited in the vehicle's memory for a connection, else N.",
+        ),
+        Column(
+            "pickup_location_id",
+            INTEGER,
+            "Taxi zone of the pick-up (see taxi_zones).",
+            ("PULocationID",),
+        ),
+        Column(
+            "dropoff_location_id",
+            INTEGER,
+            "Taxi zone of the drop-off (see taxi_zones).",
+            ("DOLocationID",),
+        ),
+        Column(
+            "payment_type",
+            INTEGER,
+            "How the passenger paid: 0 Flex Fare, 1 credit card, 2 cash, 3 no charge, 4 dispute, "
+            "5 unknown, 6 voided.",
+        ),
+        Column(
+            "fare_amount",
+            NUMBER,
+            "Time-and-distance fare by the meter, in US dollars; negative: reversed.",
+        ),
+        Column("extra", NUMBER, "Miscellaneous extras and surcharges, in US dollars."),
+        Column("mta_tax", NUMBER, "Tax triggered by the metered rate in use, in US dollars."),
+        Column(
+            "tip_amount", NUMBER, "Tip by credit card, in US dollars; cash tips are not recorded."
+        ),
+        Column("tolls_amount", NUMBER, "All tolls paid in the trip, in US dollars."),
+        Column(
+            "improvement_surcharge",
+            NUMBER,
+            "Surcharge at the flag drop, levied since 2015, in US dollars.",
+            required=False,
+        ),
+        Column(
+            "total_amount",
+            NUMBER,
+            "Everything charged to the passenger but cash tips, in US dollars.",
+        ),
+        Column(
+            "congestion_surcharge",
+            NUMBER,
+            "New York State's congestion surcharge, levied since 2019, in US dollars.",
+            required=False,
+        ),
+        Column(
+            "airport_fee",
+            NUMBER,
+            "Fee for pick-ups at LaGuardia and John F. Kennedy airports, in US dollars.",
+            required=False,
+        ),
+        Column(
+            "cbd_congestion_fee",
+            NUMBER,
+            "MTA's Congestion Relief Zone charge, levied since 2025-01-05, in US dollars.",
+            required=False,
+        ),
+    )
+
 
 YELLOW = Service(
     "yellow",
@@ -134,28 +158,7 @@ YELLOW = Service(
         "yellow_trips",
         "Trips of New York's yellow taxis, one row each, as TLC published and this project "
         "cleaned them.",
-        (
-            _VENDOR_ID,
-            Column("pickup_datetime", DATETIME, _PICKUP, ("tpep_pickup_datetime",)),
-            Column("dropoff_datetime", DATETIME, _DROPOFF, ("tpep_dropoff_datetime",)),
-            _PASSENGER_COUNT,
-            _TRIP_DISTANCE,
-            _RATECODE_ID,
-            _STORE_AND_FWD_FLAG,
-            _PICKUP_LOCATION_ID,
-            _DROPOFF_LOCATION_ID,
-            _PAYMENT_TYPE,
-            _FARE_AMOUNT,
-            _EXTRA,
-            _MTA_TAX,
-            _TIP_AMOUNT,
-            _TOLLS_AMOUNT,
-            _IMPROVEMENT_SURCHARGE,
-            _TOTAL_AMOUNT,
-            _CONGESTION_SURCHARGE,
-            _AIRPORT_FEE,
-            _CBD_CONGESTION_FEE,
-        ),
+        _metered("tpep"),
     ),
     first_month=Month(2009, 1),
 )
@@ -167,38 +170,14 @@ GREEN = Service(
         "Trips of New York's green (boro) taxis, one row each, as TLC published and this project "
         "cleaned them.",
         (
-            _VENDOR_ID,
-            Column("pickup_datetime", DATETIME, _PICKUP, ("lpep_pickup_datetime",)),
-            Column("dropoff_datetime", DATETIME, _DROPOFF, ("lpep_dropoff_datetime",)),
-            _PASSENGER_COUNT,
-            _TRIP_DISTANCE,
-            _RATECODE_ID,
-            _STORE_AND_FWD_FLAG,
-            _PICKUP_LOCATION_ID,
-            _DROPOFF_LOCATION_ID,
-            _PAYMENT_TYPE,
-            _FARE_AMOUNT,
-            _EXTRA,
-            _MTA_TAX,
-            _TIP_AMOUNT,
-            _TOLLS_AMOUNT,
-            _IMPROVEMENT_SURCHARGE,
-            _TOTAL_AMOUNT,
-            _CONGESTION_SURCHARGE,
-            _AIRPORT_FEE,
-            _CBD_CONGESTION_FEE,
+            *_metered("lpep"),
             Column(
                 "ehail_fee",
                 NUMBER,
                 "Fee for a trip hailed by application, in US dollars; null in nearly all records.",
                 required=False,
             ),
-            Column(
-                "trip_type",
-                INTEGER,
-                "How the trip began: 1 street-hail, 2 dispatch.",
-                required=False,
-            ),
+            Column("trip_type", INTEGER, "How the trip began: 1 street-hail, 2 dispatch."),
         ),
     ),
     first_month=Month(2013, 8),
@@ -216,12 +195,3 @@ TAXI_ZONES = Table(
         Column("service_zone", TEXT, "Boro Zone, Yellow Zone, Airports, EWR or 'N/A'."),
     ),
 )
-
-
-def service_named(name: str) -> Service:
-    """Return the service of that name; raise `PermanentError` that lists them if there is none."""
-    try:
-        return SERVICES[name]
-    except KeyError:
-        known = ", ".join(SERVICES)
-        raise PermanentError(f"'{name}' is not a service: choose one of {known}.") from None

@@ -20,7 +20,7 @@ from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import service_named
+from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
 
 REAL_FILES = Path(__file__).parents[3] / "shared" / "tlc"
@@ -57,7 +57,7 @@ class Platform:
 
     def entry(self, service: str, month: str) -> Entry:
         """Return the ledger's entry for a month."""
-        entries = read_ledger(service_named(service), self.resources)
+        entries = read_ledger(SERVICES[service], self.resources)
         (entry,) = [entry for entry in entries if entry.month == Month.parse(month)]
         return entry
 

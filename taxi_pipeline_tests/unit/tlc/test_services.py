@@ -1,9 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema, bigquery_fields
-from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, YELLOW, Table, service_named
+from taxi_pipeline.tlc.services import GREEN, TAXI_ZONES, YELLOW, Table
 
 YELLOW_COLUMNS = (
     "vendor_id pickup_datetime dropoff_datetime passenger_count trip_distance ratecode_id "
@@ -43,9 +42,3 @@ def test_bigquery_gets_types_and_descriptions() -> None:
 
 def test_times_carry_no_zone() -> None:
     assert arrow_schema(YELLOW.trips).field("pickup_datetime").type == pa.timestamp("us")
-
-
-def test_services_are_found_by_name() -> None:
-    assert service_named("green") is SERVICES["green"]
-    with pytest.raises(PermanentError, match="'blue' is not a service: choose one of yellow"):
-        service_named("blue")
