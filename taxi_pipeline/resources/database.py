@@ -112,13 +112,6 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return {}
         return {Month(year, month): trips for year, month, trips in counts}
 
-    def rows(self, table: Table) -> int:
-        """Count a table's rows."""
-        names = {"table": _identifier(table.name)}
-        with self._connected() as connection:
-            row = _run(connection, "SELECT count(*) FROM {table}", names).fetchone()
-        return int(row[0]) if row else 0
-
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
         """Create the table if it is not there; add columns that were declared since."""
         from psycopg import sql

@@ -67,11 +67,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return {}
             return {Month(row.year, row.month): row.trips for row in counts}
 
-    def rows(self, table: Table) -> int:
-        """Count a table's rows, by its metadata."""
-        with self._connected() as client:
-            return int(client.get_table(self._table_id(table), timeout=self.timeout).num_rows or 0)
-
     def _table_id(self, table: Table) -> str:
         # BigQuery has no parameters for names: only plain ones may reach a query
         if not _PROJECT.fullmatch(self.project):

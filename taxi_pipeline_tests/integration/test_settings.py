@@ -43,7 +43,7 @@ def test_an_unset_variable_is_named(
 def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:
     for url in (f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port:1/%zz"):
         with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
-            Database(url=url).rows(YELLOW.trips)
+            Database(url=url).rows_by_month(YELLOW.trips)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
     uri = Database(url=f"postgresql://u:{SECRET}@db.example:5433/taxi").uri(YELLOW.trips)
