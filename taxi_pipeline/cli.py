@@ -54,7 +54,7 @@ def main() -> None:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, ...]) -> None:
-    r"""Run COMMAND inside the embedded stack: PostgreSQL, GCS, BigQuery and a publisher.
+    """Run COMMAND inside the embedded stack: PostgreSQL, GCS, BigQuery and a publisher.
 
     The servers listen on free ports of 127.0.0.1; COMMAND finds them by environment variables,
     and its exit code is ours. A second call with the same folder joins the running stack; the
@@ -62,20 +62,21 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
 
     \b
     taxi local dagster dev -w workspace.yaml
-    taxi local dagster job execute -m taxi_pipeline.definitions -j yellow_trips \
+    taxi local dagster job execute -m taxi_pipeline.definitions -j yellow_trips \\
         --tags '{"dagster/partition": "2021-01"}'
     taxi local taxi ledger
     taxi local bash
-    """
+    """  # noqa: D301 - click's \\b must be the character
     from taxi_pipeline.local.command import run
     from taxi_pipeline.local.stack import Settings, running
 
-    # an end by signal must stop the servers too
+    # an end by signal must stop the servers too; nohup's wish to ignore one is kept
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit_by_signal)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit_by_signal)
     with (
         _errors_shown(),
-        running(data_dir, Settings(publisher, rows), _progress) as environment,
+        running(data_dir, Settings(publisher, 0 if publisher else rows), _progress) as environment,
     ):
         code = run(command, environment)
     sys.exit(code)

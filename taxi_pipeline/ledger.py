@@ -1,7 +1,9 @@
-"""The ledger: the counts that must add up, month by month, recomputed from the stores themselves.
+"""The ledger: the counts that must add up, month by month, asked of the stores themselves.
 
-published = trips + rejected, and trips = BigQuery = PostgreSQL. It asks the lake's objects and the
-tables, never Dagster's memory; how it is shown is for who asks.
+published = trips + rejected, and trips = BigQuery = PostgreSQL. The trips and the rejected rows are
+counted in their Parquet files and in the tables; `published` is what was counted in the published
+file, line by line, before it went into the lake. Dagster's memory is not asked. How a ledger is
+shown is for who asks.
 """
 
 from collections import Counter
@@ -9,14 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One service and month. A count is None where the store does not have the month."""
+    """One service and month. A count is None where the store does not have the month.
+
+    `of_this_raw` says whether the trips were cleaned from the raw object that is there now.
+    """
 
     service: str
     month: Month
@@ -25,6 +30,7 @@ class Entry:
     rejected: Counter[str]
     bigquery: int | None
     postgres: int | None
+    of_this_raw: bool = True
 
     @property
     def adds_up(self) -> bool:
@@ -34,6 +40,7 @@ class Entry:
             and self.kept is not None
             and self.published == self.kept + self.rejected.total()
             and self.kept == self.bigquery == self.postgres
+            and self.of_this_raw
         )
 
 
@@ -41,24 +48,27 @@ def read_ledger(service: Service, stores: Resources) -> list[Entry]:
     """Return the entries of all months of a service that any store has, oldest first."""
     raw = _by_month(service, stores.lake.find(f"raw/{service.name}/"))
     cleaned = _by_month(service, stores.lake.find(f"cleaned/{service.name}/"))
+    rejected = _by_month(service, stores.lake.find(f"rejected/{service.name}/"))
     in_bigquery = stores.warehouse.rows_by_month(service.trips)
     in_postgres = stores.database.rows_by_month(service.trips)
     entries = []
     for month in sorted(raw.keys() | cleaned.keys() | in_bigquery.keys() | in_postgres.keys()):
-        kept, rejected = None, Counter[str]()
-        if month in cleaned:
-            kept, rejected = _counted(stores.lake, service, month)
-        published = raw[month].metadata.get("rows") if month in raw else None
+        source = raw[month].metadata if month in raw else {}
+        trips = cleaned[month].metadata if month in cleaned else {}
+        kept = _kept(stores.lake, cleaned[month].name) if month in cleaned else None
         nothing = 0 if kept == 0 else None  # an empty month leaves no row to count
         entries.append(
             Entry(
                 service=service.name,
                 month=month,
-                published=None if published is None else int(published),
+                published=int(source["rows"]) if "rows" in source else None,
                 kept=kept,
-                rejected=rejected,
+                rejected=_reasons(stores.lake, rejected[month].name)
+                if month in rejected
+                else Counter(),
                 bigquery=in_bigquery.get(month, nothing),
                 postgres=in_postgres.get(month, nothing),
+                of_this_raw=source.get("sha256") == trips.get("sha256"),
             )
         )
     return entries
@@ -75,15 +85,20 @@ def _by_month(service: Service, objects: Iterable[LakeObject]) -> dict[Month, La
     return found
 
 
-def _counted(lake: Lake, service: Service, month: Month) -> tuple[int, Counter[str]]:
-    """Count the trips by their file's footer and the rejected rows by their reasons."""
+def _kept(lake: Lake, name: str) -> int:
+    """Count a Parquet object's rows by its footer."""
+    import pyarrow.parquet as pq
+
+    with lake.opened(name) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def _reasons(lake: Lake, name: str) -> Counter[str]:
+    """Count the rejected rows by their reason."""
     import pyarrow.parquet as pq
 
     from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
 
-    place = place_of(service, month)
-    with lake.opened(place.cleaned) as file:
-        kept = int(pq.read_metadata(file).num_rows)
-    with lake.opened(place.rejected) as file:
+    with lake.opened(name) as file:
         reasons = pq.read_table(file, columns=[REJECTED_BECAUSE])[REJECTED_BECAUSE]
-    return kept, Counter(reasons.to_pylist())
+    return Counter(reasons.to_pylist())

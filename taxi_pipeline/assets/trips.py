@@ -17,7 +17,7 @@ from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake, place_of
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
-from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
 
 
@@ -27,7 +27,7 @@ def months_of(service: Service) -> dg.MonthlyPartitionsDefinition:
         start_date=service.first_month.key,
         fmt="%Y-%m",
         timezone="America/New_York",
-        end_offset=-1,  # TLC publishes about 50 days after a month's end
+        end_offset=1 - PUBLICATION_LAG_MONTHS,
     )
 
 

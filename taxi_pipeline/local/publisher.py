@@ -8,8 +8,9 @@ process of its own: `python -m taxi_pipeline.local.publisher --help`.
 import os
 import re
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import generator
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline.tlc.services import SERVICES, Service
 
 ZONES = "misc/taxi_zone_lookup.csv"
 _TLC = re.compile(r"trip-data/(?P<service>[a-z]+)_tripdata_(?P<month>[0-9-]+)\.parquet")
@@ -79,31 +79,33 @@ class _GeneratedFiles(_PublishedFiles):
         return await super().get_response(path, scope)
 
     def _generate(self, path: str) -> None:
+        mirrored, of_tlc = _MIRROR.fullmatch(path), _TLC.fullmatch(path)
+        write: Callable[[Path], None]
+        if path == ZONES:
+            write = generator.write_zones
+        elif mirrored and _covers(mirrored, MIRROR_LAST):
+            write = partial(generator.write_csv_gz, *_file(mirrored), self._rows)
+        elif of_tlc and _covers(of_tlc, _newest()):
+            write = partial(generator.write_parquet, *_file(of_tlc), self._rows)
+        else:
+            return
         target = self._folder / path
         with self._generating:
-            if target.exists():
-                return
-            unfinished = target.with_name(f"unfinished_{target.name}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if path == ZONES:
-                generator.write_zones(unfinished)
-            elif (match := _MIRROR.fullmatch(path)) and _covers(match, MIRROR_LAST):
-                service, month = SERVICES[match["service"]], Month.parse(match["month"])
-                generator.write_csv_gz(service, month, self._rows, unfinished)
-            elif (match := _TLC.fullmatch(path)) and _covers(match, _newest()):
-                service, month = SERVICES[match["service"]], Month.parse(match["month"])
-                generator.write_parquet(service, month, self._rows, unfinished)
-            else:
-                return
-            os.replace(unfinished, target)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = target.with_name(f"unfinished_{target.name}")
+                write(unfinished)
+                os.replace(unfinished, target)
+
+
+def _file(match: re.Match[str]) -> tuple[Service, Month]:
+    return SERVICES[match["service"]], Month.parse(match["month"])
 
 
 def _covers(match: re.Match[str], last: Month) -> bool:
-    try:
-        month = Month.parse(match["month"])
-    except PermanentError:
+    if match["service"] not in SERVICES or not Month.is_key(match["month"]):
         return False
-    return match["service"] in SERVICES and MIRROR_FIRST <= month <= last
+    return MIRROR_FIRST <= Month.parse(match["month"]) <= last
 
 
 def _newest() -> Month:

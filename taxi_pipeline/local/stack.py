@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 import psutil
 
@@ -44,23 +44,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Running:
-    """A server's process; `created` tells it from a later process with the same pid."""
+    """A server's process; its `command` tells it from a later process with the same pid."""
 
     name: str
     pid: int
-    created: float
-
-    @classmethod
-    def of(cls, name: str, pid: int) -> Self:
-        return cls(name, pid, psutil.Process(pid).create_time())
+    command: list[str]
 
     def process(self) -> psutil.Process | None:
         """Return the process if it still runs."""
         try:
             process = psutil.Process(self.pid)
-            same = process.create_time() == self.created
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
+            return process if process.cmdline() == self.command else None
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
 
@@ -80,18 +75,23 @@ def running(
         users = locks.enter_context((folder / "users.lock").open("a"))
         with _starting(folder):
             environment = _join(folder, settings, say) or _start(folder, settings, say)
+            processes = _processes(folder)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield environment
         finally:
-            with _signals_held(), _starting(folder):
-                if _is_last(users):
-                    _stop(folder)
+            with _signals_held():
+                try:
+                    with _starting(folder):
+                        if _is_last(users):
+                            _stop(folder)
+                except FileNotFoundError:  # somebody has deleted the folder
+                    _end(processes)
 
 
 def _claim(folder: Path) -> None:
     """Make the folder ours, unless it holds something that is not."""
-    marker = folder / "README"
+    marker = folder / ".taxi-stack"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not marker.exists():
@@ -138,12 +138,15 @@ def _is_last(users: IO[str]) -> bool:
 
 
 def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str] | None:
-    """Return the environment of the stack that runs in the folder; clear away a killed one's."""
+    """Return the environment of the stack that runs in the folder; clear away a broken one."""
     try:
         state = json.loads((folder / _STATE).read_text())
     except FileNotFoundError:
         return None
-    processes = [_Running(**entry) for entry in state["servers"]]
+    except ValueError:
+        say(f"{folder / _STATE} is damaged; if servers of an earlier stack still run, end them.")
+        return None
+    processes = _processes(folder)
     alive = [entry for entry in processes if entry.process()]
     with (folder / "users.lock").open("a") as users:
         used = not _is_last(users)
@@ -155,13 +158,14 @@ def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[
             )
         environment: dict[str, str] = state["environment"]
         return environment
-    say(f"The last stack in {folder} was killed; {len(alive)} servers of it still ran: stopped.")
+    what = "lost a server" if used else "was killed"
+    say(f"The last stack in {folder} {what}; {len(alive)} servers of it still ran: stopped.")
     _stop(folder)
     return None
 
 
 def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str]:
-    postgres_port, gcs_port, bigquery_port, publisher_port = _free_ports(4)
+    postgres_port, gcs_port, bigquery_port, publisher_port = _ports(folder)
     published = (
         Path(settings.publisher)
         if settings.publisher
@@ -172,9 +176,9 @@ def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict
         published.mkdir(parents=True, exist_ok=True)
     dagster_home = folder / "dagster"
     dagster_home.mkdir(exist_ok=True)
-    (dagster_home / "dagster.yaml").write_text(
-        resources.files("taxi_pipeline.local").joinpath("dagster.yaml").read_text()
-    )
+    if not (dagster_home / "dagster.yaml").exists():
+        ours = resources.files("taxi_pipeline.local").joinpath("dagster.yaml")
+        (dagster_home / "dagster.yaml").write_text(ours.read_text())
     say(f"Starting the embedded stack in {folder} …")
     postgres, postgres_url = servers.postgres(folder / "postgres", postgres_port)
     gcs, gcs_url = servers.gcs(folder / "gcs", gcs_port)
@@ -184,6 +188,7 @@ def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict
         "BIGQUERY_EMULATOR_HOST": bigquery_url,
         "DAGSTER_HOME": str(dagster_home),
         "NO_GCE_CHECK": "true",  # or Google's clients look for a metadata server
+        "NO_PROXY": "127.0.0.1,localhost",
         "STORAGE_EMULATOR_HOST": gcs_url,
         "TAXI_BUCKET": servers.BUCKET,
         "TAXI_DATASET": servers.DATASET,
@@ -201,7 +206,8 @@ def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict
             for server in (postgres, gcs, bigquery, publisher):
                 started.append((server, _spawn(server, logs)))
                 processes = [
-                    asdict(_Running.of(server.name, popen.pid)) for server, popen in started
+                    asdict(_Running(server.name, popen.pid, server.command))
+                    for server, popen in started
                 ]
                 _write_state(folder, {**state, "servers": processes})
         for server, popen in started:
@@ -222,7 +228,7 @@ def _spawn(server: Server, logs: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             # Ctrl-C is for the command that runs inside the stack
             start_new_session=True,
-            user=server.user,
+            **servers.as_user(server.user),
         )
 
 
@@ -237,21 +243,26 @@ def _await(server: Server, popen: subprocess.Popen[bytes], logs: Path) -> None:
     server.prepare()
 
 
+def _processes(folder: Path) -> list[_Running]:
+    """Return the servers that the state file names."""
+    state = json.loads((folder / _STATE).read_text())
+    return [_Running(**entry) for entry in state["servers"]]
+
+
 def _stop(folder: Path) -> None:
-    """Stop the servers that the state file names, and remove it."""
-    path = folder / _STATE
-    try:
-        state = json.loads(path.read_text())
-    except FileNotFoundError:
-        return
-    processes = [_Running(**entry) for entry in state["servers"]]
+    """Stop the servers that the state file names, if there is one, and remove it."""
+    if (folder / _STATE).exists():
+        _end(_processes(folder))
+        (folder / _STATE).unlink()
+
+
+def _end(processes: list[_Running]) -> None:
     # PostgreSQL takes SIGTERM as "when all have left", SIGINT as "now"
     _signal(processes, lambda name: signal.SIGINT if name == "postgres" else signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while any(entry.process() for entry in processes) and time.monotonic() < deadline:
         time.sleep(0.02)
     _signal(processes, lambda _: signal.SIGKILL)
-    path.unlink()
 
 
 def _signal(processes: list[_Running], number: Callable[[str], signal.Signals]) -> None:
@@ -268,11 +279,24 @@ def _write_state(folder: Path, state: dict[str, object]) -> None:
     os.replace(unfinished, path)
 
 
-def _free_ports(count: int) -> list[int]:
+def _ports(folder: Path) -> list[int]:
+    """Return a free port for each server: the last stack's, so that addresses stay good."""
+    remembered = folder / "ports.json"
+    try:
+        return _free_ports(json.loads(remembered.read_text()))
+    except (OSError, ValueError):
+        ports = _free_ports([0, 0, 0, 0])
+        remembered.write_text(json.dumps(ports))
+        return ports
+
+
+def _free_ports(wanted: list[int]) -> list[int]:
+    """Return the ports, 0 standing for any; raise `OSError` for one that is taken."""
     with ExitStack() as held:
         ports = []
-        for _ in range(count):
+        for port in wanted:
             listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
             ports.append(int(listener.getsockname()[1]))
     return ports

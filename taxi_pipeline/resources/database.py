@@ -5,6 +5,7 @@ takes the old partition's place. A reader sees the old month or the new one, and
 point leaves the old one.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, LiteralString
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, LiteralString
 import dagster as dg
 from pydantic import Field
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
 from taxi_pipeline.tlc.services import Column, Table
@@ -28,7 +29,9 @@ SCHEMA = "tlc"
 class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The database, whose tables lie in the schema `tlc`."""
 
-    url: str = Field(description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL).")
+    url: str = Field(
+        repr=False, description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL)."
+    )
     connect_timeout: int = Field(default=10, description="Seconds to wait for a connection.")
     lock_timeout: int = Field(
         default=60, description="Seconds to wait for readers and writers of the same table."
@@ -49,14 +52,16 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         `rows` is the number that must arrive; raises `PermanentError` if another does.
         """
+        from psycopg import sql
+
         name = f"{table.name}_{month.year:04}_{month.month:02}"
         bounds = {"start": month.start, "end": month.end}
         names = {
             "parent": _identifier(table.name),
             "partition": _identifier(name),
-            "partition_name": _bare_identifier(name),
+            "partition_name": sql.Identifier(name),
             "incoming": _identifier(f"{name}_incoming"),
-            "bounds_check": _bare_identifier(f"{name}_bounds"),
+            "bounds_check": sql.Identifier(f"{name}_bounds"),
         }
         self._ensure(table, "PARTITION BY RANGE (pickup_datetime)")
         with self._transaction(name) as connection:
@@ -113,33 +118,41 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         return {Month(year, month): trips for year, month, trips in counts}
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
-        """Create the table if it is not there; add columns that were declared since."""
+        """Create the table if it is not there; add what was declared, or described anew, since."""
         from psycopg import sql
 
         names: dict[str, sql.Composable] = {
             "schema": sql.Identifier(SCHEMA),
             "table": _identifier(table.name),
         }
-        # two first months at once: the second waits for the lock and finds the table
-        with self._transaction(f"{table.name} definition") as connection:
-            attributes = connection.execute(
-                "SELECT attname FROM pg_attribute "
-                "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-                [f'"{SCHEMA}"."{table.name}"'],
-            )
-            present = {name for (name,) in attributes}
-            missing = [column for column in table.columns if column.name not in present]
-            if not present:
-                _run(connection, "CREATE SCHEMA IF NOT EXISTS {schema}", names)
-                created = {**names, "columns": _columns(missing)}
+        # two first months at once, of any service: the second waits here and finds what it needs
+        with self._transaction("definitions") as connection:
+            described = self._described(connection, table)
+            if not described:
+                found = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
+                if found == (None,):
+                    _run(connection, "CREATE SCHEMA {schema}", names)
+                created = {**names, "columns": _columns(table.columns)}
                 _run(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
-                described = {"comment": table.description}
-                _run(connection, "COMMENT ON TABLE {table} IS {comment}", names, described)
-            for column in missing:
+                comment = {"comment": table.description}
+                _run(connection, "COMMENT ON TABLE {table} IS {comment}", names, comment)
+            for column in table.columns:
                 its = {**names, "column": sql.Identifier(column.name), "added": _columns([column])}
-                described = {"comment": column.description}
-                _run(connection, "ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {added}", its)
-                _run(connection, "COMMENT ON COLUMN {table}.{column} IS {comment}", its, described)
+                if described and column.name not in described:
+                    _run(connection, "ALTER TABLE {table} ADD COLUMN {added}", its)
+                if described.get(column.name) != column.description:
+                    comment = {"comment": column.description}
+                    statement: LiteralString = "COMMENT ON COLUMN {table}.{column} IS {comment}"
+                    _run(connection, statement, its, comment)
+
+    def _described(self, connection: "psycopg.Connection", table: Table) -> dict[str, str | None]:
+        """Return the descriptions of the table's columns by name; none where there is no table."""
+        columns = connection.execute(
+            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+            [f'"{SCHEMA}"."{table.name}"'],
+        )
+        return dict(columns.fetchall())
 
     @contextmanager
     def _transaction(self, lock: str) -> "Iterator[psycopg.Connection]":
@@ -156,41 +169,62 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _connected(self) -> "Iterator[psycopg.Connection]":
+        """Connect; commit at the end. An error says whether trying again can help."""
         import psycopg
 
-        with psycopg.connect(
-            self._conninfo(),
-            connect_timeout=self.connect_timeout,
-            application_name="taxi_pipeline",
-        ) as connection:
-            yield connection
+        try:
+            with psycopg.connect(
+                self._conninfo(),
+                connect_timeout=self.connect_timeout,
+                application_name="taxi_pipeline",
+            ) as connection:
+                yield connection
+        except psycopg.errors.LockNotAvailable as error:
+            raise TransientError(
+                f"PostgreSQL: others held the table or its month for {self.lock_timeout} s. "
+                "Nothing was changed."
+            ) from error
+        except psycopg.OperationalError as error:
+            # a server that answers FATAL has refused us for good, unless it is just busy
+            message = str(error).strip()
+            if "FATAL:" in message and not _BUSY.search(message):
+                raise PermanentError(
+                    f"PostgreSQL refused the connection: {message}. Check TAXI_POSTGRES_URL."
+                ) from error
+            raise TransientError(f"PostgreSQL cannot be reached: {message}") from error
+        except psycopg.Error as error:
+            raise PermanentError(
+                f"PostgreSQL refused the work: {error}. Nothing was changed. Check the role's "
+                f"rights and what else uses the schema {SCHEMA}."
+            ) from error
 
     def _conninfo(self) -> str:
         import psycopg
-        from psycopg.conninfo import make_conninfo
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-        if not self.url.startswith(("postgresql://", "postgres://")):
-            raise PermanentError(f"TAXI_POSTGRES_URL is not a URL: {_URL_FORM}")
         try:
-            return make_conninfo(self.url)
+            parts = conninfo_to_dict(self.url)
         except psycopg.ProgrammingError:
-            # the cause would carry the password into the logs
-            raise PermanentError(f"TAXI_POSTGRES_URL is malformed: {_URL_FORM}") from None
+            parts = {}
+        # what stands in the wrong place may be a part of the password: it is not shown
+        host, dbname = str(parts.get("host", "")), str(parts.get("dbname", ""))
+        socket = host.startswith("/")
+        misplaced = set("@:/") & {*dbname, *("" if socket else host)}
+        if not self.url.startswith(("postgresql://", "postgres://")) or not parts or misplaced:
+            raise PermanentError(
+                "TAXI_POSTGRES_URL is malformed: write it as "
+                "postgresql://USER:PASSWORD@HOST:PORT/DB, with the password percent-encoded."
+            ) from None
+        return make_conninfo(self.url)
 
 
-_URL_FORM = "write it as postgresql://USER:PASSWORD@HOST:PORT/DB."
+_BUSY = re.compile("starting up|shutting down|recovery mode|too many|remaining connection slots")
 
 
 def _identifier(name: str) -> "sql.Identifier":
     from psycopg import sql
 
     return sql.Identifier(SCHEMA, name)
-
-
-def _bare_identifier(name: str) -> "sql.Identifier":
-    from psycopg import sql
-
-    return sql.Identifier(name)
 
 
 def _columns(columns: Iterable[Column]) -> "sql.Composed":

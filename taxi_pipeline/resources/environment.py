@@ -4,6 +4,8 @@ Dagster gets them with the variables still unread, so that a missing one stops a
 itself instead of breaking the code location; others ask for them `ready`.
 """
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
@@ -25,30 +27,38 @@ class Resources:
     database: Database
 
 
+_REQUIRED = (
+    "TAXI_BUCKET",
+    "TAXI_GCP_PROJECT",
+    "TAXI_POSTGRES_URL",
+    "TAXI_PUBLISHER_URLS",
+    "TAXI_ZONES_URL",
+)
+_DEFAULTS = {"TAXI_DATASET": "trips_data_all"}
+
+
 def from_environment() -> Resources:
     """Return the resources with their variables unread, for Dagster to read when a run starts."""
-    project = dg.EnvVar("TAXI_GCP_PROJECT")
-    return Resources(
-        Publisher(urls=dg.EnvVar("TAXI_PUBLISHER_URLS"), zones_url=dg.EnvVar("TAXI_ZONES_URL")),
-        Lake(bucket=dg.EnvVar("TAXI_BUCKET"), project=project),
-        Warehouse(project=project, dataset=dg.EnvVar("TAXI_DATASET")),
-        Database(url=dg.EnvVar("TAXI_POSTGRES_URL")),
+    return _resources(
+        lambda name: dg.EnvVar(name) if name in _REQUIRED or name in os.environ else _DEFAULTS[name]
     )
 
 
 def ready() -> Resources:
-    """Return the resources with their variables read; `PermanentError` names one that is unset."""
-    unread = from_environment()
-    try:
-        return Resources(
-            unread.publisher.process_config_and_initialize(),
-            unread.lake.process_config_and_initialize(),
-            unread.warehouse.process_config_and_initialize(),
-            unread.database.process_config_and_initialize(),
-        )
-    except dg.DagsterInvalidConfigError as error:
-        missing = "; ".join(problem.message for problem in error.errors)
+    """Return the resources with their variables read; `PermanentError` names those unset."""
+    if missing := [name for name in _REQUIRED if not os.environ.get(name)]:
         raise PermanentError(
-            f"{missing} Set it, as .env.example shows, or run inside the embedded stack: "
-            "taxi local COMMAND."
-        ) from error
+            f"{', '.join(missing)}: not set. Set what .env.example shows, or run inside the "
+            "embedded stack: taxi local COMMAND."
+        )
+    return _resources(lambda name: os.environ.get(name) or _DEFAULTS[name])
+
+
+def _resources(read: Callable[[str], str]) -> Resources:
+    project = read("TAXI_GCP_PROJECT")
+    return Resources(
+        Publisher(urls=read("TAXI_PUBLISHER_URLS"), zones_url=read("TAXI_ZONES_URL")),
+        Lake(bucket=read("TAXI_BUCKET"), project=project),
+        Warehouse(project=project, dataset=read("TAXI_DATASET")),
+        Database(url=read("TAXI_POSTGRES_URL")),
+    )

@@ -62,7 +62,7 @@ def _credentials(emulator_variable: str) -> Credentials | None:
     if not encoded:
         return None
     try:
-        key = json.loads(base64.b64decode(encoded, validate=True))
+        key = json.loads(base64.b64decode("".join(encoded.split()), validate=True))
         credentials: Credentials = ServiceAccount.from_service_account_info(key, scopes=_SCOPES)  # type: ignore[no-untyped-call]
     except (binascii.Error, ValueError, AttributeError, TypeError, MalformedError):
         # the cause would carry the key into the logs
@@ -79,6 +79,6 @@ def _missing_credentials_named() -> Iterator[None]:
         yield
     except DefaultCredentialsError as error:
         raise PermanentError(
-            "No Google credentials: run `gcloud auth application-default login`, or set "
+            f"No Google credentials ({error}): run `gcloud auth application-default login`, or set "
             "GOOGLE_APPLICATION_CREDENTIALS to a key's path or GCP_CREDENTIALS to a key in base64."
         ) from error

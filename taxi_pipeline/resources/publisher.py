@@ -99,12 +99,13 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         templates = [template.strip() for template in self.urls.split(",")]
         for template in templates:
             try:
-                fields = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+                parsed = list(string.Formatter().parse(template))
             except ValueError as error:
                 raise PermanentError(
                     f"TAXI_PUBLISHER_URLS: '{template}' is no URL template: {error}."
                 ) from error
-            if fields != {"service", "month"}:
+            fields = {name for _, name, _, _ in parsed if name is not None}
+            if fields != {"service", "month"} or any(form or kind for _, _, form, kind in parsed):
                 raise PermanentError(
                     f"TAXI_PUBLISHER_URLS: '{template}' must have {{service}} and {{month}} in it "
                     "and nothing else in braces; several templates are separated by commas."
@@ -158,7 +159,8 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             path = folder / urlsplit(url).path.rpartition("/")[2]
             digest, size = hashlib.sha256(), 0
             with path.open("wb") as file:
-                for chunk in response.iter_content(1 << 20):
+                # undecoded: a server that labels the gzip as an encoding must not have it undone
+                for chunk in response.raw.stream(1 << 20, decode_content=False):
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
@@ -175,6 +177,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _answer(self, url: str, headers: dict[str, str]) -> "Iterator[requests.Response]":
         """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`."""
         import requests
+        import urllib3
 
         try:
             with requests.get(
@@ -185,6 +188,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             requests.ConnectionError,
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
+            urllib3.exceptions.HTTPError,
         ) as error:
             raise TransientError(f"{url} could not be fetched: {error}") from error
         except requests.RequestException as error:

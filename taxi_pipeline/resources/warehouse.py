@@ -63,8 +63,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._connected() as client:
             try:
                 counts = client.query_and_wait(by_month, wait_timeout=self.job_timeout)
-            except NotFound:
-                return {}
+            except NotFound as error:
+                if "Table" in str(error.message):
+                    return {}
+                raise
             return {Month(row.year, row.month): row.trips for row in counts}
 
     def _table_id(self, table: Table) -> str:
@@ -110,7 +112,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         schema: "list[bigquery.SchemaField]",
         partitioned: bool,
     ) -> None:
-        """Create the table if it is not there; add columns that were declared since."""
+        """Create the table if it is not there; add what was declared, or described anew, since."""
+        from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
         wanted = bigquery.Table(self._table_id(table), schema=schema)
@@ -119,10 +122,16 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             wanted.time_partitioning = bigquery.TimePartitioning(
                 type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
             )
-        found = client.create_table(wanted, exists_ok=True, timeout=self.timeout)
-        present = {field.name for field in found.schema}
-        if added := [field for field in schema if field.name not in present]:
-            found.schema = [*found.schema, *added]
+        try:
+            found = client.get_table(wanted.reference, timeout=self.timeout)
+        except NotFound:
+            client.create_table(wanted, exists_ok=True, timeout=self.timeout)
+            return
+        present = {field.name: field.description for field in found.schema}
+        if any(present.get(field.name) != field.description for field in schema):
+            declared = {field.name for field in schema}
+            others = [field for field in found.schema if field.name not in declared]
+            found.schema = [*schema, *others]
             client.update_table(found, ["schema"], timeout=self.timeout)
 
     @contextmanager

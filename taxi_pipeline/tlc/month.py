@@ -10,6 +10,9 @@ from typing import Self
 
 from taxi_pipeline.errors import PermanentError
 
+# TLC publishes a month about 50 days after its end.
+PUBLICATION_LAG_MONTHS = 2
+
 _KEY = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -35,8 +38,8 @@ class Month:
 
     @classmethod
     def newest_published(cls, today: date) -> Self:
-        """Return the newest month that TLC has published by then: it takes about 50 days."""
-        months = today.year * 12 + today.month - 1 - 2
+        """Return the newest month that TLC has published by then."""
+        months = today.year * 12 + today.month - 1 - PUBLICATION_LAG_MONTHS
         return cls(months // 12, months % 12 + 1)
 
     @property

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import INTEGER, NUMBER, Column, Table
+from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, Column, Table
 
 CSV_BLOCK_BYTES = 4 << 20
 PARQUET_BATCH_ROWS = 1 << 17
@@ -153,13 +154,15 @@ class Examination:
 def examine(path: Path, first_rows: int) -> Examination:
     """Read a published file to its end, whatever its columns, and count its rows.
 
-    Counting lines (CSV) or asking the footer (Parquet), it is independent of `open_published`.
-    Raises `PermanentError` where the file is broken or not of the format that its name says.
+    Counting lines (CSV) or asking the footer (Parquet), it is independent of `open_published`; it
+    decodes all there is, so that a file which passes can be read. Raises `PermanentError` where
+    the file is broken or not of the format that its name says.
     """
     if path.name.endswith(".parquet"):
         with _opened_parquet(path) as file:
-            first = next(file.iter_batches(first_rows), None)
-            rows = [] if first is None else first.to_pylist()
+            rows: list[dict[str, Any]] = []
+            for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+                rows = rows or batch.slice(0, first_rows).to_pylist()
             return Examination(file.metadata.num_rows, file.schema_arrow, rows)
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
@@ -273,13 +276,16 @@ def _parse_csv(
 ) -> pa.RecordBatch:
     """Parse whole lines into the columns of `types`; raise `pa.ArrowInvalid` unless each is a row.
 
-    An empty cell is null and nothing else is: TLC's zones have the text N/A.
+    Only an empty cell is read as null: TLC's zones have the text N/A.
     """
     block = b"".join(lines)
     if b"\0" in block:
         raise pa.ArrowInvalid("CSV parse error: a NUL byte")
-    if block.count(b'"') % 2:
+    # else a quote or a carriage return would tie a line to others, and which depends on the block
+    if b'"' in block and any(line.count(b'"') % 2 for line in lines):
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
+    if block.count(b"\r") != block.count(b"\r\n"):
+        raise pa.ArrowInvalid("CSV parse error: a carriage return inside the line")
     if not lines:
         return pa.record_batch([pa.nulls(0, t) for t in types.values()], names=list(types))
     table = pacsv.read_csv(
@@ -293,7 +299,7 @@ def _parse_csv(
         ),
     )
     if table.num_rows != len(lines):
-        raise pa.ArrowInvalid("CSV parse error: a cell holds a line break")
+        raise pa.ArrowInvalid("CSV parse error: not one row a line")
     return table.to_batches()[0]
 
 
@@ -392,7 +398,11 @@ def _batch(
 def _fit(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
     """Cast values to the declared type without loss; return also the indices that do not fit."""
     try:
-        return values.cast(declared), []
+        fitted = values.cast(declared)
+        if declared == TEXT and pc.any(held := pc.match_substring(fitted, "\0")).as_py():
+            # PostgreSQL's text cannot hold a NUL
+            return fitted, np.flatnonzero(held.fill_null(False)).tolist()
+        return fitted, []
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
             # pandas writes a null as NaN; as an integer it can only mean that

@@ -41,7 +41,14 @@ def test_an_unset_variable_is_named(
 
 
 def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:
-    for url in (f"mysql://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@h:port:1/%zz"):
+    for url in (
+        f"mysql://u:{SECRET}@h/d",
+        f"postgresql://u:{SECRET}@h:port:1/%zz",
+        f"postgresql://u:p@{SECRET}@h/d",
+        f"postgresql://u:p/{SECRET}@h/d",
+        SECRET,
+    ):
+        assert SECRET not in repr(Database(url=url))
         with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
             Database(url=url).rows_by_month(YELLOW.trips)
         assert SECRET not in str(caught.value)
