@@ -16,6 +16,8 @@ demo: $(READY) ## two months of yellow and green trips through the whole platfor
 	@echo "The data lies in .taxi/. Run 'make dev' for Dagster's UI on it."
 
 dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
+	@python -c "import socket; socket.socket().bind(('127.0.0.1', $(PORT)))" 2>/dev/null || { \
+	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY) ## all tests: units, and the whole platform on the embedded stack
@@ -37,6 +39,8 @@ lock: ## pin the newest versions that fit pyproject.toml
 	  -o requirements-dev.lock
 
 clean: ## remove the environment and the embedded stack's data
+	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
+	  "was killed, 'make demo' clears it away." >&2; exit 1; }
 	rm -rf $(VENV) .uv .taxi
 
 # uv finds or fetches the Python that .python-version names, and installs what the lock pins.

@@ -121,11 +121,14 @@ def _show_ledger() -> None:
     table.add_column("adds up")
     stores = environment.ready()
     entries = [entry for service in SERVICES.values() for entry in read_ledger(service, stores)]
+    if not entries:
+        _progress("There is no month yet in any store.")
+        return
     for entry in entries:
         numbers = (
             entry.published,
             entry.kept,
-            entry.rejected.total(),
+            None if entry.kept is None else entry.rejected.total(),
             entry.bigquery,
             entry.postgres,
         )

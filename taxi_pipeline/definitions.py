@@ -19,7 +19,14 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
     assets = {**trips, TAXI_ZONES.name: ZONES_ASSETS}
     return dg.Definitions(
         assets=[asset for group in assets.values() for asset in group],
-        jobs=[dg.define_asset_job(name, selection=group) for name, group in assets.items()],
+        jobs=[
+            dg.define_asset_job(
+                name,
+                selection=group,
+                description=f"{name}: from the publisher to the lake, BigQuery and PostgreSQL.",
+            )
+            for name, group in assets.items()
+        ],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

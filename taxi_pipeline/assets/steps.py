@@ -3,6 +3,7 @@
 Which file, which table and which rules are for `trips` and `zones` to say.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,13 +44,14 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     """
     from taxi_pipeline.tlc.reading import examine, open_published
 
-    stored = next(iter(lake.find(place.raw)), None)
-    known = None
-    if stored:
-        known = Unchanged(stored.metadata.get("source_url", ""), stored.metadata.get("etag", ""))
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, TemporaryDirectory() as stored:
+        copy = _intact_copy(lake, place, Path(stored))
+        known = copy and Unchanged(copy[0].metadata["source_url"], copy[0].metadata["etag"])
         fetched = fetch(Path(scratch), known)
-        if isinstance(fetched, Download):
+        if copy and isinstance(fetched, Unchanged):
+            raw = copy[0]
+            found = examine(copy[1], PREVIEW_ROWS)
+        elif isinstance(fetched, Download):
             found = examine(fetched.path, PREVIEW_ROWS)
             open_published(fetched.path, table)  # it has the columns, or raises
             ending = fetched.path.name.partition(".")[2]
@@ -61,9 +63,6 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
                 "rows": str(found.rows),
             }
             raw = lake.upload(fetched.path, place.raw + ending, origin)
-        else:
-            raw = _raw(lake, place)
-            found = examine(lake.download(raw.name, Path(scratch)), PREVIEW_ROWS)
     for other in lake.find(place.raw):
         if other.name != raw.name:  # what the publisher served before, in another format
             lake.delete(other.name)
@@ -134,6 +133,17 @@ def clean_raw(
                 "preview": parquet_preview(kept),
             }
         )
+
+
+def _intact_copy(lake: Lake, place: Place, folder: Path) -> tuple[LakeObject, Path] | None:
+    """Copy the raw object, unless there is none, or it is not what we stored."""
+    stored = next(iter(lake.find(place.raw)), None)
+    if stored is None or "sha256" not in stored.metadata:
+        return None
+    path = lake.download(stored.name, folder)
+    with path.open("rb") as file:
+        intact = hashlib.file_digest(file, "sha256").hexdigest() == stored.metadata["sha256"]
+    return (stored, path) if intact else None
 
 
 def _raw(lake: Lake, place: Place) -> LakeObject:

@@ -1,7 +1,9 @@
 """The jobs, from the generator's published files to all three stores."""
 
 import gzip
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import dagster as dg
@@ -9,12 +11,14 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from taxi_pipeline.cli import main
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATETIME, GREEN, YELLOW, Service
-from taxi_pipeline_tests.support.http import status
+from taxi_pipeline_tests.support.http import body, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 from .conftest import ROWS, Platform, Publish
@@ -96,21 +100,23 @@ def test_a_second_run_ends_the_same_and_downloads_nothing(publish: Publish) -> N
 
 
 def test_a_republished_month_replaces_the_old_one_and_no_other(publish: Publish) -> None:
-    files = {MIRRORED.format("2019-03"): csv_gz(*[in_month("2019-03")] * 3)}
-    other = {MIRRORED.format("2019-04"): csv_gz(in_month("2019-04"))}
-    platform, _ = publish(files | other)
+    files = {
+        MIRRORED.format("2019-03"): csv_gz(*[in_month("2019-03")] * 3),
+        MIRRORED.format("2019-04"): csv_gz(in_month("2019-04")),
+    }
+
+    def as_it_is_now(request: BaseHTTPRequestHandler) -> None:
+        content = files[request.path[1:]]
+        body(content, f'"{zlib.crc32(content)}"')(request)
+
+    platform, _ = publish(dict.fromkeys(files, as_it_is_now))
     assert platform.run("yellow_trips", "2019-03").success
     assert platform.run("yellow_trips", "2019-04").success
-    # the mirror has withdrawn it; TLC has it in its own format, with one trip more
-    trips = platform.resources.lake.find("cleaned/yellow/yellow_tripdata_2019-03.")
-    assert len(trips) == 1
-    republished, _ = publish(
-        {MIRRORED.format("2019-03"): csv_gz(*[in_month("2019-03")] * 4)} | other
-    )
-    assert republished.run("yellow_trips", "2019-03").success
-    entry = republished.entry("yellow", "2019-03")
+    files[MIRRORED.format("2019-03")] = csv_gz(*[in_month("2019-03")] * 4)
+    assert platform.run("yellow_trips", "2019-03").success
+    entry = platform.entry("yellow", "2019-03")
     assert (entry.published, entry.kept, entry.bigquery, entry.postgres) == (4, 4, 4, 4)
-    neighbour = republished.entry("yellow", "2019-04")
+    neighbour = platform.entry("yellow", "2019-04")
     assert (neighbour.kept, neighbour.bigquery, neighbour.postgres) == (1, 1, 1)
 
 
@@ -287,6 +293,63 @@ def test_postgres_keeps_the_old_month_when_rows_go_missing(publish: Publish) -> 
     with pytest.raises(PermanentError, match="0 rows arrived of 5; nothing was changed"):
         platform.resources.database.replace_month(YELLOW.trips, Month(2019, 11), [], 5)
     assert platform.entry("yellow", "2019-11").postgres == 1
+
+
+def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
+    month = "2019-12"
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*[in_month(month)] * 3, "garbage")})
+    lake, table = platform.resources.lake, "yellow_trips"
+    place = place_of(YELLOW, Month.parse(month))
+
+    def run_again() -> None:
+        assert platform.run(table, month).success
+        assert platform.entry("yellow", month).adds_up
+
+    def tampered() -> bool:
+        return not platform.entry("yellow", month).adds_up
+
+    run_again()
+    with psycopg.connect(platform.resources.database.url) as connection:
+        connection.execute(
+            "DELETE FROM tlc.yellow_trips_2019_12 WHERE ctid IN "
+            "(SELECT ctid FROM tlc.yellow_trips_2019_12 LIMIT 1)"
+        )
+    assert tampered()
+    run_again()
+    platform.bigquery(f"INSERT INTO {table} (pickup_datetime) VALUES (DATETIME '{month}-15')")
+    assert tampered()
+    run_again()
+    for name in (place.rejected, place.cleaned, f"{place.raw}csv.gz"):
+        lake.delete(name)
+        assert tampered()
+        assert CliRunner().invoke(main, ["ledger"]).exit_code == 1
+        run_again()
+
+
+def test_a_raw_object_that_went_bad_is_fetched_again(publish: Publish, tmp_path: Path) -> None:
+    content = csv_gz(in_month("2020-01"))
+    platform, _ = publish({MIRRORED.format("2020-01"): content})
+    assert platform.run("yellow_trips", "2020-01").success
+    lake = platform.resources.lake
+    (raw,) = lake.find("raw/yellow/yellow_tripdata_2020-01.")
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(content[:-9])
+    lake.upload(broken, raw.name, raw.metadata)
+    assert platform.run("yellow_trips", "2020-01").success
+    assert lake.download(raw.name, tmp_path).read_bytes() == content
+
+
+def test_first_months_of_two_services_at_once(platform: Platform) -> None:
+    database = platform.resources.database
+    with psycopg.connect(database.url) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS tlc CASCADE")
+
+    def load(service: Service) -> None:
+        database.replace_month(service.trips, Month(2020, 2), [], 0)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(load, [YELLOW, GREEN] * 3))
+    assert platform.postgres("SELECT to_regclass('tlc.green_trips_2020_02') IS NULL") == [(False,)]
 
 
 def test_nothing_is_left_beside_the_tables(platform: Platform) -> None:

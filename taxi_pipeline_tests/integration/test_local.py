@@ -1,12 +1,15 @@
 """The embedded stack, as a person uses it: `taxi local CMD` from a shell."""
 
+import fcntl
 import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,7 +170,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Pa
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(terminal)
     drained = threading.Thread(target=_drain, args=[controller])
@@ -239,6 +242,85 @@ def test_a_folder_with_other_things_in_it_is_refused(scratch: Path) -> None:
     assert "holds files that are not the embedded stack's" in done.stderr
     assert "--data-dir" in done.stderr
     assert list(scratch.iterdir()) == [thesis]
+
+
+def test_a_dotenv_that_would_win_over_the_stack_is_refused(folder: Path, scratch: Path) -> None:
+    (scratch / ".env").write_text("TAXI_POSTGRES_URL=postgresql://u:p@production/d\n")
+    done = subprocess.run(
+        taxi_local(folder, "true"), capture_output=True, text=True, timeout=60, cwd=scratch
+    )
+    assert done.returncode == 1
+    assert ".env sets TAXI_POSTGRES_URL" in done.stderr
+    assert "production" not in done.stderr
+
+
+def test_addresses_stay_the_same_from_one_stack_to_the_next(folder: Path) -> None:
+    words = [sys.executable, "-c", "import os; print(os.environ['TAXI_ZONES_URL'])"]
+    assert run(folder, *words).stdout == run(folder, *words).stdout != ""
+
+
+def test_an_end_while_the_database_is_first_made_leaves_nothing_half_made(scratch: Path) -> None:
+    data = scratch / "data"
+    with started(taxi_local(data, "true")) as process:
+        until((data / "postgres.unfinished" / "base").exists)
+        process.terminate()
+    assert not (data / "postgres").exists()
+    done = run(data, "true")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_proxy_and_postgres_settings_of_the_user_are_no_matter(folder: Path) -> None:
+    done = subprocess.run(
+        taxi_local(folder, *TAXI, "ledger"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"HTTP_PROXY": "http://127.0.0.1:1", "PGSSLMODE": "require"},
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_the_servers_end_when_somebody_deletes_the_folder(scratch: Path) -> None:
+    release = scratch / "release"
+    data = scratch / "data"
+    wait = f"while [ ! -e {release} ]; do sleep 0.05; done"
+    with started(taxi_local(data, "sh", "-c", wait)) as process:
+        until(lambda: psutil.Process(process.pid).children()[4:])
+        shutil.rmtree(data, ignore_errors=True)
+        release.touch()
+        assert process.wait(60) == 0
+
+
+def test_ctrl_z_gives_the_shell_its_terminal_back(folder: Path, scratch: Path) -> None:
+    said = scratch / "said"
+    controller, terminal = pty.openpty()
+    taxi = shlex.join(taxi_local(folder, "sh", "-c", f"echo up >> {said}; sleep 600"))
+    shell = subprocess.Popen(
+        ["bash", "--norc", "-i"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    drained = threading.Thread(target=_drain, args=[controller])
+    drained.start()
+    try:
+        os.write(controller, f"{taxi}\n".encode())
+        until(lambda: content_of(said) == "up\n")
+        os.write(controller, b"\x1a")
+        os.write(controller, f"echo stopped >> {said}\n".encode())
+        until(lambda: content_of(said) == "up\nstopped\n")
+        os.write(controller, b"fg\n\x03")
+        os.write(controller, f"echo $? >> {said}; exit\n".encode())
+        until(lambda: content_of(said).endswith("130\n"))
+        assert shell.wait(60) == 0
+    finally:
+        shell.kill()
+        drained.join()
+        os.close(controller)
 
 
 def test_a_folder_that_is_a_file_is_refused(scratch: Path) -> None:

@@ -2,12 +2,13 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.google import BigQuery, CloudStorage
@@ -24,7 +25,6 @@ SECRET = "s3cr3t-w0rd"
     "variable",
     [
         "TAXI_BUCKET",
-        "TAXI_DATASET",
         "TAXI_GCP_PROJECT",
         "TAXI_POSTGRES_URL",
         "TAXI_PUBLISHER_URLS",
@@ -35,9 +35,16 @@ def test_an_unset_variable_is_named(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.delenv(variable)
-    with pytest.raises(PermanentError, match=variable) as caught:
+    with pytest.raises(PermanentError) as caught:
         environment.ready()
+    assert str(caught.value).startswith(f"{variable}: not set. ")
     assert "taxi local" in str(caught.value)
+
+
+def test_the_dataset_has_a_default(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAXI_DATASET")
+    assert environment.ready().warehouse.dataset == "trips_data_all"
+    assert environment.from_environment().warehouse.dataset == "trips_data_all"
 
 
 def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:
@@ -57,6 +64,18 @@ def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: P
     assert uri == "postgresql://db.example:5433/taxi/tlc.yellow_trips"
 
 
+def test_a_wrong_password_is_no_reason_to_try_again(platform: Platform) -> None:
+    url = platform.resources.database.url
+    password = url.split(":")[2].split("@")[0]
+    with pytest.raises(PermanentError, match="Check TAXI_POSTGRES_URL"):
+        Database(url=url.replace(password, SECRET)).rows_by_month(YELLOW.trips)
+
+
+def test_a_server_that_is_not_there_is_a_reason_to(platform: Platform) -> None:
+    with pytest.raises(TransientError, match="PostgreSQL cannot be reached"):
+        Database(url="postgresql://u:p@127.0.0.1:1/d").rows_by_month(YELLOW.trips)
+
+
 @pytest.mark.parametrize("dataset", ["a-b", "a.b", "a` WHERE 1=1 --", ""])
 def test_a_dataset_that_is_no_name_never_reaches_a_query(platform: Platform, dataset: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_DATASET"):
@@ -67,6 +86,14 @@ def test_a_dataset_that_is_no_name_never_reaches_a_query(platform: Platform, dat
 def test_a_project_that_is_none_never_reaches_a_query(platform: Platform, project: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_GCP_PROJECT"):
         Warehouse(project=project, dataset="trips").rows_by_month(YELLOW.trips)
+
+
+def test_a_table_that_is_not_there_has_no_rows(platform: Platform) -> None:
+    nowhere = replace(YELLOW.trips, name="nowhere")
+    assert platform.resources.warehouse.rows_by_month(nowhere) == {}
+    assert platform.resources.database.rows_by_month(nowhere) == {}
+    with pytest.raises(PermanentError, match="TAXI_DATASET"):
+        Warehouse(project="taxi-local", dataset="elsewhere").rows_by_month(YELLOW.trips)
 
 
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:

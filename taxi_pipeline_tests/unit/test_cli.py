@@ -18,6 +18,7 @@ def test_help_teaches(arguments: list[str]) -> None:
 
 def test_the_help_of_local_shows_commands_to_type() -> None:
     shown = CliRunner().invoke(main, ["local", "--help"]).output
+    assert "\\b" not in shown
     for part in ("--data-dir", "--publisher", "--rows", "dagster job execute", "taxi ledger"):
         assert part in shown
 
@@ -50,5 +51,6 @@ def test_the_ledger_without_an_environment_says_what_to_set(
         monkeypatch.delenv(name, raising=False)
     shown = CliRunner().invoke(main, ["ledger"])
     assert shown.exit_code == 1
-    assert "TAXI_PUBLISHER_URLS" in shown.output
+    for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
+        assert name in shown.output
     assert "taxi local COMMAND" in shown.output

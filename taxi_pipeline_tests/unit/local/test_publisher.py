@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,19 @@ def test_what_is_not_published_is_refused_as_by_the_real_ones(
     generating: Client, path: str, status: int
 ) -> None:
     assert generating.get(path).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/../../evil/x.txt", "/%2e%2e/evil/x.csv", "/some/where/x"])
+def test_asking_for_anything_else_leaves_no_trace(
+    generating: Client, tmp_path: Path, path: str
+) -> None:
+    host, _, port = generating.base.removeprefix("http://").partition(":")
+    connection = HTTPConnection(host, int(port))  # requests would tidy the path
+    connection.request("GET", path)
+    assert connection.getresponse().status == 404
+    connection.close()
+    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path.parent / "evil").exists()
 
 
 def test_a_folder_is_served_as_it_is(tmp_path: Path) -> None:

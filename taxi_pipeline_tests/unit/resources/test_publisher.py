@@ -1,4 +1,6 @@
+import gzip
 import hashlib
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,22 @@ def test_a_file_arrives_byte_for_byte_with_what_was_said_of_it(tmp_path: Path) -
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
     )
+    assert found.path.read_bytes() == content
+
+
+def test_a_gzip_that_the_server_labels_an_encoding_stays_one(tmp_path: Path) -> None:
+    content = gzip.compress(b"VendorID", mtime=0)
+
+    def labelled(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip")
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    with serving({CSV: [labelled]}) as (base, _):
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert isinstance(found, Download)
     assert found.path.read_bytes() == content
 
 
@@ -137,6 +155,8 @@ def test_zones_are_one_file(tmp_path: Path) -> None:
         ("http://h/{service}.parquet", "must have {service} and {month}"),
         ("http://h/{service}/{month}/{year}.parquet", "must have {service} and {month}"),
         ("http://h/{service.name}/{month}.parquet", "must have {service} and {month}"),
+        ("http://h/{service}/{month:d}.parquet", "must have {service} and {month}"),
+        ("http://h/{service!r}/{month}.parquet", "must have {service} and {month}"),
         ("http://h/{service}{month.parquet", "is no URL template"),
         ("file:///{service}/{month}.parquet", "not an http"),
         ("http://h/{service}/{month}.zip", "must end in .csv.gz or .parquet"),

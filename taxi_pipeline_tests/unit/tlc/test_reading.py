@@ -137,10 +137,14 @@ def test_the_size_of_a_block_changes_nothing(file: Path, monkeypatch: pytest.Mon
     lines[8] = trip(store_and_fwd_flag='"N')
     lines[9] = trip(store_and_fwd_flag='Y"')
     lines[20] = ""
+    # quotes and returns that cancel out over lines
+    lines[30] = trip(store_and_fwd_flag='Y"')
+    lines[31] = f"{TRIP}\r{TRIP}"
+    lines[40] = trip(store_and_fwd_flag='N"')
     write_csv(file, lines, end="\n")
     whole = rows_of(file), problems_of(file)
     assert len(whole[0]) == 49
-    assert [number for number, _ in whole[1]] == [9, 10, 11]
+    assert [number for number, _ in whole[1]] == [9, 10, 11, 32, 33, 42]
     for size in (1, 100, 1000, 2000):
         monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", max(size, len(YELLOW_HEADER) + 2))
         assert (rows_of(file), problems_of(file)) == whole
@@ -272,6 +276,22 @@ def test_a_broken_whole_number_is_a_problem_of_its_row(tmp_path: Path) -> None:
     path = green_parquet(tmp_path / "x.parquet", passenger_count=pa.array([1.5, 2.0]))
     assert problems_of(path, GREEN.trips) == [(1, "passenger_count: 1.5 does not fit int32")]
     assert [row["passenger_count"] for row in rows_of(path, GREEN.trips)] == [None, 2]
+
+
+def test_a_nul_in_parquet_text_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    path = green_parquet(tmp_path / "x.parquet", store_and_fwd_flag=pa.array(["N\0", "Y"]))
+    ((number, problem),) = problems_of(path, GREEN.trips)
+    assert (number, problem) == (1, "store_and_fwd_flag: 'N\\x00' does not fit string")
+
+
+def test_wrong_bytes_inside_a_parquet_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"n": pa.array(range(100_000))}), path, use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    with pytest.raises(PermanentError, match="not a whole Parquet file"):
+        examine(path, 5)
 
 
 def test_a_file_is_examined_without_its_table(tmp_path: Path) -> None:
