@@ -53,6 +53,10 @@ def run(folder: Path, *words: str, **options: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+def descendants(pid: int, name: str) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children(True) if child.name() == name]
+
+
 def content_of(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
@@ -310,10 +314,15 @@ def test_ctrl_z_gives_the_shell_its_terminal_back(folder: Path, scratch: Path) -
     try:
         os.write(controller, f"{taxi}\n".encode())
         until(lambda: content_of(said) == "up\n")
+        (sleep,) = until(lambda: descendants(shell.pid, "sleep"))
         os.write(controller, b"\x1a")
+        until(lambda: sleep.status() == psutil.STATUS_STOPPED)
         os.write(controller, f"echo stopped >> {said}\n".encode())
         until(lambda: content_of(said) == "up\nstopped\n")
-        os.write(controller, b"fg\n\x03")
+        os.write(controller, b"fg\n")
+        until(lambda: sleep.status() != psutil.STATUS_STOPPED)
+        os.write(controller, b"\x03")
+        until(lambda: not sleep.is_running())
         os.write(controller, f"echo $? >> {said}; exit\n".encode())
         until(lambda: content_of(said).endswith("130\n"))
         assert shell.wait(60) == 0
