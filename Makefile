@@ -57,6 +57,6 @@ $(READY): pyproject.toml requirements-dev.lock .python-version
 	    "(python.org, pyenv install 3.13, or your system's packages) and run make again." >&2; \
 	  exit 1; }; \
 	echo "Installing what requirements-dev.lock pins ..."; \
-	$$uv pip sync -q --python $(VENV)/bin/python requirements-dev.lock; \
+	$$uv pip sync -q --compile-bytecode --python $(VENV)/bin/python requirements-dev.lock; \
 	$$uv pip install -q --python $(VENV)/bin/python --no-deps -e .
 	@touch $@
