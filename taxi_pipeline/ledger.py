@@ -100,5 +100,6 @@ def _reasons(lake: Lake, name: str) -> Counter[str]:
     from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
 
     with lake.opened(name) as file:
-        reasons = pq.read_table(file, columns=[REJECTED_BECAUSE])[REJECTED_BECAUSE]
-    return Counter(reasons.to_pylist())
+        # not read_table: its threads may still hold the file when the process ends, and abort it
+        reasons = pq.ParquetFile(file).read([REJECTED_BECAUSE], use_threads=False)
+    return Counter(reasons[REJECTED_BECAUSE].to_pylist())
