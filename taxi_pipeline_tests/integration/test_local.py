@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -164,12 +165,12 @@ def test_a_signal_reaches_the_command_and_stops_the_stack(
     assert not (folder / "stack.json").exists()
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Path) -> None:
-    said = scratch / "said"
-    command = f"trap 'echo got >> {said}' INT; touch {said}; read line; read line; exit 5"
+@contextmanager
+def in_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a command in a terminal of its own; yield it and the end at which a person types."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        taxi_local(folder, "bash", "-c", command),
+        command,
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
@@ -180,16 +181,23 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Pa
     drained = threading.Thread(target=_drain, args=[controller])
     drained.start()
     try:
-        until(said.exists)
-        os.write(controller, b"\x03")
-        until(lambda: said.read_text() == "got\n")
-        os.write(controller, b"one\ntwo\n")
-        assert process.wait(60) == 5
-        assert said.read_text() == "got\n"
+        yield process, controller
     finally:
         process.kill()
         drained.join()
         os.close(controller)
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Path) -> None:
+    said = scratch / "said"
+    command = f"trap 'echo got >> {said}' INT; touch {said}; read line; read line; exit 5"
+    with in_terminal(taxi_local(folder, "bash", "-c", command)) as (process, keys):
+        until(said.exists)
+        os.write(keys, b"\x03")
+        until(lambda: said.read_text() == "got\n")
+        os.write(keys, b"one\ntwo\n")
+        assert process.wait(60) == 5
+    assert said.read_text() == "got\n"
 
 
 def _drain(controller: int) -> None:
@@ -298,38 +306,22 @@ def test_the_servers_end_when_somebody_deletes_the_folder(scratch: Path) -> None
 
 def test_ctrl_z_gives_the_shell_its_terminal_back(folder: Path, scratch: Path) -> None:
     said = scratch / "said"
-    controller, terminal = pty.openpty()
     taxi = shlex.join(taxi_local(folder, "sh", "-c", f"echo up >> {said}; sleep 600"))
-    shell = subprocess.Popen(
-        ["bash", "--norc", "-i"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(terminal)
-    drained = threading.Thread(target=_drain, args=[controller])
-    drained.start()
-    try:
-        os.write(controller, f"{taxi}\n".encode())
+    with in_terminal(["bash", "--norc", "-i"]) as (shell, keys):
+        os.write(keys, f"{taxi}\n".encode())
         until(lambda: content_of(said) == "up\n")
         (sleep,) = until(lambda: descendants(shell.pid, "sleep"))
-        os.write(controller, b"\x1a")
+        os.write(keys, b"\x1a")
         until(lambda: sleep.status() == psutil.STATUS_STOPPED)
-        os.write(controller, f"echo stopped >> {said}\n".encode())
+        os.write(keys, f"echo stopped >> {said}\n".encode())
         until(lambda: content_of(said) == "up\nstopped\n")
-        os.write(controller, b"fg\n")
+        os.write(keys, b"fg\n")
         until(lambda: sleep.status() != psutil.STATUS_STOPPED)
-        os.write(controller, b"\x03")
+        os.write(keys, b"\x03")
         until(lambda: not sleep.is_running())
-        os.write(controller, f"echo $? >> {said}; exit\n".encode())
+        os.write(keys, f"echo $? >> {said}; exit\n".encode())
         until(lambda: content_of(said).endswith("130\n"))
         assert shell.wait(60) == 0
-    finally:
-        shell.kill()
-        drained.join()
-        os.close(controller)
 
 
 def test_a_folder_that_is_a_file_is_refused(scratch: Path) -> None:

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline_tests.support.processes import until
 
 PROJECT = "test-project"
 DATASET = "taxi"
@@ -37,13 +38,6 @@ SCHEMA = [
 ]
 PARTITIONING = bigquery.TimePartitioning(type_="MONTH", field="pickup_datetime")
 NO_RETRY = Retry(predicate=lambda error: False)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -95,7 +89,7 @@ def running(folder: Path) -> Iterator[Emulator]:
     ):
         try:
             emulator = Emulator(process, port, folder)
-            wait_until(emulator.answers)
+            until(emulator.answers)
             yield emulator
         finally:
             process.kill()
@@ -458,7 +452,7 @@ def test_data_and_jobs_outlive_the_process(tmp_path: Path, signum: signal.Signal
 
         executor = stack.enter_context(ThreadPoolExecutor())
         executor.submit(replace)
-        wait_until(lambda: underway(client, "interrupted"))
+        until(lambda: underway(client, "interrupted"))
         emulator.process.send_signal(signum)
         asked = time.monotonic()
         code = emulator.process.wait(timeout=30)
