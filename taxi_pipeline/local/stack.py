@@ -145,6 +145,7 @@ def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[
         return None
     except ValueError:
         say(f"{folder / _STATE} is damaged; if servers of an earlier stack still run, end them.")
+        (folder / _STATE).unlink()
         return None
     processes = _processes(folder)
     alive = [entry for entry in processes if entry.process()]

@@ -233,6 +233,14 @@ def test_a_killed_stack_is_noticed_and_cleared_away(folder: Path) -> None:
     assert "was killed" in again.stderr
 
 
+def test_a_damaged_state_file_is_noticed(folder: Path) -> None:
+    assert run(folder, "true").returncode == 0
+    (folder / "stack.json").write_text("")
+    again = run(folder, "true")
+    assert again.returncode == 0, again.stderr
+    assert "stack.json is damaged" in again.stderr
+
+
 def test_a_server_that_died_is_noticed(folder: Path) -> None:
     with started(taxi_local(folder, "sleep", "600")) as process:
         until(lambda: [c for c in psutil.Process(process.pid).children() if c.name() == "sleep"])
