@@ -76,7 +76,8 @@ def _bits(values: pa.Array) -> Hashes:
         encoded = values.dictionary_encode()
         digests = [_digest(text) for text in encoded.dictionary.to_pylist()]
         known: Hashes = np.array([*digests, _NULL], np.uint64)
-        return known.take(encoded.indices.fill_null(len(digests)).to_numpy())
+        places: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
+        return known[places]
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
     bits: Hashes = values.view(whole).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
     bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
