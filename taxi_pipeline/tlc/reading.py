@@ -182,18 +182,18 @@ class _CsvFile(PublishedFile):
     def _batch(self, lines: list[bytes], numbers: pa.Int64Array) -> Batch:
         problems: Problems = {}
         rows, misfits = self._canonical(self._columns(lines, self._types, problems), len(lines))
-        unparsed = frozenset(problems)
+        problems = misfits | problems
 
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
             texts = dict.fromkeys(self.header.published, TEXT)
             cells = self._columns([lines[index] for index in chosen], texts, {})
-            line = [_text(lines[index]) if index in unparsed else None for index in chosen]
+            line = [_text(lines[index]) if index in problems else None for index in chosen]
             return pa.record_batch(
                 [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )
 
-        return _batch(rows, misfits | problems, numbers, as_published)
+        return _batch(rows, problems, numbers, as_published)
 
     def _columns(
         self, lines: list[bytes], types: Mapping[str, pa.DataType], problems: Problems

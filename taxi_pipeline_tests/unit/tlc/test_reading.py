@@ -119,12 +119,14 @@ def test_bytes_that_are_no_text_are_kept_escaped(file: Path) -> None:
 
 def test_rows_can_be_had_as_published(file: Path) -> None:
     broken = trip(DOLocationID="abc")
-    write_csv(file, [trip(fare_amount="8.50"), broken, trip(passenger_count="0")])
+    misfit = trip(passenger_count="0.5")
+    write_csv(file, [trip(fare_amount="8.50"), broken, trip(passenger_count="0"), misfit])
     (batch,) = open_published(file, YELLOW.trips).batches()
-    first, second, third = batch.as_published(pa.array([0, 1, 2])).to_pylist()
+    first, second, third, fourth = batch.as_published(pa.array([0, 1, 2, 3])).to_pylist()
     assert (first["fare_amount"], first["line"]) == ("8.50", None)
     assert (second["DOLocationID"], second["line"]) == ("abc", broken)
     assert (third["passenger_count"], third["line"]) == ("0", None)
+    assert (fourth["passenger_count"], fourth["line"]) == ("0.5", misfit)
 
 
 def test_blank_lines_are_no_rows(file: Path) -> None:
