@@ -60,7 +60,11 @@ def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, f
         (NAME, pa.array(["a", "a\0"]), "'a\\x00'"),
         (NAME, pa.array(["a", "\0" * 1000]), repr("\0" * 100 + "…")),
         (TIME, pa.array([0, 1], pa.timestamp("ns")), "1970-01-01 00:00:00.000000001"),
-        (TIME, pa.array([0, 2**62], pa.timestamp("us")), "<value out of range: 4611686018427387904>"),
+        (
+            TIME,
+            pa.array([0, 2**62], pa.timestamp("us")),
+            "<value out of range: 4611686018427387904>",
+        ),
         (TIME, pa.array(["2009-01-04", "soon"]), "'soon'"),
         (PAYMENT, pa.array(["CASH", "1.5"]), "'1.5'"),
         (PAYMENT, pa.array(["CASH", "CA\0SH"]), "'CA\\x00SH'"),
