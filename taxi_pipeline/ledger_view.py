@@ -16,7 +16,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.tally import Tally
 
-_PIPED_WIDTH = 200  # columns: where no terminal sets a limit, a month is one line
+_WIDTH = 200  # columns: no figure is ever cut short, however narrow the terminal
 
 
 def show(entries: Sequence[Entry]) -> None:
@@ -38,9 +38,7 @@ def show(entries: Sequence[Entry]) -> None:
             "-" if total is None else f"{total:,.2f}",
             "yes" if entry.adds_up else "[bold red]NO[/]",
         )
-    console = Console()
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
+    console = Console(width=_WIDTH)
     console.print(table)
     for entry in entries:
         for problem in entry.problems:
