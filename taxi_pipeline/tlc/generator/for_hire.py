@@ -19,7 +19,7 @@ from taxi_pipeline.tlc.generator.zones import (
 from taxi_pipeline.tlc.month import Month
 
 _ZONES = weighed((*BUSIEST_GREEN, *BUSIEST_YELLOW), 90)
-_NEVER = np.datetime64("NaT")
+_NEVER = np.datetime64("NaT", "s")
 _DEFECTS = {"near the month": 0.0002, "takes a day": 0.001, "backwards": 0.0003, "twice": 0.0005}
 
 
