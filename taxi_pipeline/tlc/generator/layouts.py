@@ -134,5 +134,6 @@ FHVHV: Dated[Layout] = (
     (Month(2021, 7), Layout(_FHVHV_2019)),
 )
 
-LAST_OF_TAXIS = Month(2021, 7)  # the mirror's last
+# The last months of CSV: of yellow and green the mirror's, of the others TLC's.
+LAST_OF_TAXIS = Month(2021, 7)
 LAST_FOR_HIRE = Month(2021, 12)

@@ -5,7 +5,7 @@ records that reached TLC by another way, with many columns null.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -40,23 +40,16 @@ class _Tariff:
     to_jfk: float
 
 
+_TARIFF_2009 = _Tariff(base=2.5, unit=0.4, rush=1, night=0.5, tax=0, improvement=0, to_jfk=45)
+_TARIFF_2012 = replace(_TARIFF_2009, unit=0.5, tax=0.5, to_jfk=52)
 _TARIFF: Dated[_Tariff] = (
-    (_FIRST, _Tariff(base=2.5, unit=0.4, rush=1, night=0.5, tax=0, improvement=0, to_jfk=45)),
-    (
-        Month(2009, 11),
-        _Tariff(base=2.5, unit=0.4, rush=1, night=0.5, tax=0.5, improvement=0, to_jfk=45),
-    ),
-    (
-        Month(2012, 9),
-        _Tariff(base=2.5, unit=0.5, rush=1, night=0.5, tax=0.5, improvement=0, to_jfk=52),
-    ),
-    (
-        Month(2015, 1),
-        _Tariff(base=2.5, unit=0.5, rush=1, night=0.5, tax=0.5, improvement=0.3, to_jfk=52),
-    ),
+    (_FIRST, _TARIFF_2009),
+    (Month(2009, 11), replace(_TARIFF_2009, tax=0.5)),
+    (Month(2012, 9), _TARIFF_2012),
+    (Month(2015, 1), replace(_TARIFF_2012, improvement=0.3)),
     (
         Month(2023, 1),
-        _Tariff(base=3.0, unit=0.7, rush=2.5, night=1, tax=0.5, improvement=1, to_jfk=70),
+        _Tariff(base=3, unit=0.7, rush=2.5, night=1, tax=0.5, improvement=1, to_jfk=70),
     ),
 )
 _TOLL: Dated[float] = (
@@ -178,14 +171,14 @@ _ALONG = 0.618034 * np.arange(LAST + 1) % 1  # a zone's made-up place, between s
 _ACROSS = 0.754878 * np.arange(LAST + 1) % 1  # and between west and east
 
 # by payment type, and then by vendor: CMT, VTS, DDS
-_PAYMENT_WORDS: Dated[Mapping[int, tuple[str, str, str]]] = (
+_PAYMENT_WORDS: Dated[Mapping[int, tuple[str, ...]]] = (
     (
         _FIRST,
         {
             1: ("Credit", "Credit", "CREDIT"),
             2: ("Cash", "CASH", "CASH"),
-            3: ("No Charge", "No Charge", "No Charge"),
-            4: ("Dispute", "Dispute", "Dispute"),
+            3: ("No Charge",) * 3,
+            4: ("Dispute",) * 3,
         },
     ),
     (
@@ -193,16 +186,13 @@ _PAYMENT_WORDS: Dated[Mapping[int, tuple[str, str, str]]] = (
         {
             1: ("Cre", "Cre", "CRE"),
             2: ("Cas", "CAS", "CAS"),
-            3: ("No ", "No ", "No "),
-            4: ("Dis", "Dis", "Dis"),
+            3: ("No ",) * 3,
+            4: ("Dis",) * 3,
         },
     ),
     (
         Month(2010, 8),
-        {
-            payment: (word, word, word)
-            for payment, word in {1: "CRD", 2: "CSH", 3: "NOC", 4: "DIS", 5: "UNK"}.items()
-        },
+        {1: ("CRD",) * 3, 2: ("CSH",) * 3, 3: ("NOC",) * 3, 4: ("DIS",) * 3, 5: ("UNK",) * 3},
     ),
 )
 _FLAG_WORDS: Dated[Mapping[str, str]] = (
@@ -213,6 +203,13 @@ _FLAG_WORDS: Dated[Mapping[str, str]] = (
 
 def _has_words(profile: _Profile, month: Month) -> bool:
     return profile is YELLOW and month < _CODES_BEGIN
+
+
+def _forget_seconds(trips: dict[str, Values]) -> None:
+    """Cut the times of VTS's meters, which knew no seconds then."""
+    of_vts = trips["vendorid"] == _VTS
+    for name in ("pickup_datetime", "dropoff_datetime"):
+        trips[name][of_vts] = trips[name][of_vts].astype("datetime64[m]")
 
 
 def _positions(chunk: Chunk, trips: dict[str, Values], single: bool) -> dict[str, Values]:
@@ -257,16 +254,19 @@ def _in_words(month: Month, trips: dict[str, Values]) -> Trips:
 def draw(profile: _Profile, month: Month, rows: int) -> Iterator[Drawn]:
     """Draw a month, in the order of its file."""
     unrecorded = in_force(profile.unrecorded, month)
+    early = _has_words(profile, month)
     for chunk in chunks(profile.seed, month, rows, in_force(profile.null_block, month)):
         trips = _draw(profile, chunk)
+        if early:
+            _forget_seconds(trips)
         charges = _charge(profile, chunk, trips)
         if month < _ZONES_BEGIN:
-            trips |= _positions(chunk, trips, single=not _has_words(profile, month))
+            trips |= _positions(chunk, trips, single=not early)
         _spoil(profile, chunk, trips, charges)
         yield Drawn(
             chunk.rows,
             trips | charges | {"__index_level_0__": np.arange(chunk.start, chunk.stop)},
-            _in_words(month, trips) if _has_words(profile, month) else {},
+            _in_words(month, trips) if early else {},
             unrecorded | (frozenset() if chunk.ordinary else profile.null_in_csv),
             unrecorded | (frozenset() if chunk.ordinary else profile.null_in_parquet),
         )

@@ -50,7 +50,7 @@ def first_parquet(service: Service) -> Month:
 
 
 def write_csv_gz(service: Service, month: Month, rows: int, path: Path) -> None:
-    """Write a month as TLC's CSV of its time, which the mirror keeps, had it.
+    """Write a month as the CSV of its time had it: header, lines and spelling.
 
     Raises `PermanentError` for a month that no CSV is known of or a negative number of rows.
     """
