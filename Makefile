@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## two months of yellow and green trips through the whole platform, on this machine
+demo: $(READY) ## a few months of all four services through the whole platform, on this machine
 	@taxi local taxi demo
 	@echo
 	@echo "The data lies in .taxi/. Run 'make dev' for Dagster's UI on it."

@@ -155,7 +155,7 @@ def ledger(
 
 @main.command()
 def demo() -> None:
-    """Materialize two months of yellow and green and the taxi zones, and show the ledger.
+    """Materialize a few months of all four services and the taxi zones, and show the ledger.
 
     Runs where the environment points: `taxi local taxi demo` in the embedded stack.
     """

@@ -18,6 +18,8 @@ RUNS = (
     ("yellow_trips", "2021-02"),
     ("green_trips", "2021-01"),
     ("green_trips", "2021-02"),
+    ("fhv_trips", "2025-01"),
+    ("fhvhv_trips", "2025-01"),
 )
 _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 

@@ -20,11 +20,17 @@ def job_execute(job: str, *arguments: str, **variables: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
 
 
-def test_the_command_of_the_readme_loads_a_month(platform: Platform) -> None:
-    done = job_execute("yellow_trips", "--tags", '{"dagster/partition": "2021-06"}')
+@pytest.mark.parametrize(
+    ("service", "month"),
+    [("yellow", "2021-06"), ("green", "2014-02"), ("fhv", "2018-03"), ("fhvhv", "2025-01")],
+)
+def test_the_command_of_the_readme_loads_a_month(
+    platform: Platform, service: str, month: str
+) -> None:
+    done = job_execute(f"{service}_trips", "--tags", f'{{"dagster/partition": "{month}"}}')
     assert done.returncode == 0, done.stderr
     assert "RUN_SUCCESS" in done.stderr
-    assert platform.entry("yellow", "2021-06").adds_up
+    assert platform.entry(service, month).adds_up
     password = platform.resources.database.url.split(":")[2].split("@")[0]
     assert password not in done.stdout + done.stderr
 
