@@ -125,12 +125,13 @@ def _show_ledger() -> None:
         _progress("There is no month yet in any store.")
         return
     for entry in entries:
+        lake = entry.lake
         numbers = (
-            entry.published,
-            entry.kept,
-            None if entry.kept is None else entry.rejected.total(),
-            entry.bigquery,
-            entry.postgres,
+            lake.published,
+            lake.kept and lake.kept.rows,
+            None if lake.rejected is None else lake.rejected.total(),
+            entry.bigquery and entry.bigquery.rows,
+            entry.postgres and entry.postgres.rows,
         )
         shown = ("-" if number is None else f"{number:,}" for number in numbers)
         verdict = "yes" if entry.adds_up else "[bold red]NO[/]"

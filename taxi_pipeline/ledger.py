@@ -1,105 +1,256 @@
-"""The ledger: the counts that must add up, month by month, asked of the stores themselves.
+"""The ledger: the figures that must add up, month by month, asked of the stores themselves.
 
-published = trips + rejected, and trips = BigQuery = PostgreSQL. The trips and the rejected rows are
-counted in their Parquet files and in the tables; `published` is what was counted in the published
-file, line by line, before it went into the lake. Dagster's memory is not asked. How a ledger is
-shown is for who asks.
+published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent.
+The trips and the rejected rows are counted in their Parquet files and in the tables; `published` is
+what was counted in the published file, line by line, before it went into the lake, and with
+`recount` is counted again. Dagster's memory is not asked. How a ledger is shown is for who asks.
 """
 
-from collections import Counter
-from collections.abc import Iterable
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline.resources.lake import Lake, LakeObject, Place, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.tally import Tally, tally_parquet
+
+MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
+
+
+@dataclass(frozen=True)
+class LakeEntry:
+    """What the lake has of one month. What it does not have, or does not say, is None.
+
+    `etag` and `sha256` are the published file's. `of_this_raw` says whether the trips and the
+    rejected rows were cleaned from the raw object that is there now. `faults` says what was found
+    wrong with an object by itself.
+    """
+
+    published: int | None
+    kept: Tally | None
+    rejected: Counter[str] | None
+    etag: str | None
+    sha256: str | None
+    of_this_raw: bool
+    faults: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not add up within the lake, in sentences."""
+        said = list(self.faults)
+        if self.published is None:
+            said.append("The lake has no published file that says how many rows it has.")
+        if self.kept is None:
+            said.append("The lake has no cleaned trips that can be read.")
+        if self.rejected is None:
+            said.append("The lake has no rejected rows that can be read.")
+        if self.published is None or self.kept is None or self.rejected is None:
+            return said
+        kept, rejected = self.kept.rows, self.rejected.total()
+        if self.published != kept + rejected:
+            said.append(
+                f"The published file has {self.published:,} rows, the lake {kept + rejected:,}: "
+                f"{kept:,} kept and {rejected:,} rejected."
+            )
+        if not self.of_this_raw:
+            said.append(
+                "The lake's trips or its rejected rows were cleaned from another published file "
+                "than the one that is there."
+            )
+        return said
+
+    def problems_with(self, store: str, tally: Tally | None) -> list[str]:
+        """Say what does not add up between the lake and another store, in sentences."""
+        if tally is None:
+            return [] if self.kept is None else [f"{store} does not have the month."]
+        if self.kept is None:
+            return [f"{store} has {tally.rows:,} rows, the lake none."]
+        if tally.agrees_with(self.kept):
+            return []
+        if tally.rows != self.kept.rows:
+            return [f"{store} has {tally.rows:,} rows, the lake {self.kept.rows:,}."]
+        return [f"{store} has a total of {_dollars(tally)}, the lake {_dollars(self.kept)}."]
+
+    def in_table(self, tallies: Mapping[Month, Tally], month: Month) -> Tally | None:
+        """Return what a table has of the month, given its tallies.
+
+        Of a month whose every row was rejected there is no row to find, and none is missing.
+        """
+        empty = self.kept if self.kept and self.kept.rows == 0 else None
+        return tallies.get(month, empty)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One service and month. A count is None where the store does not have the month.
-
-    `of_this_raw` says whether the trips were cleaned from the raw object that is there now.
-    """
+    """One service and month, in all stores; None where a table does not have the month."""
 
     service: str
     month: Month
-    published: int | None
-    kept: int | None
-    rejected: Counter[str]
-    bigquery: int | None
-    postgres: int | None
-    of_this_raw: bool = True
+    lake: LakeEntry
+    bigquery: Tally | None
+    postgres: Tally | None
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not add up, in sentences: what was found, and what there should be."""
+        return [
+            *self.lake.problems,
+            *self.lake.problems_with("BigQuery", self.bigquery),
+            *self.lake.problems_with("Postgres", self.postgres),
+        ]
 
     @property
     def adds_up(self) -> bool:
         """Whether every published row is accounted for in every store."""
-        return (
-            self.published is not None
-            and self.kept is not None
-            and self.published == self.kept + self.rejected.total()
-            and self.kept == self.bigquery == self.postgres
-            and self.of_this_raw
+        return not self.problems
+
+
+def read_ledger(
+    service: Service,
+    stores: Resources,
+    first: Month | None = None,
+    last: Month | None = None,
+    recount: bool = False,
+) -> list[Entry]:
+    """Return the entries of a service's months that any store has, oldest first.
+
+    `first` and `last` bound the months. `recount` reads the published files again, which takes as
+    long as downloading them.
+    """
+    lake, table = stores.lake, service.trips
+    in_lake = _by_month(service, lake)
+    in_bigquery = stores.warehouse.tallies(table, service.total, first, last)
+    in_postgres = stores.database.tallies(table, service.total, first, last)
+    months = [
+        month
+        for month in sorted({*in_lake, *in_bigquery, *in_postgres})
+        if (first or month) <= month <= (last or month)
+    ]
+
+    def entry(month: Month) -> Entry:
+        place = place_of(service, month)
+        found = _lake_entry(lake, place, in_lake.get(month, ()), service.total, recount)
+        return Entry(
+            service.name,
+            month,
+            found,
+            found.in_table(in_bigquery, month),
+            found.in_table(in_postgres, month),
         )
 
-
-def read_ledger(service: Service, stores: Resources) -> list[Entry]:
-    """Return the entries of all months of a service that any store has, oldest first."""
-    raw = _by_month(service, stores.lake.find(f"raw/{service.name}/"))
-    cleaned = _by_month(service, stores.lake.find(f"cleaned/{service.name}/"))
-    rejected = _by_month(service, stores.lake.find(f"rejected/{service.name}/"))
-    in_bigquery = stores.warehouse.rows_by_month(service.trips)
-    in_postgres = stores.database.rows_by_month(service.trips)
-    entries = []
-    for month in sorted(raw.keys() | cleaned.keys() | in_bigquery.keys() | in_postgres.keys()):
-        source = raw[month].metadata if month in raw else {}
-        trips = cleaned[month].metadata if month in cleaned else {}
-        kept = _kept(stores.lake, cleaned[month].name) if month in cleaned else None
-        nothing = 0 if kept == 0 else None  # an empty month leaves no row to count
-        entries.append(
-            Entry(
-                service=service.name,
-                month=month,
-                published=int(source["rows"]) if "rows" in source else None,
-                kept=kept,
-                rejected=_reasons(stores.lake, rejected[month].name)
-                if month in rejected
-                else Counter(),
-                bigquery=in_bigquery.get(month, nothing),
-                postgres=in_postgres.get(month, nothing),
-                of_this_raw=source.get("sha256") == trips.get("sha256"),
-            )
-        )
-    return entries
+    with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
+        return list(pool.map(entry, months))
 
 
-def _by_month(service: Service, objects: Iterable[LakeObject]) -> dict[Month, LakeObject]:
-    """Return the newest object of each month; other objects in the folder are none of ours."""
-    found: dict[Month, LakeObject] = {}
-    for item in objects:
-        stem, _, rest = item.name.rpartition("/")[2].partition("_tripdata_")
-        key = rest.partition(".")[0]
-        if stem == service.name and Month.is_key(key):
-            found.setdefault(Month.parse(key), item)
+def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
+    """Return what the lake has of one month."""
+    place = place_of(service, month)
+    prefixes = (place.raw, place.cleaned, place.rejected)
+    objects = [item for prefix in prefixes for item in lake.find(prefix)]
+    return _lake_entry(lake, place, objects, service.total, recount=False)
+
+
+def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:
+    """Return the service's objects by month, the newest of each folder first."""
+    found = defaultdict(list)
+    for folder in ("raw", "cleaned", "rejected"):
+        for item in lake.find(f"{folder}/{service.name}/"):
+            stem, _, rest = item.name.rpartition("/")[2].partition("_tripdata_")
+            key = rest.partition(".")[0]
+            if stem == service.name and Month.is_key(key):  # others are none of ours
+                found[Month.parse(key)].append(item)
     return found
 
 
-def _kept(lake: Lake, name: str) -> int:
-    """Count a Parquet object's rows by its footer."""
-    import pyarrow.parquet as pq
+def _lake_entry(
+    lake: Lake, place: Place, objects: Iterable[LakeObject], total: str | None, recount: bool
+) -> LakeEntry:
+    by_name = {item.name: item for item in objects}
+    raw = next((item for name, item in by_name.items() if name.startswith(place.raw)), None)
+    cleaned, rejected = by_name.get(place.cleaned), by_name.get(place.rejected)
+    faults: list[str] = []
+    kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
+    reasons = _read(lake, rejected, _reasons, faults)
+    origin = raw.metadata if raw else {}
+    rows, sha256 = origin.get("rows", ""), origin.get("sha256")
+    published = int(rows) if rows.isdecimal() else None
+    if raw and recount:
+        faults += _recounted(lake, raw, published, sha256)
+    return LakeEntry(
+        published=published,
+        kept=kept,
+        rejected=reasons,
+        etag=origin.get("etag"),
+        sha256=sha256,
+        of_this_raw=sha256 is not None
+        and all(item and item.metadata.get("sha256") == sha256 for item in (cleaned, rejected)),
+        faults=tuple(faults),
+    )
 
-    with lake.opened(name) as file:
-        return int(pq.read_metadata(file).num_rows)
+
+def _read[T](
+    lake: Lake, item: LakeObject | None, read: Callable[[BinaryIO], T], faults: list[str]
+) -> T | None:
+    """Read an object that may be missing; one that cannot be read is a fault."""
+    import pyarrow as pa
+
+    if item is None:
+        return None
+    try:
+        with lake.opened(item.name) as file:
+            return read(file)
+    except (pa.ArrowException, OSError, KeyError, PermanentError) as error:
+        faults.append(f"{item.uri} cannot be read: {error}.")
+        return None
 
 
-def _reasons(lake: Lake, name: str) -> Counter[str]:
-    """Count the rejected rows by their reason."""
+def _reasons(rejected: BinaryIO) -> Counter[str]:
+    """Count the rejected rows of a Parquet file by their reason."""
     import pyarrow.parquet as pq
 
     from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
 
-    with lake.opened(name) as file:
-        # not read_table: its threads may still hold the file when the process ends, and abort it
-        reasons = pq.ParquetFile(file).read([REJECTED_BECAUSE], use_threads=False)
+    with pq.ParquetFile(rejected) as file:
+        # without threads: they may still hold the file when the process ends, and abort it
+        reasons = file.read([REJECTED_BECAUSE], use_threads=False)
     return Counter(reasons[REJECTED_BECAUSE].to_pylist())
+
+
+def _recounted(
+    lake: Lake, raw: LakeObject, published: int | None, sha256: str | None
+) -> Iterable[str]:
+    """Read the published file again; yield what differs from what was noted when it was stored."""
+    from taxi_pipeline.tlc.reading import examine
+
+    with TemporaryDirectory() as folder:
+        try:
+            path = lake.download(raw.name, Path(folder))
+            rows = examine(path, first_rows=0).rows
+        except PermanentError as error:
+            yield f"The published file in the lake cannot be read: {error}"
+            return
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if published is not None and rows != published:
+        yield (
+            f"The published file in the lake has {rows:,} rows, when it was stored it had "
+            f"{published:,}."
+        )
+    if digest != sha256:
+        yield (
+            f"The published file in the lake has the SHA-256 {digest}, when it was stored it had "
+            f"{sha256 or 'none noted'}."
+        )
+
+
+def _dollars(tally: Tally) -> str:
+    return "none" if tally.total is None else f"${tally.total:,.2f}"

@@ -17,6 +17,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
 from taxi_pipeline.tlc.services import Column, Table
+from taxi_pipeline.tlc.tally import SUM_OF_CENTS, Tally
 
 if TYPE_CHECKING:
     import psycopg
@@ -101,21 +102,40 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             _run(connection, "DELETE FROM {table}", names)
             _copy(connection, table, names["table"], batches, rows)
 
-    def rows_by_month(self, table: Table) -> dict[Month, int]:
-        """Count a month-partitioned table's rows by month; a missing table has none."""
-        from psycopg import errors
+    def tallies(
+        self,
+        table: Table,
+        total: str | None,
+        first: Month | None = None,
+        last: Month | None = None,
+    ) -> dict[Month, Tally]:
+        """Tally a month-partitioned table by month, from `first` to `last`; a missing one has none.
 
+        `total` is the column to sum up. Only the partitions of those months are read.
+        """
+        from psycopg import errors, sql
+
+        statement: LiteralString = (
+            "SELECT extract(year FROM pickup_datetime)::int, "
+            "extract(month FROM pickup_datetime)::int, count(*), {cents} FROM {table} "
+            "WHERE pickup_datetime IS NOT NULL"
+        )
+        if first:
+            statement += " AND pickup_datetime >= {first}"
+        if last:
+            statement += " AND pickup_datetime < {end}"
+        cents = sql.SQL(SUM_OF_CENTS).format(sql.Identifier(total)) if total else sql.NULL
         with self._connected() as connection:
             try:
-                counts = _run(
+                found = _run(
                     connection,
-                    "SELECT extract(year FROM pickup_datetime)::int, "
-                    "extract(month FROM pickup_datetime)::int, count(*) FROM {table} GROUP BY 1, 2",
-                    {"table": _identifier(table.name)},
+                    statement + " GROUP BY 1, 2",
+                    {"table": _identifier(table.name), "cents": cents},
+                    {"first": first and first.start, "end": last and last.end},
                 ).fetchall()
             except errors.UndefinedTable:
                 return {}
-        return {Month(year, month): trips for year, month, trips in counts}
+        return {Month(year, month): Tally.of_cents(*figures) for year, month, *figures in found}
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
         """Create the table if it is not there; add what was declared, or described anew, since."""

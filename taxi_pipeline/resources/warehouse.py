@@ -16,6 +16,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import bigquery_fields
 from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.tally import SUM_OF_CENTS, Tally
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -51,23 +52,47 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Load the Parquet at a `gs://` URI in place of the whole of an unpartitioned table."""
         self._load(table, self._table_id(table), uri, rows, labels)
 
-    def rows_by_month(self, table: Table) -> dict[Month, int]:
-        """Count a month-partitioned table's rows by month; a missing table has none."""
-        from google.api_core.exceptions import NotFound
+    def tallies(
+        self,
+        table: Table,
+        total: str | None,
+        first: Month | None = None,
+        last: Month | None = None,
+    ) -> dict[Month, Tally]:
+        """Tally a month-partitioned table by month, from `first` to `last`; a missing one has none.
 
+        `total` is the column to sum up. Only the partitions of those months are read.
+        """
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        conditions = ["pickup_datetime IS NOT NULL"]
+        bounds = []
+        if first:
+            conditions.append("pickup_datetime >= @first")
+            bounds.append(bigquery.ScalarQueryParameter("first", "DATETIME", first.start))
+        if last:
+            conditions.append("pickup_datetime < @end")
+            bounds.append(bigquery.ScalarQueryParameter("end", "DATETIME", last.end))
+        cents = SUM_OF_CENTS.format(f"`{table[total].name}`") if total else "NULL"
         by_month = (
-            "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - _table_id checks
-            "EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips "
-            f"FROM `{self._table_id(table)}` GROUP BY year, month"
+            "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
+            f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
+            f"FROM `{self._table_id(table)}` WHERE {' AND '.join(conditions)} GROUP BY year, month"
         )
+        config = bigquery.QueryJobConfig(query_parameters=bounds)
         with self._connected() as client:
             try:
-                counts = client.query_and_wait(by_month, wait_timeout=self.job_timeout)
+                found = client.query_and_wait(
+                    by_month, job_config=config, wait_timeout=self.job_timeout
+                )
             except NotFound as error:
                 if "Table" in str(error.message):
                     return {}
                 raise
-            return {Month(row.year, row.month): row.trips for row in counts}
+            return {
+                Month(row.year, row.month): Tally.of_cents(row.trips, row.cents) for row in found
+            }
 
     def _table_id(self, table: Table) -> str:
         # BigQuery has no parameters for names: only plain ones may reach a query

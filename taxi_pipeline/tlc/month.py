@@ -13,7 +13,8 @@ from taxi_pipeline.errors import PermanentError
 # TLC publishes a month about 50 days after its end.
 PUBLICATION_LAG_MONTHS = 2
 
-_KEY = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
+# the years that a datetime can hold, with the month after each
+_KEY = re.compile(r"(?!0000|9999)([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)

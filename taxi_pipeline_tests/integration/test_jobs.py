@@ -18,6 +18,7 @@ from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATETIME, GREEN, YELLOW, Service
+from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.http import body, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
@@ -52,8 +53,9 @@ def test_a_month_lands_whole_in_every_store(
     assert platform.run(f"{service.name}_trips", month).success
     entry = platform.entry(service.name, month)
     assert entry.adds_up
-    assert entry.published == ROWS
-    assert entry.rejected.keys() >= {"pickup_outside_month", "no_passengers"}
+    assert entry.lake.published == ROWS
+    assert entry.lake.rejected is not None
+    assert entry.lake.rejected.keys() >= {"pickup_outside_month", "no_passengers"}
     lake = platform.resources.lake
     place = place_of(service, Month.parse(month))
     trips = pq.read_table(lake.download(place.cleaned, tmp_path))
@@ -114,10 +116,12 @@ def test_a_republished_month_replaces_the_old_one_and_no_other(publish: Publish)
     assert platform.run("yellow_trips", "2019-04").success
     files[MIRRORED.format("2019-03")] = csv_gz(*[in_month("2019-03")] * 4)
     assert platform.run("yellow_trips", "2019-03").success
-    entry = platform.entry("yellow", "2019-03")
-    assert (entry.published, entry.kept, entry.bigquery, entry.postgres) == (4, 4, 4, 4)
-    neighbour = platform.entry("yellow", "2019-04")
-    assert (neighbour.kept, neighbour.bigquery, neighbour.postgres) == (1, 1, 1)
+    for month, rows in (("2019-03", 4), ("2019-04", 1)):
+        entry = platform.entry("yellow", month)
+        held = Tally(rows, rows * 11.8)
+        assert entry.adds_up
+        assert (entry.lake.published, entry.lake.kept) == (rows, held)
+        assert (entry.bigquery, entry.postgres) == (held, held)
 
 
 def test_a_month_published_in_another_format_leaves_one_raw_object(
@@ -141,8 +145,10 @@ def test_a_month_of_which_nothing_is_kept_empties_the_stores(publish: Publish) -
     emptied, _ = publish({path: csv_gz(in_month("2019-06", passenger_count="0"))})
     assert emptied.run("yellow_trips", "2019-06").success
     entry = emptied.entry("yellow", "2019-06")
-    assert (entry.published, entry.kept, entry.bigquery, entry.postgres) == (1, 0, 0, 0)
-    assert entry.rejected == {"no_passengers": 1}
+    nothing = Tally(0, 0.0)
+    assert (entry.lake.published, entry.lake.kept) == (1, nothing)
+    assert (entry.bigquery, entry.postgres) == (nothing, nothing)
+    assert entry.lake.rejected == {"no_passengers": 1}
     assert entry.adds_up
 
 
@@ -292,7 +298,7 @@ def test_postgres_keeps_the_old_month_when_rows_go_missing(publish: Publish) -> 
 
     with pytest.raises(PermanentError, match="0 rows arrived of 5; nothing was changed"):
         platform.resources.database.replace_month(YELLOW.trips, Month(2019, 11), [], 5)
-    assert platform.entry("yellow", "2019-11").postgres == 1
+    assert platform.entry("yellow", "2019-11").postgres == Tally(1, 11.8)
 
 
 def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
@@ -389,5 +395,5 @@ def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Pat
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(load, months))
-    counts = database.rows_by_month(GREEN.trips)
-    assert {counts[month] for month in months} == {july.num_rows}
+    tallies = database.tallies(GREEN.trips, GREEN.total, months[0], months[5])
+    assert tallies == dict.fromkeys(months, tally_parquet(path, GREEN.total))

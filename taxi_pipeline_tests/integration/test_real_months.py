@@ -50,8 +50,10 @@ def test_a_real_month_reconciles_in_all_three_stores(
     assert published == rows
     assert real_platform.run(f"{service}_trips", month).success
     entry = real_platform.entry(service, month)
-    assert (entry.published, entry.kept, entry.rejected) == (published, kept, rejected)
-    assert (entry.bigquery, entry.postgres) == (kept, kept)
+    lake = entry.lake
+    assert lake.kept is not None
+    assert (lake.published, lake.kept.rows, lake.rejected) == (published, kept, rejected)
+    assert entry.bigquery == entry.postgres == lake.kept
     assert entry.adds_up
 
 

@@ -57,7 +57,7 @@ def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: P
     ):
         assert SECRET not in repr(Database(url=url))
         with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
-            Database(url=url).rows_by_month(YELLOW.trips)
+            Database(url=url).tallies(YELLOW.trips, YELLOW.total)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
     uri = Database(url=f"postgresql://u:{SECRET}@db.example:5433/taxi").uri(YELLOW.trips)
@@ -68,32 +68,32 @@ def test_a_wrong_password_is_no_reason_to_try_again(platform: Platform) -> None:
     url = platform.resources.database.url
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(PermanentError, match="Check TAXI_POSTGRES_URL"):
-        Database(url=url.replace(password, SECRET)).rows_by_month(YELLOW.trips)
+        Database(url=url.replace(password, SECRET)).tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_server_that_is_not_there_is_a_reason_to(platform: Platform) -> None:
     with pytest.raises(TransientError, match="PostgreSQL cannot be reached"):
-        Database(url="postgresql://u:p@127.0.0.1:1/d").rows_by_month(YELLOW.trips)
+        Database(url="postgresql://u:p@127.0.0.1:1/d").tallies(YELLOW.trips, YELLOW.total)
 
 
 @pytest.mark.parametrize("dataset", ["a-b", "a.b", "a` WHERE 1=1 --", ""])
 def test_a_dataset_that_is_no_name_never_reaches_a_query(platform: Platform, dataset: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_DATASET"):
-        Warehouse(project="taxi-local", dataset=dataset).rows_by_month(YELLOW.trips)
+        Warehouse(project="taxi-local", dataset=dataset).tallies(YELLOW.trips, YELLOW.total)
 
 
 @pytest.mark.parametrize("project", ["", "My Project", "a`b"])
 def test_a_project_that_is_none_never_reaches_a_query(platform: Platform, project: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_GCP_PROJECT"):
-        Warehouse(project=project, dataset="trips").rows_by_month(YELLOW.trips)
+        Warehouse(project=project, dataset="trips").tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_table_that_is_not_there_has_no_rows(platform: Platform) -> None:
     nowhere = replace(YELLOW.trips, name="nowhere")
-    assert platform.resources.warehouse.rows_by_month(nowhere) == {}
-    assert platform.resources.database.rows_by_month(nowhere) == {}
+    assert platform.resources.warehouse.tallies(nowhere, None) == {}
+    assert platform.resources.database.tallies(nowhere, None) == {}
     with pytest.raises(PermanentError, match="TAXI_DATASET"):
-        Warehouse(project="taxi-local", dataset="elsewhere").rows_by_month(YELLOW.trips)
+        Warehouse(project="taxi-local", dataset="elsewhere").tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:

@@ -5,29 +5,88 @@ from dataclasses import replace
 
 import pytest
 
-from taxi_pipeline.ledger import Entry
+from taxi_pipeline.ledger import Entry, LakeEntry
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.tally import Tally
 
-GOOD = Entry("yellow", Month(2021, 1), 10, 7, Counter(no_passengers=2, unparsable=1), 7, 7)
+TRIPS = Tally(7, 1234.56)
+LAKE = LakeEntry(10, TRIPS, Counter(no_passengers=2, unparsable=1), "etag", "5a", True)
+GOOD = Entry("yellow", Month(2021, 1), LAKE, TRIPS, TRIPS)
 
 
 def test_a_month_whose_every_row_is_accounted_for_adds_up() -> None:
     assert GOOD.adds_up
+    assert GOOD.problems == []
+
+
+def test_a_service_without_amounts_adds_up_by_its_rows() -> None:
+    trips = Tally(7, None)
+    assert replace(GOOD, lake=replace(LAKE, kept=trips), bigquery=trips, postgres=trips).adds_up
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("lake", "said"),
     [
-        replace(GOOD, published=11),
-        replace(GOOD, published=None),
-        replace(GOOD, kept=6),
-        replace(GOOD, kept=None),
-        replace(GOOD, rejected=Counter(no_passengers=2)),
-        replace(GOOD, bigquery=8),
-        replace(GOOD, bigquery=None),
-        replace(GOOD, postgres=6),
-        replace(GOOD, postgres=None),
+        (
+            replace(LAKE, published=1011),
+            "The published file has 1,011 rows, the lake 10: 7 kept and 3 rejected.",
+        ),
+        (
+            replace(LAKE, rejected=Counter(no_passengers=2)),
+            "The published file has 10 rows, the lake 9: 7 kept and 2 rejected.",
+        ),
+        (
+            replace(LAKE, published=None),
+            "The lake has no published file that says how many rows it has.",
+        ),
+        (replace(LAKE, rejected=None), "The lake has no rejected rows that can be read."),
+        (
+            replace(LAKE, of_this_raw=False),
+            "The lake's trips or its rejected rows were cleaned from another published file than "
+            "the one that is there.",
+        ),
+        (replace(LAKE, faults=("It is broken.",)), "It is broken."),
     ],
 )
-def test_anything_missing_or_too_much_does_not(entry: Entry) -> None:
+def test_what_does_not_add_up_in_the_lake_is_said(lake: LakeEntry, said: str) -> None:
+    entry = replace(GOOD, lake=lake)
     assert not entry.adds_up
+    assert entry.problems == [said]
+
+
+@pytest.mark.parametrize(
+    ("tally", "said"),
+    [
+        (Tally(6, 1230.0), "{} has 6 rows, the lake 7."),
+        (Tally(8, 1234.56), "{} has 8 rows, the lake 7."),
+        (Tally(7, 1234.57), "{} has a total of $1,234.57, the lake $1,234.56."),
+        (Tally(7, None), "{} has a total of none, the lake $1,234.56."),
+        (None, "{} does not have the month."),
+    ],
+)
+def test_what_does_not_add_up_in_a_table_is_said(tally: Tally | None, said: str) -> None:
+    for entry, store in (
+        (replace(GOOD, bigquery=tally), "BigQuery"),
+        (replace(GOOD, postgres=tally), "Postgres"),
+    ):
+        assert not entry.adds_up
+        assert entry.problems == [said.format(store)]
+
+
+def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
+    lake = replace(LAKE, kept=None, rejected=None, of_this_raw=False)
+    said = [
+        "The lake has no cleaned trips that can be read.",
+        "The lake has no rejected rows that can be read.",
+    ]
+    assert Entry("yellow", Month(2021, 1), lake, None, None).problems == said
+    tables = ["BigQuery has 7 rows, the lake none.", "Postgres has 7 rows, the lake none."]
+    assert Entry("yellow", Month(2021, 1), lake, TRIPS, TRIPS).problems == said + tables
+
+
+def test_a_table_has_nothing_of_a_month_that_left_no_trips_and_that_is_right() -> None:
+    month = Month(2021, 1)
+    empty = replace(LAKE, kept=Tally(0, 0.0))
+    assert empty.in_table({}, month) == Tally(0, 0.0)
+    assert LAKE.in_table({}, month) is None
+    assert LAKE.in_table({month: TRIPS}, month) == TRIPS
