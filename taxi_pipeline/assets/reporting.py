@@ -3,7 +3,7 @@
 Only the form of a report belongs here; nothing in it moves data.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,20 @@ def table_columns(table: Table) -> dg.TableSchema:
 def file_columns(schema: "pa.Schema") -> dg.TableSchema:
     """Return a file's own columns as Dagster's catalog shows them."""
     return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+
+
+def columns_from(
+    layer: str, table: Table, origins: Iterable[tuple[str, str]]
+) -> dg.TableColumnLineage:
+    """Return which columns of the table's asset in `layer` each column was made of.
+
+    `origins` are the pairs of a column's name and one's there that it was made of.
+    """
+    there: dict[str, list[dg.TableColumnDep]] = {}
+    for column, origin in origins:
+        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), origin)
+        there.setdefault(column, []).append(dep)
+    return dg.TableColumnLineage(there)
 
 
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:

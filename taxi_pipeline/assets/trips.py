@@ -10,7 +10,7 @@ from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail
+from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
@@ -41,6 +41,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         retry_policy=RETRIES,
         tags={"service": service.name},
     )
+    declared = {"dagster/column_schema": table_columns(table)}  # for before the first run
 
     @asset(
         key=["raw", table.name],
@@ -59,6 +60,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["cleaned", table.name],
         deps=[raw],
         kinds={"gcs", "parquet"},
+        metadata=declared,
         description=f"{table.description} Parquet in the lake; the rows that are no trips lie "
         "beside it under rejected/, each with its reason.",
     )
@@ -74,6 +76,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["bigquery", table.name],
         deps=[cleaned],
         kinds={"bigquery", "table"},
+        metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
     def bigquery(
@@ -90,6 +93,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["postgres", table.name],
         deps=[cleaned],
         kinds={"postgres", "table"},
+        metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
     def postgres(

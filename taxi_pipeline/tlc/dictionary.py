@@ -88,11 +88,19 @@ def _shown(code: int | str) -> str:
 
 
 def _applying(rules: Iterable[Rule]) -> dict[str, tuple[str, Sequence[Table]]]:
-    """Return each rule's description, and the tables that it applies to, by its name."""
+    """Return each rule's description, and the tables that it applies to, by its name.
+
+    Rules of one name say the same of tables whose columns have different names.
+    """
+    rules = tuple(rules)
     return {
-        rule.name: (rule.description, [table for table in TABLES if rule.applies_to(table)])
-        for rule in rules
+        name: (rule.description, [table for table in TABLES if _judged(name, rules, table)])
+        for name, rule in {rule.name: rule for rule in rules}.items()
     }
+
+
+def _judged(name: str, rules: Iterable[Rule], table: Table) -> bool:
+    return any(rule.name == name and rule.applies_to(table) for rule in rules)
 
 
 def _rules(kind: str, rules: dict[str, tuple[str, Sequence[Table]]]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import build_definitions, defs
-from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, YELLOW, Service
 
 LAYERS = ("raw", "cleaned", "bigquery", "postgres")
 
@@ -46,6 +46,15 @@ def test_a_services_assets_are_grouped_described_and_linked(
         "bigquery": ["cleaned"],
         "postgres": ["cleaned"],
     }
+
+
+def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
+    for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
+        for layer in ("cleaned", "bigquery", "postgres"):
+            schema = specs[dg.AssetKey([layer, table.name])].metadata["dagster/column_schema"]
+            assert [(column.name, column.description) for column in schema.columns] == [
+                (column.name, column.description) for column in table.columns
+            ]
 
 
 def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
