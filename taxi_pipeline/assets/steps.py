@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Finding, Findings
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
     columns_from,
@@ -117,8 +118,16 @@ def clean_raw(
             "etag": raw.metadata.get("etag", ""),
             "sha256": raw.metadata.get("sha256", ""),
         }
+        codes: list[Finding] = [
+            {"column": column, "code": code, "rows": rows}
+            for (column, code), rows in summary.unknown_codes.most_common()
+        ]
+        findings = {
+            UNKNOWN_COLUMNS: str(Findings.cut([{"column": name} for name in unknown])),
+            UNKNOWN_CODES: str(Findings.cut(codes)),
+        }
         beside = lake.upload(rejected, place.rejected, history)
-        cleaned = lake.upload(kept, place.cleaned, history)
+        cleaned = lake.upload(kept, place.cleaned, history | findings)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": summary.kept,

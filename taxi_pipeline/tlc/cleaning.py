@@ -117,12 +117,16 @@ def _no_place(location: pa.Array) -> pa.BooleanArray:
 
 @dataclass
 class Summary:
-    """The counts of one cleaned file: `published` = `kept` + the sum of `rejected`."""
+    """The counts of one cleaned file: `published` = `kept` + the sum of `rejected`.
+
+    `unknown_codes` counts the trips' codes that are not declared, by column and code.
+    """
 
     published: int = 0
     kept: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    unknown_codes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def clean_trips(month: Month, source: PublishedFile, trips: Path, rejected: Path) -> Summary:
@@ -176,7 +180,21 @@ def _clean(
             summary.kept += len(rows)
             for name, holds in notes.items():
                 summary.noted[name] += holds(rows).true_count
+            summary.unknown_codes.update(_unknown_codes(rows, source.table))
     return summary
+
+
+def _unknown_codes(rows: pa.RecordBatch, table: Table) -> Counter[tuple[str, str]]:
+    """Count the codes that are not declared, by column and code."""
+    return Counter(
+        {
+            (column.name, str(found["values"])): found["counts"]
+            for column in table.columns
+            if column.codes
+            for found in pc.value_counts(rows[column.name]).to_pylist()
+            if found["values"] is not None and found["values"] not in column.codes
+        }
+    )
 
 
 def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
