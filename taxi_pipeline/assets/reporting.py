@@ -64,12 +64,8 @@ def columns_from(
 
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
     """Return a few rows as a table."""
-    records = [
-        dg.TableRecord({k: None if v is None else str(v) for k, v in row.items()}) for row in rows
-    ]
-    return dg.MetadataValue.table(
-        records, dg.TableSchema([dg.TableColumn(name, "string") for name in schema.names])
-    )
+    texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
+    return table(dict.fromkeys(schema.names, "string"), texts)
 
 
 def parquet_preview(path: Path) -> dg.TableMetadataValue:
@@ -84,7 +80,29 @@ def parquet_preview(path: Path) -> dg.TableMetadataValue:
 def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
     """Return counts of rows by name as a table, the largest first."""
     ordered = sorted(rows.items(), key=lambda item: -item[1])
+    return table(
+        {of: "string", "rows": "int"}, [{of: name, "rows": count} for name, count in ordered]
+    )
+
+
+def compared(
+    expected: Mapping[str, float | None], actual: Mapping[str, float | None]
+) -> dg.TableMetadataValue:
+    """Return what was expected and what there is, figure by figure, as a table."""
+    return table(
+        {"figure": "string", "expected": "number", "actual": "number"},
+        [
+            {"figure": name, "expected": expected.get(name), "actual": actual.get(name)}
+            for name in {**expected, **actual}
+        ],
+    )
+
+
+def table(
+    columns: Mapping[str, str], rows: Iterable[Mapping[str, str | float | None]]
+) -> dg.TableMetadataValue:
+    """Return rows as a table, with its columns' types by name."""
     return dg.MetadataValue.table(
-        [dg.TableRecord({of: name, "rows": count}) for name, count in ordered],
-        dg.TableSchema([dg.TableColumn(of, "string"), dg.TableColumn("rows", "int")]),
+        [dg.TableRecord(dict(row)) for row in rows],
+        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
     )

@@ -52,7 +52,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
             return store_raw(lake, place_of(service, month), table, fetch)
 
@@ -68,7 +68,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         from taxi_pipeline.tlc.cleaning import clean_trips
 
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             clean = partial(clean_trips, month)
             return clean_raw(lake, place_of(service, month), table, clean, context.log.warning)
 
@@ -83,7 +83,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
             with cleaned_copy(lake, place_of(service, month)) as trips:
                 warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
@@ -100,7 +100,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, lake: Lake, database: Database
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             with cleaned_copy(lake, place_of(service, month)) as trips:
                 database.replace_month(table, month, trips.batches(), trips.rows)
                 return trips.loaded(table, database.uri(table))
@@ -108,7 +108,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     return [raw, cleaned, bigquery, postgres]
 
 
-def _month(context: dg.AssetExecutionContext, service: Service) -> Month:
+def month_of(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, service: Service
+) -> Month:
     """Return the run's month; raise `PermanentError` where it has none or TLC has no such month."""
     months = months_of(service)
     newest = months.get_last_partition_key()
