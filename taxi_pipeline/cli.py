@@ -6,15 +6,19 @@ Thin: what a verb does lives in the room it calls, which is imported when the ve
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import click
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.tlc.month import Month
+
+if TYPE_CHECKING:
+    from taxi_pipeline.tlc.services import Service
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,15 +86,71 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     sys.exit(code)
 
 
+def _service(name: str) -> "Service":
+    from taxi_pipeline.tlc.services import SERVICES
+
+    if name not in SERVICES:
+        raise click.BadParameter(f"'{name}' is not a service: write one of {', '.join(SERVICES)}.")
+    return SERVICES[name]
+
+
+def _month(key: str) -> Month:
+    try:
+        return Month.parse(key)
+    except PermanentError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @main.command()
-def ledger() -> None:
-    """Count each month's rows in every store, and see whether they add up.
+@click.option(
+    "--service",
+    "services",
+    type=_service,
+    metavar="SERVICE",
+    multiple=True,
+    help="Only this service: yellow, green, fhv or fhvhv. Can be repeated.",
+)
+@click.option("--month", type=_month, metavar="MONTH", help="Only this month, such as 2021-01.")
+@click.option("--from", "first", type=_month, metavar="MONTH", help="Only from this month on.")
+@click.option("--to", "last", type=_month, metavar="MONTH", help="Only up to this month.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a list with one object per service and month."
+)
+@click.option(
+    "--recount",
+    is_flag=True,
+    help="Read the published files in the lake again too: count their rows and compute their "
+    "SHA-256. Takes as long as downloading them.",
+)
+def ledger(
+    services: tuple["Service", ...],
+    month: Month | None,
+    first: Month | None,
+    last: Month | None,
+    as_json: bool,
+    recount: bool,
+) -> None:
+    """Count each month's rows and dollars in every store, and see whether they add up.
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
-    stack. Exits with 1 if a month does not add up.
-    """
+    stack. All months that any store has are shown, unless options choose among them; below the
+    table stands what does not add up.
+
+    Exits with 1 if a month does not add up, or if no store has anything of a service or of the
+    months that were asked for.
+
+    \b
+    taxi ledger --service yellow --month 2021-01
+    taxi ledger --from 2021-01 --to 2021-12 --json
+    """  # noqa: D301 - click's \\b must be the character
+    if month and (first or last):
+        raise click.UsageError("Write either --month, or --from and --to, but not both.")
+    if first and last and last < first:
+        raise click.UsageError(
+            f"--from {first} is after --to {last}: write the earlier month in --from."
+        )
     with _errors_shown():
-        _show_ledger()
+        _show_ledger(services, month or first, month or last, as_json, recount)
 
 
 @main.command()
@@ -106,38 +166,35 @@ def demo() -> None:
         _show_ledger()
 
 
-def _show_ledger() -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
+def _show_ledger(
+    asked: Iterable["Service"] = (),
+    first: Month | None = None,
+    last: Month | None = None,
+    as_json: bool = False,
+    recount: bool = False,
+) -> None:
     from taxi_pipeline.ledger import read_ledger
+    from taxi_pipeline.ledger_view import missing, show, to_json
     from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
 
-    table = Table("service", "month", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("published", "kept", "rejected", "BigQuery", "Postgres"):
-        table.add_column(name, justify="right")
-    table.add_column("adds up")
     stores = environment.ready()
-    entries = [entry for service in SERVICES.values() for entry in read_ledger(service, stores)]
-    if not entries:
+    services = [service for service in SERVICES.values() if service in asked]
+    entries = [
+        entry
+        for service in services or SERVICES.values()
+        for entry in read_ledger(service, stores, first, last, recount)
+    ]
+    if as_json:
+        click.echo(to_json(entries))
+    elif entries:
+        show(entries)
+    absent = missing(entries, services, first, last)
+    for sentence in absent:
+        _progress(sentence)
+    if not entries and not absent:
         _progress("There is no month yet in any store.")
-        return
-    for entry in entries:
-        lake = entry.lake
-        numbers = (
-            lake.published,
-            lake.kept and lake.kept.rows,
-            None if lake.rejected is None else lake.rejected.total(),
-            entry.bigquery and entry.bigquery.rows,
-            entry.postgres and entry.postgres.rows,
-        )
-        shown = ("-" if number is None else f"{number:,}" for number in numbers)
-        verdict = "yes" if entry.adds_up else "[bold red]NO[/]"
-        table.add_row(entry.service, entry.month.key, *shown, verdict)
-    Console().print(table)
-    if not all(entry.adds_up for entry in entries):
+    if absent or not all(entry.adds_up for entry in entries):
         sys.exit(1)
 
 

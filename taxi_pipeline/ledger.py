@@ -222,7 +222,7 @@ def _reasons(rejected: BinaryIO) -> Counter[str]:
     with pq.ParquetFile(rejected) as file:
         # without threads: they may still hold the file when the process ends, and abort it
         reasons = file.read([REJECTED_BECAUSE], use_threads=False)
-    return Counter(reasons[REJECTED_BECAUSE].to_pylist())
+    return Counter(map(str, reasons[REJECTED_BECAUSE].to_pylist()))
 
 
 def _recounted(

@@ -63,8 +63,9 @@ def columns_from(
 
 
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
-    """Return a few rows as a table."""
-    texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
+    """Return a few rows as a table; a row that is cut short has no value in the last columns."""
+    found = [{name: row.get(name) for name in schema.names} for row in rows]
+    texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in found]
     return table(dict.fromkeys(schema.names, "string"), texts)
 
 

@@ -7,7 +7,7 @@ rejection. What is odd but possible is kept, and counted in `NOTES`.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +17,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from taxi_pipeline.tlc.duplicates import Duplicates
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, PublishedFile
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import DATETIME, Table
+from taxi_pipeline.tlc.services import (
+    DATETIME,
+    INTEGER,
+    REJECTED_COLUMNS,
+    UNKNOWN_WORDS,
+    Column,
+    Table,
+)
 
 UNPARSABLE = "unparsable"
 REJECTED_BECAUSE = "rejected_because"
+EXACT_DUPLICATES = "exact_duplicates"
+
+_LAST_PLACE = 263  # zones 264 and 265 are no places
+_CODES_NAMED = 1000
+
+type UnknownCodes = Counter[tuple[str, str]]
 
 # BigQuery loads row groups of 16 MiB and more best; a trip takes some 100 bytes in memory.
 ROW_GROUP_ROWS = 300_000
@@ -81,6 +95,25 @@ REJECTIONS = (
     ),
 )
 
+
+def _negative(fare: str) -> Rule:
+    return Rule(
+        "negative_fares",
+        "The fare is negative: nearly always the reversal of a positive twin.",
+        (fare,),
+        lambda rows, _: pc.less(rows[fare], pa.scalar(0.0)),
+    )
+
+
+def _no_distance(distance: str) -> Rule:
+    return Rule(
+        "zero_distance",
+        "No distance was measured.",
+        (distance,),
+        lambda rows, _: pc.equal(rows[distance], pa.scalar(0.0)),
+    )
+
+
 NOTES = (
     Rule(
         "null_passengers",
@@ -88,23 +121,15 @@ NOTES = (
         ("passenger_count",),
         lambda rows, _: pc.is_null(rows["passenger_count"]),
     ),
-    Rule(
-        "negative_fares",
-        "The fare is negative: nearly always the reversal of a positive twin.",
-        ("fare_amount",),
-        lambda rows, _: pc.less(rows["fare_amount"], pa.scalar(0.0)),
-    ),
-    Rule(
-        "zero_distance",
-        "The taximeter measured no distance.",
-        ("trip_distance",),
-        lambda rows, _: pc.equal(rows["trip_distance"], pa.scalar(0.0)),
-    ),
+    _negative("fare_amount"),
+    _negative("base_passenger_fare"),
+    _no_distance("trip_distance"),
+    _no_distance("trip_miles"),
     Rule(
         "unknown_zones",
-        "The pick-up or the drop-off is in zone 264 or 265, which are no places.",
+        "The pick-up or the drop-off is in zone 264 or 265, or in none of TLC's at all.",
         ("pickup_location_id", "dropoff_location_id"),
-        lambda rows, _: pc.or_(
+        lambda rows, _: pc.or_kleene(
             _no_place(rows["pickup_location_id"]), _no_place(rows["dropoff_location_id"])
         ),
     ),
@@ -112,21 +137,25 @@ NOTES = (
 
 
 def _no_place(location: pa.Array) -> pa.BooleanArray:
-    return pc.is_in(location, pa.array([264, 265], pa.int32()))
+    return pc.or_(
+        pc.less(location, pa.scalar(1, INTEGER)),
+        pc.greater(location, pa.scalar(_LAST_PLACE, INTEGER)),
+    )
 
 
 @dataclass
 class Summary:
     """The counts of one cleaned file: `published` = `kept` + the sum of `rejected`.
 
-    `unknown_codes` counts the trips' codes that are not declared, by column and code.
+    `noted` counts what is odd among the kept, `unknown_codes` their codes that are not declared, by
+    column and code, and their words that are none, by `unknown_words` and what it says.
     """
 
     published: int = 0
     kept: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
-    unknown_codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unknown_codes: UnknownCodes = field(default_factory=Counter)
 
 
 def clean_trips(month: Month, source: PublishedFile, trips: Path, rejected: Path) -> Summary:
@@ -137,13 +166,27 @@ def clean_trips(month: Month, source: PublishedFile, trips: Path, rejected: Path
     name) and `problem` (what did not parse). Raises `PermanentError` for a broken file; then the
     two paths hold nothing of use.
     """
-    rejections = _bound(REJECTIONS, source.table, month)
-    return _clean(source, rejections, _bound(NOTES, source.table, month), trips, rejected)
+    notes = _bound(NOTES, source.table, month)
+    noted: Counter[str] = Counter()
+    unknown_codes: UnknownCodes = Counter()
+    with Duplicates() as duplicates:
+
+        def note(rows: pa.RecordBatch) -> None:
+            for name, holds in notes.items():
+                noted[name] += holds(rows).true_count
+            for column in source.table.columns:
+                _count_unknown_codes(rows[column.name], column, unknown_codes)
+            duplicates.add(rows)
+
+        rejections = _bound(REJECTIONS, source.table, month)
+        summary = _clean(source, rejections, trips, rejected, note)
+        noted[EXACT_DUPLICATES] = duplicates.count()
+    return replace(summary, noted=noted, unknown_codes=unknown_codes)
 
 
 def clean_zones(source: PublishedFile, zones: Path, rejected: Path) -> Summary:
     """Write the taxi zones of a published file, and the lines that do not parse, as Parquet."""
-    return _clean(source, {}, {}, zones, rejected)
+    return _clean(source, {}, zones, rejected, note=lambda rows: None)
 
 
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]
@@ -158,8 +201,26 @@ def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:
     return rule.holds(rows, month)
 
 
+def _count_unknown_codes(values: pa.Array, column: Column, counts: UnknownCodes) -> None:
+    """Count the codes that the column does not declare; of very many, the rest under one name."""
+    if column.name == UNKNOWN_WORDS:
+        unknown = values.drop_null()
+    elif column.codes:
+        declared = pa.array([*column.codes, None], column.type)
+        unknown = values.filter(pc.invert(pc.is_in(values, declared)))
+    else:
+        return
+    for code, count in Counter(map(str, unknown.to_pylist())).items():
+        named = (column.name, code) in counts or len(counts) < _CODES_NAMED
+        counts[column.name, code if named else "others"] += count
+
+
 def _clean(
-    source: PublishedFile, rejections: _Predicates, notes: _Predicates, kept: Path, rejected: Path
+    source: PublishedFile,
+    rejections: _Predicates,
+    kept: Path,
+    rejected: Path,
+    note: Callable[[pa.RecordBatch], None],
 ) -> Summary:
     summary = Summary()
     reasons = pa.array([UNPARSABLE, *rejections], pa.string())
@@ -176,25 +237,10 @@ def _clean(
                 summary.rejected.update(because.to_pylist())
             rows = batch.rows.filter(pa.array(reason < 0)) if bad else batch.rows
             keep(rows)
+            note(rows)
             summary.published += len(batch.rows)
             summary.kept += len(rows)
-            for name, holds in notes.items():
-                summary.noted[name] += holds(rows).true_count
-            summary.unknown_codes.update(_unknown_codes(rows, source.table))
     return summary
-
-
-def _unknown_codes(rows: pa.RecordBatch, table: Table) -> Counter[tuple[str, str]]:
-    """Count the codes that are not declared, by column and code."""
-    return Counter(
-        {
-            (column.name, str(found["values"])): found["counts"]
-            for column in table.columns
-            if column.codes
-            for found in pc.value_counts(rows[column.name]).to_pylist()
-            if found["values"] is not None and found["values"] not in column.codes
-        }
-    )
 
 
 def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
@@ -213,11 +259,10 @@ def _mask(holds: pa.BooleanArray) -> NDArray[np.bool_]:
 
 
 def _rejected_schema(published: pa.Schema) -> pa.Schema:
-    return (
-        published.append(pa.field("number", pa.int64()))
-        .append(pa.field(REJECTED_BECAUSE, pa.string()))
-        .append(pa.field("problem", pa.string()))
-    )
+    for column in REJECTED_COLUMNS:
+        if column.name not in published.names:
+            published = published.append(pa.field(column.name, column.type))
+    return published
 
 
 def _rejected(

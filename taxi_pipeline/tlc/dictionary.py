@@ -7,11 +7,12 @@ Run as a module, it prints the page.
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from taxi_pipeline.tlc.cleaning import NOTES, REJECTIONS, UNPARSABLE, Rule
+from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
 from taxi_pipeline.tlc.schema import TYPE_NAMES
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Column, Table
+from taxi_pipeline.tlc.services import REJECTED_COLUMNS, SERVICES, TAXI_ZONES, Column, Table
 
-TABLES = (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
+TRIPS = tuple(service.trips for service in SERVICES.values())
+TABLES = (*TRIPS, TAXI_ZONES)
 
 _INTRODUCTION = """\
 # Data dictionary
@@ -29,6 +30,8 @@ _REJECTIONS = """\
 A row that cannot be a trip lies beside the trips, under `rejected/`, as it was published and with
 the first of these reasons that holds."""
 
+_REJECTED_COLUMNS = "These columns come after those that were published:"
+
 _NOTES = """\
 ## Kept but odd
 
@@ -38,14 +41,22 @@ What is odd but possible is kept, and counted in the metadata of the cleaned ass
 def data_dictionary() -> str:
     """Return the page."""
     unparsable = {UNPARSABLE: ("A line or a value does not parse.", TABLES)}
+    duplicates = {
+        EXACT_DUPLICATES: ("An earlier row of the month has the same in every column.", TRIPS)
+    }
     sections = [
         _INTRODUCTION,
         _list(f"[{table.name}](#{table.name}): {table.description}" for table in TABLES),
         *(section for table in TABLES for section in _table_sections(table)),
         _REJECTIONS,
         _rules("reason", unparsable | _applying(REJECTIONS)),
+        _REJECTED_COLUMNS,
+        _table(
+            ("column", "type", "meaning"),
+            [(_code(c.name), _code(str(c.type)), c.meaning) for c in REJECTED_COLUMNS],
+        ),
         _NOTES,
-        _rules("oddity", _applying(NOTES)),
+        _rules("oddity", _applying(NOTES) | duplicates),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -15,68 +15,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, Column, Table
+from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
+from taxi_pipeline.tlc.values import fit, shown
 
 CSV_BLOCK_BYTES = 4 << 20
+LINE_LIMIT_BYTES = 1 << 20
+HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 17
 
 GZIP_MAGIC = b"\x1f\x8b"
 
+_CELLS_BYTES = 10_000  # of a line, for a preview
+
 type Problems = dict[int, str]
-
-
-@dataclass(frozen=True)
-class Header:
-    """The columns that a file has, matched with those that its table declares.
-
-    `columns` holds the canonical name of each published column, or None for an unknown one.
-    """
-
-    published: tuple[str, ...]
-    columns: tuple[str | None, ...]
-
-    @classmethod
-    def match(cls, published: Sequence[str], table: Table, file: str) -> Self:
-        """Match published names with the table's; raise `PermanentError` for one missing or twice.
-
-        Names are compared without case and outer spaces, which differ from month to month.
-        """
-        known = {
-            _plain(name): column.name
-            for column in table.columns
-            for name in (column.name, *column.published_as)
-        }
-        columns = tuple(known.get(_plain(name)) for name in published)
-        found = [name for name in columns if name is not None]
-        listed = ", ".join(published)
-        missing = [c for c in table.columns if c.required and c.name not in found]
-        if missing:
-            names = ", ".join(_names(column) for column in missing)
-            raise PermanentError(
-                f"{file}: the required column {names} is missing; the file has: {listed}. "
-                "Check that it is the right file; a renamed column is declared in tlc/services.py."
-            )
-        if len(set(found)) < len(found) or len(set(published)) < len(published):
-            raise PermanentError(f"{file}: a column appears twice; the file has: {listed}.")
-        return cls(tuple(published), columns)
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """The published columns that the table does not declare."""
-        pairs = zip(self.published, self.columns, strict=True)
-        return tuple(name for name, column in pairs if column is None)
 
 
 @dataclass(frozen=True)
@@ -113,23 +75,31 @@ class PublishedFile(ABC):
         """Stream the file's rows in order; raise `PermanentError` where the file is broken."""
 
     def _canonical(
-        self, columns: dict[str, pa.Array], length: int
+        self, published: Mapping[str, pa.Array], length: int
     ) -> tuple[pa.RecordBatch, Problems]:
-        """Cast the columns to the declared types; a value that does not fit becomes a problem."""
+        """Fit the published columns to the declared ones; what does not fit becomes a problem."""
         problems: Problems = {}
-        arrays: list[pa.Array] = []
+        words: dict[int, list[str]] = {}
+        arrays: dict[str, pa.Array] = {}
         for column in self.table.columns:
-            values = columns.get(column.name)
-            if values is None:
-                arrays.append(pa.nulls(length, column.type))
-                continue
-            fitted, misfits = _fit(values, column.type)
-            arrays.append(fitted)
-            for index in misfits:
-                problems.setdefault(
-                    index, f"{column.name}: {values[index].as_py()!r} does not fit {column.type}"
-                )
-        return pa.record_batch(arrays, schema=arrow_schema(self.table)), problems
+            values = pa.nulls(length, column.type)
+            for name in self.header.published_for(column):
+                fitted = fit(published[name], column)
+                for index in fitted.misfits:
+                    said = f"{column.name}: {shown(published[name], index)} does not fit "
+                    problems.setdefault(index, said + str(column.type))
+                for index, word in fitted.words.items():
+                    words.setdefault(index, []).append(f"{column.name}={word}")
+                for index in _differing(values, fitted.values):
+                    problems.setdefault(index, f"{column.name}: two columns differ")
+                values = pc.coalesce(values, fitted.values)
+            arrays[column.name] = values
+        if words:
+            noted = arrays[UNKNOWN_WORDS].to_pylist()
+            for index, said_words in words.items():
+                noted[index] = "; ".join(filter(None, (noted[index], *said_words)))
+            arrays[UNKNOWN_WORDS] = pa.array(noted, TEXT)
+        return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
 
 
 def open_published(path: Path, table: Table) -> PublishedFile:
@@ -166,11 +136,17 @@ def examine(path: Path, first_rows: int) -> Examination:
             return Examination(file.metadata.num_rows, file.schema_arrow, rows)
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
-        lines = (line for line in stream if line.strip())
-        first_lines = list(islice(lines, first_rows))
-        count = len(first_lines) + sum(1 for _ in lines)
-    reader = csv.DictReader(map(_text, first_lines), names, restkey="", restval=None)
-    return Examination(count, pa.schema([(name, pa.string()) for name in names]), list(reader))
+        count, first_lines, inside = 0, [], False
+        while piece := stream.readline(LINE_LIMIT_BYTES):
+            if not inside and piece.strip():
+                inside = True
+                count += 1
+                if count <= first_rows:
+                    first_lines.append(_text(piece[:_CELLS_BYTES]))
+            if piece.endswith(b"\n"):
+                inside = False
+    rows = [dict(zip(names, cells, strict=False)) for cells in csv.reader(first_lines)]
+    return Examination(count, pa.schema([(name, pa.string()) for name in names]), rows)
 
 
 # --- CSV ---------------------------------------------------------------------------------------
@@ -187,52 +163,53 @@ class _CsvFile(PublishedFile):
 
     @property
     def published_schema(self) -> pa.Schema:
-        return pa.schema([pa.field(name, pa.string()) for name in (*self.header.published, "line")])
+        return pa.schema([(name, TEXT) for name in (*self.header.published, "line")])
 
     def batches(self) -> Iterator[Batch]:
         first = 2  # line 1 is the header
         with _opened_csv(self.path) as stream:
-            stream.readline()
-            while lines := stream.readlines(CSV_BLOCK_BYTES):
+            _csv_header(stream, self.path)
+            for lines in _blocks(stream):
                 numbers = pa.array(range(first, first + len(lines)), pa.int64())
                 first += len(lines)
                 filled = [index for index, line in enumerate(lines) if line.strip()]
                 if len(filled) < len(lines):
-                    lines, numbers = (
-                        [lines[index] for index in filled],
-                        numbers.take(pa.array(filled, pa.int64())),
-                    )
+                    lines = [lines[index] for index in filled]
+                    numbers = numbers.take(pa.array(filled, pa.int64()))
                 if lines:
                     yield self._batch(lines, numbers)
 
     def _batch(self, lines: list[bytes], numbers: pa.Int64Array) -> Batch:
         problems: Problems = {}
-        parsed = pa.Table.from_batches(self._parse(lines, 0, problems)).combine_chunks()
-        names = [column for column in self.header.columns if column]
-        columns = [column.chunk(0) for column in parsed.columns]
-        rows, misfits = self._canonical(dict(zip(names, columns, strict=True)), len(lines))
-        unparsed = frozenset(problems)
+        rows, misfits = self._canonical(self._columns(lines, self._types, problems), len(lines))
+        problems = misfits | problems
 
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
-            parsable = [index for index in chosen if index not in unparsed]
-            texts = dict.fromkeys(self.header.published, pa.string())
-            cells = _parse_csv([lines[index] for index in parsable], self.header.published, texts)
-            place = {index: place for place, index in enumerate(parsable)}
-            order = pa.array([place.get(index) for index in chosen], pa.int64())
-            line = [_text(lines[index]) if index in unparsed else None for index in chosen]
+            texts = dict.fromkeys(self.header.published, TEXT)
+            cells = self._columns([lines[index] for index in chosen], texts, {})
+            line = [_text(lines[index]) if index in problems else None for index in chosen]
             return pa.record_batch(
-                [*(values.take(order) for values in cells.columns), pa.array(line, pa.string())],
-                schema=self.published_schema,
+                [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )
 
-        return _batch(rows, misfits | problems, numbers, as_published)
+        return _batch(rows, problems, numbers, as_published)
+
+    def _columns(
+        self, lines: list[bytes], types: Mapping[str, pa.DataType], problems: Problems
+    ) -> dict[str, pa.Array]:
+        """Parse the lines into columns; a line that does not parse is null and a problem."""
+        parsed = pa.Table.from_batches(self._parse(lines, types, 0, problems)).combine_chunks()
+        return {name: parsed[name].chunk(0) for name in parsed.column_names}
 
     def _parse(
-        self, lines: list[bytes], offset: int, problems: Problems
+        self,
+        lines: list[bytes],
+        types: Mapping[str, pa.DataType],
+        offset: int,
+        problems: Problems,
     ) -> Iterator[pa.RecordBatch]:
         """Parse the lines, halving a run that fails until the lines at fault stand alone."""
-        types = self._types
         try:
             yield _parse_csv(lines, self.header.published, types)
         except pa.ArrowInvalid as error:
@@ -241,22 +218,14 @@ class _CsvFile(PublishedFile):
                 yield pa.record_batch([pa.nulls(1, t) for t in types.values()], names=list(types))
             else:
                 half = len(lines) // 2
-                yield from self._parse(lines[:half], offset, problems)
-                yield from self._parse(lines[half:], offset + half, problems)
+                yield from self._parse(lines[:half], types, offset, problems)
+                yield from self._parse(lines[half:], types, offset + half, problems)
 
     @property
     def _types(self) -> dict[str, pa.DataType]:
-        """The types to parse the known columns as, by published name.
-
-        Integers are parsed as numbers, since some files write them as 1.0; `_fit` narrows them.
-        """
-        declared = {column.name: column.type for column in self.table.columns}
+        """The types to parse the known columns as, by published name."""
         pairs = zip(self.header.published, self.header.columns, strict=True)
-        return {
-            name: NUMBER if declared[column] == INTEGER else declared[column]
-            for name, column in pairs
-            if column
-        }
+        return {name: _parsed_as(self.table[column]) for name, column in pairs if column}
 
     def _said(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
@@ -264,11 +233,36 @@ class _CsvFile(PublishedFile):
         return re.sub(r"In CSV column #(\d+)", lambda m: self.header.published[int(m[1])], message)
 
 
+def _parsed_as(column: Column) -> pa.DataType:
+    """Return the type that a CSV column is parsed as, before `fit` makes it the declared one."""
+    if column.words:
+        return pa.dictionary(pa.int32(), TEXT)
+    return NUMBER if column.type == INTEGER else column.type  # some files write integers as 1.0
+
+
 def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
-    line = stream.readline(CSV_BLOCK_BYTES)
+    line = stream.readline(HEADER_LIMIT_BYTES)
     if not line.strip():
         raise PermanentError(f"{path.name}: the file is empty: it has not even a header.")
+    if len(line) == HEADER_LIMIT_BYTES:
+        raise PermanentError(
+            f"{path.name}: the first line is no header: it has more than {HEADER_LIMIT_BYTES:,} "
+            "bytes. Check what the publisher serves at its address."
+        )
     return next(csv.reader([_text(line)]))
+
+
+def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:
+    """Cut the rest of a file into blocks of whole lines, without their ends.
+
+    Of a line longer than `LINE_LIMIT_BYTES`, so many bytes come first, then some of the others.
+    """
+    rest = b""
+    while block := stream.read(CSV_BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        rest = rest[: LINE_LIMIT_BYTES + 1]  # enough to know that it is too long
+        yield lines
+    yield [rest]
 
 
 def _parse_csv(
@@ -276,9 +270,14 @@ def _parse_csv(
 ) -> pa.RecordBatch:
     """Parse whole lines into the columns of `types`; raise `pa.ArrowInvalid` unless each is a row.
 
-    Only an empty cell is read as null: TLC's zones have the text N/A.
+    Only an empty cell is read as null: TLC's zones have the text N/A. Rows may have empty cells
+    beyond the header's columns, as those of 2013 to 2016 do.
     """
-    block = b"".join(lines)
+    if not lines:
+        return pa.record_batch([pa.nulls(0, t) for t in types.values()], names=list(types))
+    if max(map(len, lines)) > LINE_LIMIT_BYTES:
+        raise pa.ArrowInvalid(f"CSV parse error: a line of more than {LINE_LIMIT_BYTES:,} bytes")
+    block = b"\n".join((*lines, b""))
     if b"\0" in block:
         raise pa.ArrowInvalid("CSV parse error: a NUL byte")
     # else a quote or a carriage return would tie a line to others, and which depends on the block
@@ -286,21 +285,29 @@ def _parse_csv(
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if block.count(b"\r") != block.count(b"\r\n"):
         raise pa.ArrowInvalid("CSV parse error: a carriage return inside the line")
-    if not lines:
-        return pa.record_batch([pa.nulls(0, t) for t in types.values()], names=list(types))
+    beyond = [f"beyond column {n}" for n in range(len(names), _width(lines[0]))]
     table = pacsv.read_csv(
         pa.BufferReader(block),
-        pacsv.ReadOptions(column_names=list(names), block_size=len(block) + 1, use_threads=False),
+        pacsv.ReadOptions(
+            column_names=[*names, *beyond], block_size=len(block) + 1, use_threads=False
+        ),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict(types),
-            include_columns=list(types),
+            column_types={**types, **dict.fromkeys(beyond, TEXT)},
+            include_columns=[*types, *beyond],
             null_values=[""],
             strings_can_be_null=True,
         ),
     )
     if table.num_rows != len(lines):
         raise pa.ArrowInvalid("CSV parse error: not one row a line")
-    return table.to_batches()[0]
+    if any(table[name].null_count < len(lines) for name in beyond):
+        raise pa.ArrowInvalid(f"CSV parse error: a value beyond the header's {len(names)} columns")
+    return table.select(list(types)).to_batches()[0]
+
+
+def _width(line: bytes) -> int:
+    """Count the cells of a line."""
+    return re.sub(rb'"[^"]*"', b"", line).count(b",") + 1
 
 
 @contextmanager
@@ -326,7 +333,7 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
 
 def _text(line: bytes) -> str:
     """Return a line as text without its line break; bytes that are no UTF-8 are escaped."""
-    return line.rstrip(b"\r\n").decode(errors="backslashreplace")
+    return line[:LINE_LIMIT_BYTES].rstrip(b"\r\n").decode(errors="backslashreplace")
 
 
 # --- Parquet -----------------------------------------------------------------------------------
@@ -350,10 +357,8 @@ class _ParquetFile(PublishedFile):
         first = 1
         with _opened_parquet(self.path) as file:
             for published in file.iter_batches(PARQUET_BATCH_ROWS):
-                pairs = zip(self.header.columns, published.columns, strict=True)
-                rows, problems = self._canonical(
-                    {column: values for column, values in pairs if column}, len(published)
-                )
+                columns = dict(zip(self.header.published, published.columns, strict=True))
+                rows, problems = self._canonical(columns, len(published))
                 numbers = pa.array(range(first, first + len(published)), pa.int64())
                 first += len(published)
 
@@ -395,30 +400,9 @@ def _batch(
     return Batch(rows, said, numbers, as_published)
 
 
-def _fit(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
-    """Cast values to the declared type without loss; return also the indices that do not fit."""
-    try:
-        fitted = values.cast(declared)
-        if declared == TEXT and pc.any(held := pc.match_substring(fitted, "\0")).as_py():
-            # PostgreSQL's text cannot hold a NUL
-            return fitted, np.flatnonzero(held.fill_null(False)).tolist()
-        return fitted, []
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
-            # pandas writes a null as NaN; as an integer it can only mean that
-            return _fit(pc.if_else(pc.is_nan(values), None, values), declared)
-        if len(values) == 1:
-            return pa.nulls(1, declared), [0]
-        half = len(values) // 2
-        left, left_misfits = _fit(values[:half], declared)
-        right, right_misfits = _fit(values[half:], declared)
-        misfits = left_misfits + [half + index for index in right_misfits]
-        return pa.concat_arrays([left, right]), misfits
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _names(column: Column) -> str:
-    return " or ".join(f"'{name}'" for name in (*column.published_as, column.name))
+def _differing(one: pa.Array, other: pa.Array) -> list[int]:
+    """Return the indices at which both have a value, and not the same."""
+    if one.null_count == len(one):
+        return []
+    differ: pa.BooleanArray = pc.not_equal(one, other)
+    return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]

@@ -431,6 +431,14 @@ FHVHV = Service(
 
 SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
 
+# What a rejected row has beside the columns that were published.
+REJECTED_COLUMNS = (
+    Column("line", TEXT, "A CSV line that does not parse: all of it, or its first MiB."),
+    Column("number", pa.int64(), "The row's number in the file, from 1; in a CSV the line's."),
+    Column("rejected_because", TEXT, "The name of the first rule that rejects the row."),
+    Column("problem", TEXT, "What did not parse."),
+)
+
 TAXI_ZONES = Table(
     "taxi_zones",
     "TLC's taxi zones: what the location ids of a trip mean.",

@@ -102,7 +102,7 @@ def publish(platform: Platform) -> Iterator[Publish]:
                 for path, file in files.items()
             }
             base, asked = servers.enter_context(serving(answers))
-            return _with_publisher(platform, base), asked
+            return with_publisher(platform, base), asked
 
         yield published
 
@@ -118,10 +118,11 @@ def _real_publisher() -> Iterator[str]:
 @pytest.fixture
 def real_platform(platform: Platform, _real_publisher: str) -> Platform:
     """Return a platform whose publisher has TLC's real files."""
-    return _with_publisher(platform, _real_publisher)
+    return with_publisher(platform, _real_publisher)
 
 
-def _with_publisher(platform: Platform, base: str) -> Platform:
+def with_publisher(platform: Platform, base: str) -> Platform:
+    """Return a platform whose publisher is the one at `base`."""
     publisher = Publisher(urls=url_templates(base), zones_url=f"{base}/{ZONES}", attempts=1)
     resources = Resources(**{**vars(platform.resources), "publisher": publisher})
     return Platform(resources, platform.instance)

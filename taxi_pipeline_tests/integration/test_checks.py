@@ -204,3 +204,21 @@ def test_a_share_that_is_none_is_a_clear_failure(
     result = platform.run(CHECKS_JOB, "2018-07")
     assert failure_of(result).startswith("TAXI_REJECTED_SHARE: '5%' is not a share")
     assert [event for event in result.all_events if event.is_step_up_for_retry] == []
+
+
+def test_a_service_without_amounts_is_checked_by_its_rows(publish: Publish) -> None:
+    month = "2018-08"
+    content = csv_gz(
+        f"B00013,{month}-01 00:10:00,{month}-01 00:20:00,100,200,1",
+        f"B00013,{month}-01 00:10:00,{month}-01 00:20:00,100,200,",
+        header="Dispatching_base_number,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID,"
+        "SR_Flag",
+    )
+    platform, _ = publish({f"releases/fhv/fhv_tripdata_{month}.csv.gz": content})
+    result = platform.run("fhv_trips", month)
+    assert result.success
+    assert failed(result) == set()
+    for match in MATCHES:
+        assert table(evaluations(result)[match], "compared") == [
+            {"figure": "rows", "expected": 2, "actual": 2}
+        ]

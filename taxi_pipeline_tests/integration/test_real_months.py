@@ -1,12 +1,18 @@
 """Real records through the real jobs, against an independent count by pandas."""
 
+import gzip
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from .conftest import REAL_FILES, Platform
+from taxi_pipeline.local.publisher import application
+from taxi_pipeline_tests.support.http import serving_application
+
+from .conftest import REAL_FILES, Platform, with_publisher
 
 GREEN_CSV = "releases/green/green_tripdata_{}.csv.gz"
 GREEN_PARQUET = "trip-data/green_tripdata_{}.parquet"
@@ -63,3 +69,41 @@ def test_the_real_zones_land(real_platform: Platform) -> None:
     rows = real_platform.postgres("SELECT * FROM tlc.taxi_zones ORDER BY location_id")
     assert rows == list(expected.itertuples(index=False, name=None))
     assert real_platform.bigquery("SELECT * FROM taxi_zones ORDER BY location_id") == rows
+
+
+MONTHS = sorted(
+    path
+    for folder in ("heads/*", "samples", "releases/*", "trip-data")
+    for path in REAL_FILES.glob(f"{folder}/*_tripdata_????-??.*")
+)
+
+
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A publisher of a folder that is still empty."""
+    folder = tmp_path_factory.mktemp("published")
+    with serving_application(application(folder, None)) as base:
+        yield folder, base
+
+
+@pytest.mark.skipif(not MONTHS, reason=f"TLC's real records are not at {REAL_FILES}")
+@pytest.mark.parametrize("path", MONTHS, ids=lambda path: f"{path.parts[-2]}-{path.name}")
+def test_every_real_month_adds_up(
+    platform: Platform, publisher: tuple[Path, str], path: Path
+) -> None:
+    folder, base = publisher
+    service, month = path.name[: path.name.index(".")].split("_tripdata_")
+    content = path.read_bytes()
+    if path.suffix == ".parquet":
+        rows, to = pq.read_metadata(path).num_rows, folder / f"trip-data/{path.name}"
+    else:
+        content = content if path.suffix == ".gz" else gzip.compress(content)
+        rows = sum(1 for line in gzip.decompress(content).splitlines() if line.strip()) - 1
+        to = folder / f"releases/{service}/{service}_tripdata_{month}.csv.gz"
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(content)
+    assert with_publisher(platform, base).run(f"{service}_trips", month).success
+    entry = platform.entry(service, month)
+    assert entry.published == rows
+    assert entry.adds_up
+    to.unlink()

@@ -36,6 +36,12 @@ def test_it_runs_as_a_module_too() -> None:
         (["local"], "Missing argument 'COMMAND...'"),
         (["local", "--rows", "-1", "true"], "-1 is not in the range"),
         (["local", "--rows", "many", "true"], "'many' is not a valid integer"),
+        (["ledger", "--month", "January"], "write it as YYYY-MM, such as 2021-01"),
+        (["ledger", "--from", "2021-13"], "'2021-13' is not a month"),
+        (["ledger", "--to", "9999-12"], "'9999-12' is not a month"),
+        (["ledger", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["ledger", "--month", "2021-01", "--to", "2021-02"], "either --month, or --from and --to"),
+        (["ledger", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
     ],
 )
 def test_a_bad_word_is_named(arguments: list[str], said: str) -> None:

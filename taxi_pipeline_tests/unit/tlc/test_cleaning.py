@@ -37,7 +37,7 @@ def rejected(folder: Path) -> list[dict[str, object]]:
         (trip(tpep_pickup_datetime="2021-02-01 00:00:00"), "pickup_outside_month"),
         (trip(tpep_dropoff_datetime="2021-01-15 00:30:09"), "dropoff_before_pickup"),
         (trip(passenger_count="0"), "no_passengers"),
-        (trip(VendorID="abc"), "unparsable"),
+        (trip(DOLocationID="abc"), "unparsable"),
         # the first rule that holds names the rejection
         (trip(tpep_pickup_datetime="2008-12-31 23:00:00", passenger_count="0"),
          "pickup_outside_month"),
@@ -95,6 +95,7 @@ def test_what_is_odd_is_counted_among_the_kept(tmp_path: Path) -> None:
         "negative_fares": 1,
         "zero_distance": 1,
         "unknown_zones": 1,
+        "exact_duplicates": 0,
     }
 
 

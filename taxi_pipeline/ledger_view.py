@@ -1,0 +1,98 @@
+"""The ledger as people read it, a table with sentences below, and as programs do, JSON.
+
+Only showing belongs here; what adds up is `ledger`'s to say.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from taxi_pipeline.ledger import Entry
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.tally import Tally
+
+_WIDTH = 200  # columns: no figure is ever cut short, however narrow the terminal
+
+
+def show(entries: Sequence[Entry]) -> None:
+    """Print the entries as a table and, below it, what does not add up in which month."""
+    table = Table("service", "month", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("published", "kept", "rejected", "BigQuery", "Postgres", "total (lake)"):
+        table.add_column(name, justify="right")
+    table.add_column("adds up")
+    for entry in entries:
+        lake = entry.lake
+        rejected = None if lake.rejected is None else lake.rejected.total()
+        tables = _rows(entry.bigquery), _rows(entry.postgres)
+        counts = lake.published, _rows(lake.kept), rejected, *tables
+        total = _total(lake.kept)
+        table.add_row(
+            entry.service,
+            entry.month.key,
+            *("-" if count is None else f"{count:,}" for count in counts),
+            "-" if total is None else f"{total:,.2f}",
+            "yes" if entry.adds_up else "[bold red]NO[/]",
+        )
+    console = Console(width=_WIDTH)
+    console.print(table)
+    for entry in entries:
+        for problem in entry.problems:
+            sentence = f"{entry.service} {entry.month}: {problem}"
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def to_json(entries: Iterable[Entry]) -> str:
+    """Return the entries as a JSON list, with null for what a store does not have."""
+    return json.dumps([_as_object(entry) for entry in entries], indent=2)
+
+
+def missing(
+    entries: Iterable[Entry], asked: Sequence[Service], first: Month | None, last: Month | None
+) -> list[str]:
+    """Say what was asked for, services or months, and is in no store, in sentences."""
+    match first, last:
+        case None, None:
+            when = ""
+        case _, None:
+            when = f" of {first} or later"
+        case None, _:
+            when = f" of {last} or earlier"
+        case _:
+            when = f" of {first}" if first == last else f" of {first} to {last}"
+    found = {entry.service for entry in entries}
+    if asked:
+        names = [service.name for service in asked if service.name not in found]
+        return [f"No store has {name} trips{when}." for name in names]
+    return [f"No store has trips{when}."] if when and not found else []
+
+
+def _as_object(entry: Entry) -> dict[str, Any]:
+    lake = entry.lake
+    return {
+        "service": entry.service,
+        "month": entry.month.key,
+        "published": lake.published,
+        "kept": _rows(lake.kept),
+        "rejected": None if lake.rejected is None else dict(sorted(lake.rejected.items())),
+        "bigquery": _rows(entry.bigquery),
+        "postgres": _rows(entry.postgres),
+        "total_lake": _total(lake.kept),
+        "total_bigquery": _total(entry.bigquery),
+        "total_postgres": _total(entry.postgres),
+        "etag": lake.etag,
+        "sha256": lake.sha256,
+        "adds_up": entry.adds_up,
+    }
+
+
+def _rows(tally: Tally | None) -> int | None:
+    return None if tally is None else tally.rows
+
+
+def _total(tally: Tally | None) -> float | None:
+    return None if tally is None else tally.total

@@ -1,0 +1,89 @@
+"""Counting a month's rows that are exact copies of another, in memory that does not grow with it.
+
+A row is known by a 64-bit hash of its values. The hashes wait in a temporary file of 8 bytes a row
+and are counted a part at a time. Two different rows in 20 million share a hash once in 100,000
+months.
+"""
+
+import hashlib
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+PART_ROWS = 1 << 20
+
+type Hashes = NDArray[np.uint64]
+
+_NULL = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+
+
+class Duplicates:
+    """Counts the rows, of all that are added, that have an equal before them."""
+
+    def __enter__(self) -> Self:
+        self._rows = 0
+        self._file = TemporaryFile()
+        return self
+
+    def __exit__(
+        self,
+        of: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Take note of the rows."""
+        self._rows += len(rows)
+        self._file.write(row_hashes(rows).tobytes())
+
+    def count(self) -> int:
+        """Return the number of rows that are copies of an earlier one."""
+        self._file.flush()
+        if not self._rows:
+            return 0
+        parts = -(-self._rows // PART_ROWS)
+        hashes = np.memmap(self._file, np.uint64, "r")
+        distinct = 0
+        for part in range(parts):
+            chunks = (hashes[at : at + PART_ROWS] for at in range(0, self._rows, PART_ROWS))
+            of_part = [chunk[chunk % np.uint64(parts) == part] for chunk in chunks]
+            in_order = np.sort(np.concatenate(of_part))
+            distinct += int(np.count_nonzero(np.diff(in_order))) + min(len(in_order), 1)
+        return self._rows - distinct
+
+
+def row_hashes(rows: pa.RecordBatch) -> Hashes:
+    """Return a hash of each row, the same for rows that are equal in every column."""
+    hashes = np.zeros(len(rows), np.uint64)
+    for values in rows.columns:
+        hashes ^= _bits(values)
+        hashes *= _FACTOR
+        hashes ^= hashes >> _SHIFT
+    return hashes
+
+
+def _bits(values: pa.Array) -> Hashes:
+    """Return 64 bits for each value, the same for equal ones."""
+    if pa.types.is_string(values.type):
+        encoded = values.dictionary_encode()
+        digests = [_digest(text) for text in encoded.dictionary.to_pylist()]
+        known: Hashes = np.array([*digests, _NULL], np.uint64)
+        places: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
+        return known[places]
+    whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
+    bits: Hashes = values.view(whole).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
+    bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
+    return bits
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

@@ -1,0 +1,161 @@
+"""One column's values, as a file has them, made to fit what its table declares.
+
+Fitting loses nothing: a value that has no place in the declared type is a misfit, named by its
+index, and a word that stands for no declared code is handed back. What becomes of the row that has
+one is for others to say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column
+
+# Sums of cents stay exact far below it, and nothing that a taxi can do comes near.
+NUMBER_LIMIT = 1e15
+_SHOWN_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Values of the declared type; the indices of misfits, and undeclared words by index."""
+
+    values: pa.Array
+    misfits: list[int] = field(default_factory=list)
+    words: dict[int, str] = field(default_factory=dict)
+
+
+def fit(values: pa.Array, column: Column) -> Fitted:
+    """Cast values to the column's type without loss, and words to the codes that they stand for.
+
+    NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
+    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a year
+    after 9999 (BigQuery's last), a NUL in a text (PostgreSQL has none).
+    """
+    if not column.words or (column.type == INTEGER and not _is_text(values.type)):
+        return Fitted(*_cast(values, column.type))
+    if not pa.types.is_dictionary(values.type):
+        values = _cast(values, TEXT)[0].dictionary_encode()
+    return _decode(values, column)
+
+
+def shown(values: pa.Array, index: int) -> str:
+    """Return a value as a message shows it."""
+    text: str | None = values.slice(index, 1).cast(TEXT)[0].as_py()
+    if not _is_text(values.type) or text is None:
+        return str(text)
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
+
+
+def _is_text(of: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_dictionary(of)
+    )
+
+
+def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """Cast values without loss; return also the indices of those that do not fit."""
+    if pa.types.is_floating(values.type):
+        nan = pc.is_nan(values)
+        if pc.any(nan).as_py():
+            values = pc.if_else(nan, pa.scalar(None, values.type), values)
+        if declared == TEXT:
+            values = _whole(values)
+    fitted, misfits = _cast_halving(values, declared)
+    beyond = _beyond(fitted)
+    if beyond is not None and beyond.true_count:
+        misfits = sorted({*misfits, *np.flatnonzero(_mask(beyond)).tolist()})
+    return fitted, misfits
+
+
+def _cast_halving(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """Cast values, halving a run that fails until the values at fault stand alone."""
+    try:
+        return values.cast(declared), []
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(values) == 1:
+            return pa.nulls(1, declared), [0]
+        half = len(values) // 2
+        left, left_misfits = _cast_halving(values[:half], declared)
+        right, right_misfits = _cast_halving(values[half:], declared)
+        misfits = left_misfits + [half + index for index in right_misfits]
+        return pa.concat_arrays([left, right]), misfits
+
+
+def _whole(numbers: pa.Array) -> pa.Array:
+    """Return the numbers as integers if they all are: as a text, 1.0 is 1."""
+    try:
+        return numbers.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return numbers
+
+
+_FIRST_TIME = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(DATETIME)  # 0001-01-01
+_LAST_TIME = pa.scalar(253_402_300_799_999_999, pa.int64()).cast(DATETIME)  # the end of 9999
+_LIMIT = pa.scalar(NUMBER_LIMIT, NUMBER)
+
+
+def _beyond(fitted: pa.Array) -> pa.BooleanArray | None:
+    """Return which values the stores cannot all hold; None where they hold all of the type."""
+    if fitted.type == NUMBER:
+        return pc.greater_equal(pc.abs(fitted), _LIMIT)
+    if fitted.type == DATETIME:
+        return pc.or_(pc.less(fitted, _FIRST_TIME), pc.greater(fitted, _LAST_TIME))
+    if fitted.type == TEXT:
+        return pc.match_substring(fitted, "\0")
+    return None
+
+
+def _decode(encoded: pa.DictionaryArray, column: Column) -> Fitted:
+    """Put its code in the place of each word; a text that is a number stands for itself."""
+    codes = {_plain(word): code for word, code in column.words.items()}
+    meant: list[int | str | None] = []
+    misfits, undeclared = [], []
+    words: list[str] = encoded.dictionary.to_pylist()
+    for place, word in enumerate(words):
+        code: int | str | None = codes.get(_plain(word))
+        if "\0" in word:
+            misfits.append(place)
+        elif code is None and column.type == TEXT:
+            code = word
+        elif code is None and _plain(word) not in ("", "nan"):
+            number = _number(word)
+            if number is None:
+                undeclared.append(place)
+            elif number.is_integer() and abs(number) < 2**31:
+                code = int(number)
+            else:
+                misfits.append(place)
+        meant.append(code)
+    return Fitted(
+        pa.array(meant, column.type).take(encoded.indices),
+        _rows_of(misfits, encoded),
+        {row: words[encoded.indices[row].as_py()] for row in _rows_of(undeclared, encoded)},
+    )
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word) if "_" not in word else None
+    except ValueError:
+        return None
+
+
+def _rows_of(places: Sequence[int], encoded: pa.DictionaryArray) -> list[int]:
+    """Return the indices of the rows whose word is at one of these places in the dictionary."""
+    if not places:
+        return []
+    return np.flatnonzero(_mask(pc.is_in(encoded.indices, pa.array(places, pa.int32())))).tolist()
+
+
+def _mask(booleans: pa.BooleanArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = booleans.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _plain(word: str) -> str:
+    return word.strip().casefold()

@@ -1,0 +1,321 @@
+"""The ledger on real stores: whatever is tampered with, anywhere, is noticed and named."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from taxi_pipeline.cli import main
+from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
+from taxi_pipeline.resources.lake import Place, place_of
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline.tlc.tally import Tally
+from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+
+from .conftest import Platform, Publish
+
+MONTH = Month(2024, 3)
+PLACE = place_of(YELLOW, MONTH)
+RAW = f"{PLACE.raw}csv.gz"
+PUBLISHED = "releases/yellow/yellow_tripdata_2024-03.csv.gz"
+HELD = Tally(3, 39.15)
+
+OTHER_FILE = (
+    "The lake's trips or its rejected rows were cleaned from another published file than the one "
+    "that is there."
+)
+
+
+def csv_gz(*rows: str) -> bytes:
+    text = "".join(f"{line}\r\n" for line in (YELLOW_HEADER, *rows)).replace("2021-01", MONTH.key)
+    return gzip.compress(text.encode(), mtime=0)
+
+
+TRIPS = (trip(), trip(total_amount="20.05"), trip(total_amount="7.3"))
+REJECTED = (trip(passenger_count="0"), "garbage")
+CONTENT = csv_gz(*TRIPS, *REJECTED)
+
+
+@pytest.fixture
+def filled(publish: Publish) -> Iterator[Platform]:
+    """Return a platform whose stores hold the month, and mend them after the test."""
+    filled, _ = publish({PUBLISHED: CONTENT})
+    assert filled.run("yellow_trips", MONTH.key).success
+    yield filled
+    assert filled.run("yellow_trips", MONTH.key).success
+
+
+def ledger(platform: Platform, recount: bool = False) -> Entry:
+    (entry,) = read_ledger(YELLOW, platform.resources, MONTH, MONTH, recount)
+    return entry
+
+
+def taxi_ledger(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["ledger", *arguments])
+
+
+def reupload(platform: Platform, name: str, path: Path, described: bool = True) -> None:
+    """Put another file in an object's place, with the object's metadata or without any."""
+    (before,) = platform.resources.lake.find(name)
+    platform.resources.lake.upload(path, name, before.metadata if described else {})
+
+
+@pytest.mark.parametrize("recount", [False, True])
+def test_a_month_in_good_order_adds_up(filled: Platform, recount: bool) -> None:
+    entry = ledger(filled, recount)
+    assert entry.problems == []
+    assert entry.lake.published == 5
+    assert entry.lake.rejected == {"no_passengers": 1, "unparsable": 1}
+    assert entry.lake.kept == entry.bigquery == entry.postgres == HELD
+    assert entry.lake.etag == f'"{hash(CONTENT)}"'
+    assert entry.lake == lake_entry(YELLOW, MONTH, filled.resources.lake)
+    assert entry in read_ledger(YELLOW, filled.resources)
+
+
+IN_MONTH = "pickup_datetime BETWEEN '2024-03-01' AND '2024-03-31'"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            f"DELETE FROM {{}} WHERE total_amount = 7.3 AND {IN_MONTH}",
+            "{} has 2 rows, the lake 3.",
+        ),
+        (
+            "INSERT INTO {} (pickup_datetime) VALUES ('2024-03-31 23:59:59.999999')",
+            "{} has 4 rows, the lake 3.",
+        ),
+        (
+            f"UPDATE {{}} SET total_amount = 7.31 WHERE total_amount = 7.3 AND {IN_MONTH}",
+            "{} has a total of $39.16, the lake $39.15.",
+        ),
+        (
+            f"UPDATE {{}} SET total_amount = NULL WHERE total_amount = 7.3 AND {IN_MONTH}",
+            "{} has a total of $31.85, the lake $39.15.",
+        ),
+        (
+            f"DELETE FROM {{}} WHERE {IN_MONTH}",
+            "{} does not have the month.",
+        ),
+    ],
+    ids=["deleted", "added", "a cent more", "emptied", "all deleted"],
+)
+def test_a_tampered_table_is_named(filled: Platform, statement: str, said: str) -> None:
+    filled.bigquery(statement.format("yellow_trips"))
+    assert ledger(filled).problems == [said.format("BigQuery")]
+    assert filled.run("yellow_trips", MONTH.key).success
+    with psycopg.connect(filled.resources.database.url) as connection:
+        connection.execute(statement.format("tlc.yellow_trips").encode())
+    assert ledger(filled).problems == [said.format("Postgres")]
+
+
+def without_first(rows: pa.Table) -> pa.Table:
+    return rows.slice(1)
+
+
+def with_first_twice(rows: pa.Table) -> pa.Table:
+    return pa.concat_tables([rows, rows.slice(0, 1)])
+
+
+def with_a_cent_less(rows: pa.Table) -> pa.Table:
+    index = rows.schema.get_field_index("total_amount")
+    first = pa.array([True] + [False] * (rows.num_rows - 1))
+    amounts = rows["total_amount"]
+    less = pc.if_else(first, pc.subtract(amounts, 0.01), amounts)
+    return rows.set_column(index, "total_amount", less)
+
+
+@pytest.mark.parametrize("described", [True, False], ids=["its metadata", "no metadata"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            without_first,
+            [
+                "The published file has 5 rows, the lake 4: 2 kept and 2 rejected.",
+                "BigQuery has 3 rows, the lake 2.",
+                "Postgres has 3 rows, the lake 2.",
+            ],
+        ),
+        (
+            with_first_twice,
+            [
+                "The published file has 5 rows, the lake 6: 4 kept and 2 rejected.",
+                "BigQuery has 3 rows, the lake 4.",
+                "Postgres has 3 rows, the lake 4.",
+            ],
+        ),
+        (
+            with_a_cent_less,
+            [
+                "BigQuery has a total of $39.15, the lake $39.14.",
+                "Postgres has a total of $39.15, the lake $39.14.",
+            ],
+        ),
+    ],
+    ids=["deleted", "added", "a cent less"],
+)
+def test_tampered_trips_in_the_lake_are_named(
+    filled: Platform,
+    tmp_path: Path,
+    change: Callable[[pa.Table], pa.Table],
+    said: list[str],
+    described: bool,
+) -> None:
+    path = filled.resources.lake.download(PLACE.cleaned, tmp_path)
+    pq.write_table(change(pq.read_table(path)), path)
+    reupload(filled, PLACE.cleaned, path, described)
+    entry = ledger(filled)
+    assert not entry.adds_up
+    assert [problem for problem in entry.problems if problem != OTHER_FILE] == said
+    assert (OTHER_FILE in entry.problems) == (not described)
+    assert entry.lake == lake_entry(YELLOW, MONTH, filled.resources.lake)
+
+
+def test_a_rejected_row_removed_is_named(filled: Platform, tmp_path: Path) -> None:
+    path = filled.resources.lake.download(PLACE.rejected, tmp_path)
+    pq.write_table(without_first(pq.read_table(path)), path)
+    reupload(filled, PLACE.rejected, path)
+    said = "The published file has 5 rows, the lake 4: 3 kept and 1 rejected."
+    assert ledger(filled).problems == [said]
+
+
+@pytest.mark.parametrize("place", [PLACE.cleaned, PLACE.rejected])
+def test_an_object_that_is_no_parquet_is_named(
+    filled: Platform, tmp_path: Path, place: str
+) -> None:
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    reupload(filled, place, broken)
+    uri = filled.resources.lake.uri(place)
+    assert ledger(filled).problems[0].startswith(f"{uri} cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            csv_gz(trip(tip_amount="99"), *TRIPS[1:], *REJECTED),
+            ["The published file in the lake has the SHA-256 "],
+        ),
+        (
+            csv_gz(*TRIPS, *REJECTED, trip()),
+            [
+                "The published file in the lake has 6 rows, when it was stored it had 5.",
+                "The published file in the lake has the SHA-256 ",
+            ],
+        ),
+        (CONTENT[:-9], ["The published file in the lake cannot be read: "]),
+    ],
+    ids=["another cell", "another row", "cut short"],
+)
+def test_a_replaced_published_file_is_named_by_a_recount(
+    filled: Platform, tmp_path: Path, content: bytes, said: list[str]
+) -> None:
+    path = tmp_path / "other.csv.gz"
+    path.write_bytes(content)
+    reupload(filled, RAW, path)
+    assert ledger(filled).adds_up  # by what was noted of the one that was stored
+    problems = ledger(filled, recount=True).problems
+    assert len(problems) == len(said)
+    assert all(map(str.startswith, problems, said))
+
+
+def test_a_published_file_stored_by_others_is_named(filled: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "same.csv.gz"
+    path.write_bytes(CONTENT)
+    reupload(filled, RAW, path, described=False)
+    entry = ledger(filled)
+    assert entry.problems == ["The lake has no published file that says how many rows it has."]
+    assert (entry.lake.published, entry.lake.etag, entry.lake.sha256) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", [RAW, PLACE.cleaned, PLACE.rejected])
+def test_a_missing_object_does_not_add_up(filled: Platform, name: str) -> None:
+    filled.resources.lake.delete(name)
+    assert not ledger(filled).adds_up
+
+
+def test_objects_of_others_are_left_out(filled: Platform, tmp_path: Path) -> None:
+    lake = filled.resources.lake
+    copy = lake.download(PLACE.cleaned, tmp_path)
+    others = [
+        "cleaned/yellow/notes.txt",
+        f"{PLACE.cleaned}.bak",
+        Place("yellow", "yellow_tripdata_0000-00").cleaned,
+    ]
+    for name in others:
+        lake.upload(copy, name, {})
+    months = {entry.month for entry in read_ledger(YELLOW, filled.resources)}
+    assert ledger(filled).adds_up
+    for name in others:
+        lake.delete(name)
+    assert months == {entry.month for entry in read_ledger(YELLOW, filled.resources)}
+
+
+def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> None:
+    chosen = ("--service", "yellow", "--month", MONTH.key)
+    good = taxi_ledger(*chosen, "--recount")
+    assert good.exit_code == 0, good.output
+    assert " ".join(good.stdout.split()).endswith("yellow 2024-03 5 3 2 3 3 39.15 yes")
+    filled.bigquery(f"DELETE FROM yellow_trips WHERE total_amount = 7.3 AND {IN_MONTH}")
+    bad = taxi_ledger(*chosen)
+    assert bad.exit_code == 1
+    assert "yellow 2024-03: BigQuery has 2 rows, the lake 3.\n" in bad.stdout
+    as_json = taxi_ledger(*chosen, "--json")
+    assert as_json.exit_code == 1
+    (entry,) = json.loads(as_json.stdout)
+    assert entry["bigquery"] == 2
+    assert entry["total_bigquery"] == 31.85
+    assert entry["adds_up"] is False
+
+
+def test_the_command_chooses_services_and_months(filled: Platform, platform: Platform) -> None:
+    assert platform.run("green_trips", "2024-03").success
+
+    def months(*arguments: str) -> list[tuple[str, str]]:
+        done = taxi_ledger(*arguments, "--json")
+        assert done.exit_code == 0, done.output
+        return [(entry["service"], entry["month"]) for entry in json.loads(done.stdout)]
+
+    both = [("yellow", "2024-03"), ("green", "2024-03")]
+    assert months("--month", "2024-03") == both
+    assert months("--from", "2024-02", "--to", "2024-04") == both
+    assert months("--service", "green", "--service", "yellow", "--month", "2024-03") == both
+    assert months("--service", "green", "--from", "2024-03", "--to", "2024-03") == both[1:]
+
+
+def test_what_was_asked_for_and_is_nowhere_is_said(filled: Platform) -> None:
+    done = taxi_ledger("--service", "yellow", "--service", "fhv", "--month", "2024-03", "--json")
+    assert done.exit_code == 1
+    assert done.stderr == "No store has fhv trips of 2024-03.\n"
+    assert [entry["service"] for entry in json.loads(done.stdout)] == ["yellow"]
+    nothing = taxi_ledger("--from", "2008-01", "--to", "2008-12")
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert nothing.stderr == "No store has trips of 2008-01 to 2008-12.\n"
+
+
+def test_the_tables_tally_only_the_months_asked_for(filled: Platform) -> None:
+    outside = replace(MONTH, month=2)
+    for store in (filled.resources.warehouse, filled.resources.database):
+        held = {MONTH: HELD}
+        assert store.tallies(YELLOW.trips, YELLOW.total, MONTH, MONTH) == held
+        assert store.tallies(YELLOW.trips, None, MONTH, MONTH) == {MONTH: Tally(3, None)}
+        assert store.tallies(YELLOW.trips, YELLOW.total, outside, outside) == {}
+        every = store.tallies(YELLOW.trips, YELLOW.total)
+        assert store.tallies(YELLOW.trips, YELLOW.total, first=MONTH) == {
+            month: tally for month, tally in every.items() if month >= MONTH
+        }
+        assert store.tallies(YELLOW.trips, YELLOW.total, last=MONTH) == {
+            month: tally for month, tally in every.items() if month <= MONTH
+        }

@@ -1,0 +1,81 @@
+"""How the ledger is shown."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from taxi_pipeline.ledger import Entry, LakeEntry
+from taxi_pipeline.ledger_view import missing, show, to_json
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW, Service
+from taxi_pipeline.tlc.tally import Tally
+
+TRIPS = Tally(48_970, 1_234_567.8)
+LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"', "5a", True)
+JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
+GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS)
+BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 1_234_555.0), TRIPS)
+BARE = Entry("fhv", JANUARY, LakeEntry(9, None, None, None, None, False), None, None)
+
+
+def test_the_table_is_followed_by_what_does_not_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    show([GOOD, BAD, BARE])
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    figures = "2021-01 50,000 48,970 1,030 {} 48,970 1,234,567.80 {}"
+    assert "service month published kept rejected BigQuery Postgres total (lake) adds up" in rows
+    assert "yellow " + figures.format("48,970", "yes") in rows
+    assert "green " + figures.format("48,969", "NO") in rows
+    assert "fhv 2021-01 9 - - - - - NO" in rows
+    assert rows[-3:] == [
+        "green 2021-01: BigQuery has 48,969 rows, the lake 48,970.",
+        "fhv 2021-01: The lake has no cleaned trips that can be read.",
+        "fhv 2021-01: The lake has no rejected rows that can be read.",
+    ]
+
+
+def test_programs_get_every_figure() -> None:
+    good, bare = json.loads(to_json([GOOD, BARE]))
+    assert good == {
+        "service": "yellow",
+        "month": "2021-01",
+        "published": 50_000,
+        "kept": 48_970,
+        "rejected": {"no_passengers": 1000, "unparsable": 30},
+        "bigquery": 48_970,
+        "postgres": 48_970,
+        "total_lake": 1_234_567.8,
+        "total_bigquery": 1_234_567.8,
+        "total_postgres": 1_234_567.8,
+        "etag": '"e"',
+        "sha256": "5a",
+        "adds_up": True,
+    }
+    assert list(bare) == list(good)
+    said = {"service": "fhv", "month": "2021-01", "published": 9, "adds_up": False}
+    assert bare == dict.fromkeys(good) | said
+    assert json.loads(to_json([])) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last", "said"),
+    [
+        ([], None, None, []),
+        ([], JANUARY, JANUARY, []),
+        ([YELLOW], None, None, []),
+        ([YELLOW, GREEN, FHV], None, None, ["No store has fhv trips."]),
+        ([FHV], JANUARY, JANUARY, ["No store has fhv trips of 2021-01."]),
+        ([FHV], JANUARY, MARCH, ["No store has fhv trips of 2021-01 to 2021-03."]),
+        ([FHV], JANUARY, None, ["No store has fhv trips of 2021-01 or later."]),
+        ([FHV], None, MARCH, ["No store has fhv trips of 2021-03 or earlier."]),
+    ],
+)
+def test_a_service_asked_for_must_be_there(
+    asked: list[Service], first: Month | None, last: Month | None, said: list[str]
+) -> None:
+    assert missing([GOOD, BAD], asked, first, last) == said
+
+
+def test_months_asked_for_must_be_there_but_none_need_be() -> None:
+    assert missing([], [], MARCH, MARCH) == ["No store has trips of 2021-03."]
+    assert missing([], [], None, None) == []
