@@ -32,8 +32,13 @@ _MIRROR = re.compile(
     r"releases/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.csv\.gz"
 )
 
-# The mirror holds these months of yellow and green; TLC's own files are generated from its first.
-MIRROR_FIRST, MIRROR_LAST = Month(2019, 1), Month(2021, 7)
+# The first and the last month of each service that the mirror holds.
+_MIRRORED = {
+    "yellow": (Month(2019, 1), Month(2021, 7)),
+    "green": (Month(2019, 1), Month(2021, 7)),
+    "fhv": (Month(2019, 1), Month(2019, 12)),
+    "fhvhv": (Month(2021, 1), Month(2021, 6)),
+}
 
 
 def url_templates(base: str) -> str:
@@ -79,15 +84,8 @@ class _GeneratedFiles(_PublishedFiles):
         return await super().get_response(path, scope)
 
     def _generate(self, path: str) -> None:
-        mirrored, of_tlc = _MIRROR.fullmatch(path), _TLC.fullmatch(path)
-        write: Callable[[Path], None]
-        if path == ZONES:
-            write = generator.write_zones
-        elif mirrored and _covers(mirrored, MIRROR_LAST):
-            write = partial(generator.write_csv_gz, *_file(mirrored), self._rows)
-        elif of_tlc and _covers(of_tlc, _newest()):
-            write = partial(generator.write_parquet, *_file(of_tlc), self._rows)
-        else:
+        write = self._writer(path)
+        if write is None:
             return
         target = self._folder / path
         with self._generating:
@@ -97,15 +95,28 @@ class _GeneratedFiles(_PublishedFiles):
                 write(unfinished)
                 os.replace(unfinished, target)
 
+    def _writer(self, path: str) -> Callable[[Path], None] | None:
+        """Return what writes the file of this path; None if no such file is published."""
+        if path == ZONES:
+            return generator.write_zones
+        if file := _file(_MIRROR, path):
+            service, month = file
+            first, last = _MIRRORED[service.name]
+            if first <= month <= last:
+                return partial(generator.write_csv_gz, service, month, self._rows)
+        elif file := _file(_TLC, path):
+            service, month = file
+            if generator.first_parquet(service) <= month <= _newest():
+                return partial(generator.write_parquet, service, month, self._rows)
+        return None
 
-def _file(match: re.Match[str]) -> tuple[Service, Month]:
+
+def _file(pattern: re.Pattern[str], path: str) -> tuple[Service, Month] | None:
+    """Return whose file it is and of which month, if the path can be one's."""
+    match = pattern.fullmatch(path)
+    if match is None or match["service"] not in SERVICES or not Month.is_key(match["month"]):
+        return None
     return SERVICES[match["service"]], Month.parse(match["month"])
-
-
-def _covers(match: re.Match[str], last: Month) -> bool:
-    if match["service"] not in SERVICES or not Month.is_key(match["month"]):
-        return False
-    return MIRROR_FIRST <= Month.parse(match["month"]) <= last
 
 
 def _newest() -> Month:

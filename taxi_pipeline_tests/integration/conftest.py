@@ -57,8 +57,8 @@ class Platform:
 
     def entry(self, service: str, month: str) -> Entry:
         """Return the ledger's entry for a month."""
-        entries = read_ledger(SERVICES[service], self.resources)
-        (entry,) = [entry for entry in entries if entry.month == Month.parse(month)]
+        its = Month.parse(month)
+        (entry,) = read_ledger(SERVICES[service], self.resources, its, its)
         return entry
 
     def postgres(self, query: str) -> list[Any]:

@@ -262,7 +262,7 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
         (gzip.compress(b"", mtime=0), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
         (
             csv_gz("1,2", header="VendorID,Surprise"),
-            "the required column 'tpep_pickup_datetime' or 'pickup_datetime'",
+            "the required column 'tpep_pickup_datetime' or 'Trip_Pickup_DateTime' or 'pickup",
         ),
         (status(404), "yellow 2019-10 is not published: http://127.0.0.1:"),
         (status(403), "yellow 2019-10 is not published: http://127.0.0.1:"),

@@ -104,6 +104,6 @@ def test_every_real_month_adds_up(
     to.write_bytes(content)
     assert with_publisher(platform, base).run(f"{service}_trips", month).success
     entry = platform.entry(service, month)
-    assert entry.published == rows
+    assert entry.lake.published == rows
     assert entry.adds_up
     to.unlink()
