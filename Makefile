@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format lock clean
+.PHONY: help demo dev test lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -32,6 +32,9 @@ lint: $(READY) ## style, types and import directions
 format: $(READY) ## rewrite the code in the project's style
 	ruff check --fix .
 	ruff format .
+
+docs: $(READY) ## write the data dictionary anew from the declared columns
+	python -m taxi_pipeline.tlc.dictionary > docs/data-dictionary.md
 
 lock: ## pin the newest versions that fit pyproject.toml
 	uv pip compile -q --universal --python-version 3.13 --upgrade pyproject.toml -o requirements.lock

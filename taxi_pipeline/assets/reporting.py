@@ -3,7 +3,7 @@
 Only the form of a report belongs here; nothing in it moves data.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,14 +48,25 @@ def file_columns(schema: "pa.Schema") -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
+def columns_from(
+    layer: str, table: Table, origins: Iterable[tuple[str, str]]
+) -> dg.TableColumnLineage:
+    """Return which columns of the table's asset in `layer` each column was made of.
+
+    `origins` are the pairs of a column's name and one's there that it was made of.
+    """
+    there: dict[str, list[dg.TableColumnDep]] = {}
+    for column, origin in origins:
+        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), origin)
+        there.setdefault(column, []).append(dep)
+    return dg.TableColumnLineage(there)
+
+
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
-    """Return a few rows as a table."""
-    records = [
-        dg.TableRecord({k: None if v is None else str(v) for k, v in row.items()}) for row in rows
-    ]
-    return dg.MetadataValue.table(
-        records, dg.TableSchema([dg.TableColumn(name, "string") for name in schema.names])
-    )
+    """Return a few rows as a table; a row that is cut short has no value in the last columns."""
+    found = [{name: row.get(name) for name in schema.names} for row in rows]
+    texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in found]
+    return table(dict.fromkeys(schema.names, "string"), texts)
 
 
 def parquet_preview(path: Path) -> dg.TableMetadataValue:
@@ -70,7 +81,29 @@ def parquet_preview(path: Path) -> dg.TableMetadataValue:
 def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
     """Return counts of rows by name as a table, the largest first."""
     ordered = sorted(rows.items(), key=lambda item: -item[1])
+    return table(
+        {of: "string", "rows": "int"}, [{of: name, "rows": count} for name, count in ordered]
+    )
+
+
+def compared(
+    expected: Mapping[str, float | None], actual: Mapping[str, float | None]
+) -> dg.TableMetadataValue:
+    """Return what was expected and what there is, figure by figure, as a table."""
+    return table(
+        {"figure": "string", "expected": "number", "actual": "number"},
+        [
+            {"figure": name, "expected": expected.get(name), "actual": actual.get(name)}
+            for name in {**expected, **actual}
+        ],
+    )
+
+
+def table(
+    columns: Mapping[str, str], rows: Iterable[Mapping[str, str | float | None]]
+) -> dg.TableMetadataValue:
+    """Return rows as a table, with its columns' types by name."""
     return dg.MetadataValue.table(
-        [dg.TableRecord({of: name, "rows": count}) for name, count in ordered],
-        dg.TableSchema([dg.TableColumn(of, "string"), dg.TableColumn("rows", "int")]),
+        [dg.TableRecord(dict(row)) for row in rows],
+        dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
     )

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Finding, Findings
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
+    columns_from,
     counts,
     file_columns,
     parquet_preview,
@@ -25,7 +27,7 @@ from taxi_pipeline.assets.reporting import (
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.lake import Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
-from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.services import UNKNOWN_WORDS, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,12 +118,21 @@ def clean_raw(
             "etag": raw.metadata.get("etag", ""),
             "sha256": raw.metadata.get("sha256", ""),
         }
+        codes: list[Finding] = [
+            {"column": column, "code": code, "rows": rows}
+            for (column, code), rows in summary.unknown_codes.most_common()
+        ]
+        findings = {
+            UNKNOWN_COLUMNS: str(Findings.cut([{"column": name} for name in unknown])),
+            UNKNOWN_CODES: str(Findings.cut(codes)),
+        }
         beside = lake.upload(rejected, place.rejected, history)
-        cleaned = lake.upload(kept, place.cleaned, history)
+        cleaned = lake.upload(kept, place.cleaned, history | findings)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": summary.kept,
                 "dagster/column_schema": table_columns(table),
+                "dagster/column_lineage": columns_from("raw", table, _origins(source)),
                 "dagster/uri": cleaned.uri,
                 "bytes": cleaned.size,
                 "published": summary.published,
@@ -133,6 +144,15 @@ def clean_raw(
                 "preview": parquet_preview(kept),
             }
         )
+
+
+def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
+    """Yield the pairs of a canonical column and a published one that it is read from."""
+    for column, published in zip(source.header.columns, source.header.published, strict=True):
+        if column:
+            yield column, published
+            if source.table[column].words:
+                yield UNKNOWN_WORDS, published
 
 
 def _intact_copy(lake: Lake, place: Place, folder: Path) -> tuple[LakeObject, Path] | None:
@@ -172,10 +192,12 @@ class Cleaned:
 
     def loaded(self, table: Table, uri: str) -> dg.MaterializeResult[None]:
         """Return the report of a table that now holds these rows."""
+        same = ((column.name, column.name) for column in table.columns)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": self.rows,
                 "dagster/column_schema": table_columns(table),
+                "dagster/column_lineage": columns_from("cleaned", table, same),
                 "dagster/uri": uri,
                 "loaded_from": self.uri,
                 "preview": parquet_preview(self.path),

@@ -10,7 +10,7 @@ from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail
+from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
@@ -41,6 +41,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         retry_policy=RETRIES,
         tags={"service": service.name},
     )
+    declared = {"dagster/column_schema": table_columns(table)}  # for before the first run
 
     @asset(
         key=["raw", table.name],
@@ -51,7 +52,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
             return store_raw(lake, place_of(service, month), table, fetch)
 
@@ -59,6 +60,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["cleaned", table.name],
         deps=[raw],
         kinds={"gcs", "parquet"},
+        metadata=declared,
         description=f"{table.description} Parquet in the lake; the rows that are no trips lie "
         "beside it under rejected/, each with its reason.",
     )
@@ -66,7 +68,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         from taxi_pipeline.tlc.cleaning import clean_trips
 
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             clean = partial(clean_trips, month)
             return clean_raw(lake, place_of(service, month), table, clean, context.log.warning)
 
@@ -74,13 +76,14 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["bigquery", table.name],
         deps=[cleaned],
         kinds={"bigquery", "table"},
+        metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
     def bigquery(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
             with cleaned_copy(lake, place_of(service, month)) as trips:
                 warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
@@ -90,13 +93,14 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["postgres", table.name],
         deps=[cleaned],
         kinds={"postgres", "table"},
+        metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
     def postgres(
         context: dg.AssetExecutionContext, lake: Lake, database: Database
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
-            month = _month(context, service)
+            month = month_of(context, service)
             with cleaned_copy(lake, place_of(service, month)) as trips:
                 database.replace_month(table, month, trips.batches(), trips.rows)
                 return trips.loaded(table, database.uri(table))
@@ -104,7 +108,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     return [raw, cleaned, bigquery, postgres]
 
 
-def _month(context: dg.AssetExecutionContext, service: Service) -> Month:
+def month_of(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, service: Service
+) -> Month:
     """Return the run's month; raise `PermanentError` where it has none or TLC has no such month."""
     months = months_of(service)
     newest = months.get_last_partition_key()

@@ -7,7 +7,7 @@ from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail
+from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
@@ -16,6 +16,7 @@ from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import TAXI_ZONES
 
 _asset = partial(dg.asset, group_name="zones", retry_policy=RETRIES)
+_DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before the first run
 
 
 @_asset(
@@ -33,6 +34,7 @@ def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[Non
     key=["cleaned", TAXI_ZONES.name],
     deps=[raw_taxi_zones],
     kinds={"gcs", "parquet"},
+    metadata=_DECLARED,
     description=f"{TAXI_ZONES.description} Parquet in the lake.",
 )
 def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[None]:
@@ -47,6 +49,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     key=["bigquery", TAXI_ZONES.name],
     deps=[cleaned_taxi_zones],
     kinds={"bigquery", "table"},
+    metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
 def bigquery_taxi_zones(
@@ -62,6 +65,7 @@ def bigquery_taxi_zones(
     key=["postgres", TAXI_ZONES.name],
     deps=[cleaned_taxi_zones],
     kinds={"postgres", "table"},
+    metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
 def postgres_taxi_zones(lake: Lake, database: Database) -> dg.MaterializeResult[None]:

@@ -4,6 +4,7 @@ Dagster gets them with the variables still unread, so that a missing one stops a
 itself instead of breaking the code location; others ask for them `ready`.
 """
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _REQUIRED = (
     "TAXI_PUBLISHER_URLS",
     "TAXI_ZONES_URL",
 )
-_DEFAULTS = {"TAXI_DATASET": "trips_data_all"}
+_DEFAULTS = {"TAXI_DATASET": "trips_data_all", "TAXI_REJECTED_SHARE": "0.05"}
 
 
 def from_environment() -> Resources:
@@ -52,6 +53,21 @@ def ready() -> Resources:
             "embedded stack: taxi local COMMAND."
         )
     return _resources(lambda name: os.environ.get(name) or _DEFAULTS[name])
+
+
+def rejected_share() -> float:
+    """Return the share of rejected rows up to which a month is as expected."""
+    text = os.environ.get("TAXI_REJECTED_SHARE") or _DEFAULTS["TAXI_REJECTED_SHARE"]
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise PermanentError(
+            f"TAXI_REJECTED_SHARE: '{text}' is not a share: write a number from 0 to 1, such as "
+            "0.05 for 5 %."
+        )
+    return share
 
 
 def _resources(read: Callable[[str], str]) -> Resources:

@@ -17,13 +17,14 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import DATETIME, GREEN, YELLOW, Service
+from taxi_pipeline.tlc.services import DATETIME, GREEN, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.http import body, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 from .conftest import ROWS, Platform, Publish
 
+LINEAGE = dg.TableColumnLineageMetadataValue
 MIRRORED = "releases/yellow/yellow_tripdata_{}.csv.gz"
 TLC = "trip-data/yellow_tripdata_{}.parquet"
 
@@ -175,6 +176,25 @@ def test_what_every_materialization_says(publish: Publish) -> None:
         assert [column.name for column in preview.schema.columns] == [
             column.name for column in schema.schema.columns
         ]
+    origins = {
+        layer: {
+            column: [(dep.asset_key.path[0], dep.column_name) for dep in deps]
+            for column, deps in lineage.column_lineage.deps_by_column.items()
+        }
+        for layer, metadata in said.items()
+        if isinstance(lineage := metadata.get("dagster/column_lineage"), LINEAGE)
+    }
+    assert origins.keys() == {"cleaned", "bigquery", "postgres"}
+    published = YELLOW_HEADER.split(",")
+    assert {origin for deps in origins["cleaned"].values() for origin in deps} == {
+        ("raw", name) for name in published
+    }
+    assert origins["cleaned"]["pickup_datetime"] == [("raw", "tpep_pickup_datetime")]
+    assert ("raw", "payment_type") in origins["cleaned"][UNKNOWN_WORDS]
+    assert "airport_fee" not in origins["cleaned"]
+    for layer in ("bigquery", "postgres"):
+        same = {column.name: [("cleaned", column.name)] for column in YELLOW.trips.columns}
+        assert origins[layer] == same
     because = said["cleaned"]["rejected_because"]
     assert isinstance(because, dg.TableMetadataValue)
     assert {record.data["reason"]: record.data["rows"] for record in because.records} == {
@@ -242,7 +262,7 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
         (gzip.compress(b"", mtime=0), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
         (
             csv_gz("1,2", header="VendorID,Surprise"),
-            "the required column 'tpep_pickup_datetime' or 'pickup_datetime'",
+            "the required column 'tpep_pickup_datetime' or 'Trip_Pickup_DateTime' or 'pickup",
         ),
         (status(404), "yellow 2019-10 is not published: http://127.0.0.1:"),
         (status(403), "yellow 2019-10 is not published: http://127.0.0.1:"),

@@ -1,5 +1,6 @@
 """What Dagster loads: the assets, their partitions, the jobs."""
 
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -7,8 +8,9 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.definitions import build_definitions, defs
-from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, YELLOW, Service
 
 LAYERS = ("raw", "cleaned", "bigquery", "postgres")
 
@@ -46,6 +48,45 @@ def test_a_services_assets_are_grouped_described_and_linked(
         "bigquery": ["cleaned"],
         "postgres": ["cleaned"],
     }
+
+
+def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
+    for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
+        for layer in ("cleaned", "bigquery", "postgres"):
+            schema = specs[dg.AssetKey([layer, table.name])].metadata["dagster/column_schema"]
+            assert [(column.name, column.description) for column in schema.columns] == [
+                (column.name, column.description) for column in table.columns
+            ]
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+def test_a_service_is_checked_month_by_month(service: Service) -> None:
+    cleaned, bigquery, postgres = (
+        dg.AssetKey([layer, service.trips.name]) for layer in ("cleaned", "bigquery", "postgres")
+    )
+    specs = {spec.key: spec for check in trips_checks(service) for spec in check.check_specs}
+    assert [(key.asset_key, key.name) for key in specs] == [
+        (cleaned, "every_row_accounted_for"),
+        (cleaned, "rejected_share"),
+        (cleaned, "unknown_columns"),
+        (cleaned, "unknown_codes"),
+        (bigquery, "matches_lake"),
+        (postgres, "matches_lake"),
+    ]
+    assert [key.name for key, spec in specs.items() if spec.blocking] == ["every_row_accounted_for"]
+    for spec in specs.values():
+        assert spec.partitions_def == months_of(service)
+        assert spec.description
+    for name in (service.trips.name, f"{service.trips.name}_checks"):
+        graph = defs.resolve_job_def(name).asset_layer.asset_graph
+        assert graph.asset_check_keys == specs.keys()
+    assert graph.materializable_asset_keys == set()
+
+
+def test_loading_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dg.Definitions.validate_loadable(build_definitions())
 
 
 def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:

@@ -1,0 +1,49 @@
+"""What only the cleaning learns of a file, kept with its object in the lake for the checks to read.
+
+So a check can be run again at any time, without cleaning again. An object's metadata holds 8 KiB:
+what was found is cut short, and says by how much.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+UNKNOWN_COLUMNS = "unknown_columns"
+UNKNOWN_CODES = "unknown_codes"
+
+MOST = 20
+CHARACTERS = 40  # of a text
+JSON_CHARACTERS = 3_000  # two findings and a history fit into 8 KiB
+
+type Finding = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The first of what was found, each as named values, and how many more there were."""
+
+    listed: Sequence[Finding]
+    left_out: int
+
+    @classmethod
+    def cut(cls, found: Sequence[Finding]) -> Self:
+        """Cut what was found to what an object's metadata can hold."""
+        listed = [{name: _cut(value) for name, value in one.items()} for one in found[:MOST]]
+        while len(json.dumps(listed)) > JSON_CHARACTERS:
+            listed.pop()
+        return cls(listed, len(found) - len(listed))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` has written."""
+        return cls(**json.loads(text))
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def _cut(value: str | int) -> str | int:
+    if isinstance(value, str) and len(value) > CHARACTERS:
+        return f"{value[: CHARACTERS - 1]}…"
+    return value

@@ -1,0 +1,141 @@
+"""The data dictionary: every declared table and rule as one page of Markdown, for people.
+
+Only the page's form belongs here; what it says is declared in `services`, `schema` and `cleaning`.
+Run as a module, it prints the page.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
+from taxi_pipeline.tlc.schema import TYPE_NAMES
+from taxi_pipeline.tlc.services import REJECTED_COLUMNS, SERVICES, TAXI_ZONES, Column, Table
+
+TRIPS = tuple(service.trips for service in SERVICES.values())
+TABLES = (*TRIPS, TAXI_ZONES)
+
+_INTRODUCTION = """\
+# Data dictionary
+
+Every table, column, code and rule as the code declares them. This page is generated: change
+`taxi_pipeline/tlc/services.py` or `cleaning.py`, and run `make docs`.
+
+A column's types are Arrow's and Parquet's, BigQuery's and PostgreSQL's, in this order. *Published
+as* lists the names that published files give it beside its own, compared without case; one that is
+*always there* is in every published file."""
+
+_REJECTIONS = """\
+## Rejected rows
+
+A row that cannot be a trip lies beside the trips, under `rejected/`, as it was published and with
+the first of these reasons that holds."""
+
+_REJECTED_COLUMNS = "These columns come after those that were published:"
+
+_NOTES = """\
+## Kept but odd
+
+What is odd but possible is kept, and counted in the metadata of the cleaned asset."""
+
+
+def data_dictionary() -> str:
+    """Return the page."""
+    unparsable = {UNPARSABLE: ("A line or a value does not parse.", TABLES)}
+    duplicates = {
+        EXACT_DUPLICATES: ("An earlier row of the month has the same in every column.", TRIPS)
+    }
+    sections = [
+        _INTRODUCTION,
+        _list(f"[{table.name}](#{table.name}): {table.description}" for table in TABLES),
+        *(section for table in TABLES for section in _table_sections(table)),
+        _REJECTIONS,
+        _rules("reason", unparsable | _applying(REJECTIONS)),
+        _REJECTED_COLUMNS,
+        _table(
+            ("column", "type", "meaning"),
+            [(_code(c.name), _code(str(c.type)), c.meaning) for c in REJECTED_COLUMNS],
+        ),
+        _NOTES,
+        _rules("oddity", _applying(NOTES) | duplicates),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table_sections(table: Table) -> Iterator[str]:
+    yield f"## {table.name}\n\n{table.description}"
+    columns = [
+        (_code(column.name), _types(column), column.unit, column.meaning, _published_as(column))
+        for column in table.columns
+    ]
+    yield _table(("column", "types", "unit", "meaning", "published as"), columns)
+    codes = [
+        (_code(column.name), _shown(code), meaning, _words(column, code))
+        for column in table.columns
+        for code, meaning in column.codes.items()
+    ]
+    if codes:
+        yield f"### Codes of {table.name}"
+        yield _table(("column", "code", "meaning", "words that stood for it"), codes)
+
+
+def _types(column: Column) -> str:
+    names = TYPE_NAMES[column.type]
+    return " ".join(_code(str(name)) for name in (column.type, names.bigquery, names.postgres))
+
+
+def _published_as(column: Column) -> str:
+    names = ", ".join(_code(name) for name in column.published_as)
+    if column.required_unless:
+        return f"{names}; always there, unless {_code(column.required_unless)} is"
+    return "; ".join([*filter(None, [names]), *(["always there"] if column.required else [])])
+
+
+def _words(column: Column, code: int | str) -> str:
+    return ", ".join(_code(word) for word, of in column.words.items() if of == code)
+
+
+def _shown(code: int | str) -> str:
+    return _code(str(code)) if str(code).strip() else "blank"
+
+
+def _applying(rules: Iterable[Rule]) -> dict[str, tuple[str, Sequence[Table]]]:
+    """Return each rule's description, and the tables that it applies to, by its name.
+
+    Rules of one name say the same of tables whose columns have different names.
+    """
+    rules = tuple(rules)
+    return {
+        name: (rule.description, [table for table in TABLES if _judged(name, rules, table)])
+        for name, rule in {rule.name: rule for rule in rules}.items()
+    }
+
+
+def _judged(name: str, rules: Iterable[Rule], table: Table) -> bool:
+    return any(rule.name == name and rule.applies_to(table) for rule in rules)
+
+
+def _rules(kind: str, rules: dict[str, tuple[str, Sequence[Table]]]) -> str:
+    rows = [
+        (_code(name), meaning, ", ".join(table.name for table in tables))
+        for name, (meaning, tables) in rules.items()
+    ]
+    return _table((kind, "meaning", "tables"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', r'\|') for cell in cells)} |" for cells in lines
+    )
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(data_dictionary())

@@ -1,0 +1,224 @@
+"""The checks: what a run records of its month, and what they catch when only they are run again."""
+
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.published import YELLOW_HEADER
+
+from .conftest import Platform, Publish
+from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
+
+JOB = YELLOW.trips.name
+CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
+EVERY_ROW = ("cleaned", "every_row_accounted_for")
+CHECKS = {
+    EVERY_ROW,
+    ("cleaned", "rejected_share"),
+    ("cleaned", "unknown_columns"),
+    ("cleaned", "unknown_codes"),
+    ("bigquery", "matches_lake"),
+    ("postgres", "matches_lake"),
+}
+MATCHES = {check for check in CHECKS if check[1] == "matches_lake"}
+
+type Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
+    return {
+        (evaluation.asset_key.path[0], evaluation.check_name): evaluation
+        for evaluation in result.get_asset_check_evaluations()
+    }
+
+
+def failed(result: dg.ExecuteInProcessResult) -> set[tuple[str, str]]:
+    found = evaluations(result)
+    assert found.keys() == CHECKS
+    return {check for check, evaluation in found.items() if not evaluation.passed}
+
+
+def table(evaluation: dg.AssetCheckEvaluation, name: str) -> list[dict[str, object]]:
+    value = evaluation.metadata[name]
+    assert isinstance(value, dg.TableMetadataValue)
+    return [dict(record.data) for record in value.records]
+
+
+def test_a_run_records_passed_checks_of_its_month(publish: Publish) -> None:
+    rows = [in_month("2018-01")] * 39 + [in_month("2018-01", passenger_count="0")]
+    platform, _ = publish({MIRRORED.format("2018-01"): csv_gz(*rows)})
+    result = platform.run(JOB, "2018-01")
+    assert result.success
+    assert failed(result) == set()
+    found = evaluations(result)
+    assert {evaluation.partition for evaluation in found.values()} == {"2018-01"}
+    for layer, check in CHECKS:
+        key = dg.AssetCheckKey(dg.AssetKey([layer, JOB]), check)
+        history = platform.instance.event_log_storage.get_asset_check_execution_history(key, 1)
+        assert [record.partition for record in history] == ["2018-01"]
+    every_row = found[EVERY_ROW]
+    assert every_row.description == "40 rows were published: 39 kept and 1 rejected."
+    assert table(every_row, "compared") == [
+        {"figure": "rows", "expected": 40, "actual": 40},
+        {"figure": "of the raw file that is there", "expected": True, "actual": True},
+    ]
+    assert found["cleaned", "rejected_share"].metadata["share"].value == 1 / 40
+    for match in MATCHES:
+        assert table(found[match], "compared") == [
+            {"figure": "rows", "expected": 39, "actual": 39},
+            {"figure": "total_amount", "expected": 460.2, "actual": 460.2},
+        ]
+
+
+def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> None:
+    rows = [in_month("2018-02", VendorID="77"), in_month("2018-02", VendorID="77"), "garbage"]
+    content = csv_gz(*(f"{row},?" for row in rows), header=f"{YELLOW_HEADER},surprise")
+    platform, _ = publish({MIRRORED.format("2018-02"): content})
+    result = platform.run(JOB, "2018-02")
+    assert result.success
+    assert platform.entry("yellow", "2018-02").adds_up
+    found = evaluations(result)
+    said = {
+        check: evaluation.description
+        for (_, check), evaluation in found.items()
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN
+    }
+    assert said == {
+        "rejected_share": "33.33% of the published rows were rejected; up to 5.00% are expected "
+        "(TAXI_REJECTED_SHARE).",
+        "unknown_columns": "Not declared: surprise. They stay in raw; declare them in "
+        "tlc/services.py.",
+        "unknown_codes": "Not declared: vendor_id=77 (rows: 2). The trips keep them; declare them "
+        "in tlc/services.py.",
+    }
+    assert failed(result) == {("cleaned", check) for check in said}
+    assert failed(platform.run(CHECKS_JOB, "2018-02")) == {("cleaned", check) for check in said}
+    codes = [{"column": "vendor_id", "code": "77", "rows": 2}]
+    assert table(found["cleaned", "unknown_codes"], "found") == codes
+
+
+def five_trips(month: str) -> bytes:
+    return csv_gz(*(in_month(month, total_amount=f"{dollars}.10") for dollars in range(5)))
+
+
+def test_a_table_that_was_tampered_with_is_caught_by_the_checks_alone(publish: Publish) -> None:
+    month = "2018-03"
+    platform, _ = publish({MIRRORED.format(month): five_trips(month)})
+    fourth = (
+        f"total_amount = 3.1 AND pickup_datetime >= '{month}-01' AND pickup_datetime < '2018-04-01'"
+    )
+    for statement in (
+        f"DELETE FROM {{}} WHERE {fourth}",
+        f"INSERT INTO {{}} (pickup_datetime) VALUES ('{month}-15')",
+        f"UPDATE {{}} SET total_amount = 3.11 WHERE {fourth}",
+    ):
+        assert platform.run(JOB, month).success
+        platform.bigquery(statement.format(JOB))
+        with psycopg.connect(platform.resources.database.url) as connection:
+            connection.execute(statement.format(f"tlc.{JOB}").encode())
+        assert failed(platform.run(CHECKS_JOB, month)) == MATCHES
+
+
+def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
+    publish: Publish, tmp_path: Path
+) -> None:
+    month = "2018-04"
+    platform, _ = publish({MIRRORED.format(month): five_trips(month)})
+    assert platform.run(JOB, month).success
+    lake, place = platform.resources.lake, place_of(YELLOW, Month.parse(month))
+    (cleaned,) = lake.find(place.cleaned)
+    trips = pq.read_table(lake.download(cleaned.name, tmp_path))
+    index = trips.schema.names.index("total_amount")
+    a_cent_more = pa.array([0.11, 1.10, 2.10, 3.10, 4.10])
+
+    def failed_with(tampered: pa.Table) -> set[tuple[str, str]]:
+        pq.write_table(tampered, tmp_path / "tampered")
+        lake.upload(tmp_path / "tampered", cleaned.name, cleaned.metadata)
+        return failed(platform.run(CHECKS_JOB, month))
+
+    assert failed_with(trips) == set()
+    assert failed_with(trips[1:]) == {EVERY_ROW, *MATCHES}
+    assert failed_with(trips.set_column(index, "total_amount", a_cent_more)) == MATCHES
+    lake.delete(cleaned.name)
+    assert failed(platform.run(CHECKS_JOB, month)) == CHECKS - {("cleaned", "rejected_share")}
+
+
+def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:
+    result = platform.run(CHECKS_JOB, "2018-05")
+    assert failed(result) == CHECKS
+    for evaluation in evaluations(result).values():
+        assert "The lake has no " in (evaluation.description or "")
+
+
+class Forgetful(Lake):
+    """A lake that loses what was rejected."""
+
+    def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+        stored = super().upload(path, name, metadata)
+        if name.startswith("rejected/"):
+            self.delete(name)
+        return stored
+
+
+def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publish) -> None:
+    path, month = MIRRORED.format("2018-06"), "2018-06"
+    platform, _ = publish({path: csv_gz(*[in_month(month)] * 3)})
+    assert platform.run(JOB, month).success
+    republished, _ = publish({path: csv_gz(*[in_month(month)] * 5, "garbage")})
+    lake = republished.resources.lake
+    resources = {
+        **vars(republished.resources),
+        "lake": Forgetful(bucket=lake.bucket, project=lake.project),
+    }
+    result = Platform(Resources(**resources), platform.instance).run(JOB, month)
+    assert [event.step_key for event in result.get_step_failure_events()] == [
+        f"cleaned__{JOB}_checks"
+    ]
+    begun = [event.step_key for event in result.all_events if event.is_step_start]
+    assert begun == [
+        f"raw__{JOB}",
+        f"cleaned__{JOB}",
+        f"cleaned__{JOB}_checks",
+    ]  # and none a second time
+    blocking = evaluations(result)[EVERY_ROW]
+    assert not blocking.passed
+    assert blocking.description == "The lake has no rejected rows that can be read."
+    entry = republished.entry("yellow", month)
+    assert entry.bigquery is not None
+    assert entry.postgres is not None
+    assert (entry.bigquery.rows, entry.postgres.rows) == (3, 3)
+
+
+def test_a_share_that_is_none_is_a_clear_failure(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAXI_REJECTED_SHARE", "5%")
+    result = platform.run(CHECKS_JOB, "2018-07")
+    assert failure_of(result).startswith("TAXI_REJECTED_SHARE: '5%' is not a share")
+    assert [event for event in result.all_events if event.is_step_up_for_retry] == []
+
+
+def test_a_service_without_amounts_is_checked_by_its_rows(publish: Publish) -> None:
+    month = "2018-08"
+    content = csv_gz(
+        f"B00013,{month}-01 00:10:00,{month}-01 00:20:00,100,200,1",
+        f"B00013,{month}-01 00:10:00,{month}-01 00:20:00,100,200,",
+        header="Dispatching_base_number,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID,"
+        "SR_Flag",
+    )
+    platform, _ = publish({f"releases/fhv/fhv_tripdata_{month}.csv.gz": content})
+    result = platform.run("fhv_trips", month)
+    assert result.success
+    assert failed(result) == set()
+    for match in MATCHES:
+        assert table(evaluations(result)[match], "compared") == [
+            {"figure": "rows", "expected": 2, "actual": 2}
+        ]

@@ -1,0 +1,24 @@
+import pytest
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.environment import rejected_share
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [(None, 0.05), ("", 0.05), ("0.1", 0.1), ("0", 0), ("1", 1), ("1e-3", 0.001)]
+)
+def test_the_rejected_share_is_a_number_from_0_to_1(
+    monkeypatch: pytest.MonkeyPatch, text: str | None, share: float
+) -> None:
+    monkeypatch.delenv("TAXI_REJECTED_SHARE", raising=False)
+    if text is not None:
+        monkeypatch.setenv("TAXI_REJECTED_SHARE", text)
+    assert rejected_share() == share
+
+
+@pytest.mark.parametrize("text", ["5%", "5", "-0.1", "nan", "0,05", "inf"])
+def test_any_other_share_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("TAXI_REJECTED_SHARE", text)
+    with pytest.raises(PermanentError, match="TAXI_REJECTED_SHARE") as caught:
+        rejected_share()
+    assert f"'{text}' is not a share: write a number from 0 to 1" in str(caught.value)
