@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 
+# Google's client would hold 100 MiB of a large file at a time; a multiple of 256 KiB.
+_UPLOAD_CHUNK_BYTES = 16 << 20
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 
 
@@ -86,7 +89,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived."""
         with self._errors_named(name):
-            blob = self._bucket.blob(name)
+            blob = self._bucket.blob(name, chunk_size=_UPLOAD_CHUNK_BYTES)
             blob.metadata = metadata
             blob.upload_from_filename(str(path), timeout=self.timeout, checksum="crc32c")
             return self._described(blob)

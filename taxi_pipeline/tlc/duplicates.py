@@ -6,6 +6,7 @@ months.
 """
 
 import hashlib
+from collections.abc import Iterator
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
@@ -47,18 +48,19 @@ class Duplicates:
 
     def count(self) -> int:
         """Return the number of rows that are copies of an earlier one."""
-        self._file.flush()
-        if not self._rows:
-            return 0
-        parts = -(-self._rows // PART_ROWS)
-        hashes = np.memmap(self._file, np.uint64, "r")
+        parts = np.uint64(-(-self._rows // PART_ROWS))
         distinct = 0
         for part in range(parts):
-            chunks = (hashes[at : at + PART_ROWS] for at in range(0, self._rows, PART_ROWS))
-            of_part = [chunk[chunk % np.uint64(parts) == part] for chunk in chunks]
+            of_part = [hashes[hashes % parts == part] for hashes in self._hashes()]
             in_order = np.sort(np.concatenate(of_part))
             distinct += int(np.count_nonzero(np.diff(in_order))) + min(len(in_order), 1)
         return self._rows - distinct
+
+    def _hashes(self) -> Iterator[Hashes]:
+        """Read all the hashes, a part of the file at a time."""
+        self._file.seek(0)
+        while content := self._file.read(PART_ROWS * 8):
+            yield np.frombuffer(content, np.uint64)
 
 
 def row_hashes(rows: pa.RecordBatch) -> Hashes:
