@@ -127,7 +127,7 @@ _PICKUP_LOCATION = Column(
     "pickup_location_id",
     INTEGER,
     "Taxi zone of the pick-up (see taxi_zones).",
-    ("PULocationID", "locationID"),
+    ("PULocationID",),
 )
 _DROPOFF_LOCATION = Column(
     "dropoff_location_id",
@@ -328,7 +328,7 @@ FHV = Service(
                 "When the trip ended, in New York's wall-clock time; published since 2017.",
                 required=False,
             ),
-            _PICKUP_LOCATION,
+            replace(_PICKUP_LOCATION, published_as=("PULocationID", "locationID")),
             replace(_DROPOFF_LOCATION, required=False),
             _SR_FLAG,
             _AFFILIATED_BASE,
