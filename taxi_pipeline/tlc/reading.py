@@ -249,7 +249,7 @@ def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
             f"{path.name}: the first line is no header: it has more than {HEADER_LIMIT_BYTES:,} "
             "bytes. Check what the publisher serves at its address."
         )
-    return next(csv.reader([_text(line)]))
+    return next(csv.reader([_text(line).removeprefix("\ufeff")]))  # a byte order mark
 
 
 def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:

@@ -1,0 +1,145 @@
+"""What breaks the files of others: each is an error that says what to do, or rejected rows."""
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc import reading
+from taxi_pipeline.tlc.cleaning import Summary, clean_trips
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.services import FHV, GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
+
+JANUARY = Month(2021, 1)
+
+# the header of every era, as published
+HEADERS = {
+    "yellow": (
+        "vendor_name,Trip_Pickup_DateTime,Trip_Dropoff_DateTime,Passenger_Count,Trip_Distance,"
+        "Start_Lon,Start_Lat,Rate_Code,store_and_forward,End_Lon,End_Lat,Payment_Type,Fare_Amt,"
+        "surcharge,mta_tax,Tip_Amt,Tolls_Amt,Total_Amt",
+        "vendor_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, "
+        "pickup_longitude, pickup_latitude, rate_code, store_and_fwd_flag, dropoff_longitude, "
+        "dropoff_latitude, payment_type, fare_amount, surcharge, mta_tax, tip_amount, "
+        "tolls_amount, total_amount",
+        "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,"
+        "pickup_longitude,pickup_latitude,RateCodeID,store_and_fwd_flag,dropoff_longitude,"
+        "dropoff_latitude,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
+        "improvement_surcharge,total_amount",
+        YELLOW_HEADER,
+    ),
+    "green": (
+        "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,RateCodeID,"
+        "Pickup_longitude,Pickup_latitude,Dropoff_longitude,Dropoff_latitude,Passenger_count,"
+        "Trip_distance,Fare_amount,Extra,MTA_tax,Tip_amount,Tolls_amount,Ehail_fee,Total_amount,"
+        "Payment_type,Trip_type ",
+        "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,RatecodeID,"
+        "PULocationID,DOLocationID,passenger_count,trip_distance,fare_amount,extra,mta_tax,"
+        "tip_amount,tolls_amount,ehail_fee,improvement_surcharge,total_amount,payment_type,"
+        "trip_type,congestion_surcharge",
+    ),
+    "fhv": (
+        "Dispatching_base_num,Pickup_date,locationID",
+        "Dispatching_base_num,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID",
+        '"Pickup_DateTime","DropOff_datetime","PUlocationID","DOlocationID","SR_Flag",'
+        '"Dispatching_base_number","Dispatching_base_num"',
+        "dispatching_base_num,pickup_datetime,dropOff_datetime,PUlocationID,DOlocationID,SR_Flag,"
+        "Affiliated_base_number",
+    ),
+    "fhvhv": (
+        "hvfhs_license_num,dispatching_base_num,pickup_datetime,dropoff_datetime,PULocationID,"
+        "DOLocationID,SR_Flag",
+        "hvfhs_license_num,dispatching_base_num,originating_base_num,request_datetime,"
+        "on_scene_datetime,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,trip_miles,"
+        "trip_time,base_passenger_fare,tolls,bcf,sales_tax,congestion_surcharge,airport_fee,tips,"
+        "driver_pay,shared_request_flag,shared_match_flag,access_a_ride_flag,wav_request_flag,"
+        "wav_match_flag",
+    ),
+}
+FHV_2019 = HEADERS["fhv"][-1]
+
+
+class Bench:
+    """Writes a file, and cleans it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def clean(self, path: Path, service: Service = YELLOW, month: Month = JANUARY) -> Summary:
+        """Examine and clean a file; what both count must be the same."""
+        examined = examine(path, 5)
+        published = open_published(path, service.trips)
+        summary = clean_trips(
+            month, published, self.folder / "trips.parquet", self.folder / "rejected.parquet"
+        )
+        assert examined.rows == summary.published == summary.kept + summary.rejected.total()
+        return summary
+
+    def csv(self, *lines: str | bytes, header: str | bytes = YELLOW_HEADER) -> Path:
+        """Write the lines as they are, one line break after each."""
+        path = self.folder / "yellow_tripdata_2021-01.csv"
+        encoded = [line.encode() if isinstance(line, str) else line for line in (header, *lines)]
+        path.write_bytes(b"\n".join((*encoded, b"")))
+        return path
+
+    def parquet(self, **changes: pa.Array) -> Path:
+        """Write two rows of green's 2021-01, with some columns changed."""
+        path = self.folder / "green_tripdata_2021-01.parquet"
+        pq.write_table(pa.table(GREEN_COLUMNS | changes), path)
+        return path
+
+    @property
+    def trips(self) -> list[dict[str, Any]]:
+        return pq.read_table(self.folder / "trips.parquet").to_pylist()
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        return pq.read_table(self.folder / "rejected.parquet").to_pylist()
+
+    @property
+    def problems(self) -> list[tuple[int, str]]:
+        return [(row["number"], row["problem"]) for row in self.rejected]
+
+
+_TIMES = pa.array([datetime(2021, 1, 15), datetime(2021, 1, 16)], pa.timestamp("us"))
+_AMOUNTS = pa.array([1.5, 2.5])
+GREEN_COLUMNS: dict[str, pa.Array] = {
+    "VendorID": pa.array([1, 2]),
+    "lpep_pickup_datetime": _TIMES,
+    "lpep_dropoff_datetime": _TIMES,
+    "store_and_fwd_flag": pa.array(["N", None]),
+    "RatecodeID": pa.array([1.0, None]),
+    "PULocationID": pa.array([1, 2]),
+    "DOLocationID": pa.array([1, 2]),
+    "passenger_count": pa.array([1.0, None]),
+    **dict.fromkeys(("trip_distance", "fare_amount", "extra", "mta_tax", "tip_amount"), _AMOUNTS),
+    **dict.fromkeys(("tolls_amount", "improvement_surcharge", "total_amount"), _AMOUNTS),
+    "payment_type": pa.array([1, 2]),
+    "trip_type": pa.array([1, 2]),
+}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+# --- the header --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", [YELLOW_HEADER, '"' + YELLOW_HEADER.replace(",", '","') + '"'])
+def test_a_byte_order_mark_is_no_part_of_the_first_name(bench: Bench, header: str) -> None:
+    assert bench.clean(bench.csv(TRIP, header="\ufeff" + header)).kept == 1
+    assert bench.trips[0]["vendor_id"] == 1
