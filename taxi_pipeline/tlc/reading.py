@@ -145,7 +145,7 @@ def examine(path: Path, first_rows: int) -> Examination:
                     first_lines.append(_text(piece[:_CELLS_BYTES]))
             if piece.endswith(b"\n"):
                 inside = False
-    rows = [dict(zip(names, cells, strict=False)) for cells in csv.reader(first_lines)]
+    rows = [dict(zip(names, _cells(line), strict=False)) for line in first_lines]
     return Examination(count, pa.schema([(name, pa.string()) for name in names]), rows)
 
 
@@ -244,12 +244,18 @@ def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
     line = stream.readline(HEADER_LIMIT_BYTES)
     if not line.strip():
         raise PermanentError(f"{path.name}: the file is empty: it has not even a header.")
-    if len(line) == HEADER_LIMIT_BYTES:
+    if len(line) == HEADER_LIMIT_BYTES or b"\r" in line.rstrip(b"\r\n") or b"\0" in line:
         raise PermanentError(
             f"{path.name}: the first line is no header: it has more than {HEADER_LIMIT_BYTES:,} "
-            "bytes. Check what the publisher serves at its address."
+            "bytes, a NUL or a carriage return inside. Check what the publisher serves at its "
+            "address."
         )
-    return next(csv.reader([_text(line).removeprefix("\ufeff")]))  # a byte order mark
+    return _cells(_text(line).removeprefix("\ufeff"))  # a byte order mark
+
+
+def _cells(line: str) -> list[str]:
+    """Split a line into its cells; in them, a carriage return is escaped."""
+    return next(csv.reader([line.replace("\r", r"\r")]))
 
 
 def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:

@@ -143,3 +143,35 @@ def bench(tmp_path: Path) -> Bench:
 def test_a_byte_order_mark_is_no_part_of_the_first_name(bench: Bench, header: str) -> None:
     assert bench.clean(bench.csv(TRIP, header="\ufeff" + header)).kept == 1
     assert bench.trips[0]["vendor_id"] == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{YELLOW_HEADER}\r{TRIP}\r{TRIP}\r".encode(),
+        YELLOW_HEADER.replace("VendorID", "Vendor\0ID").encode(),
+        gzip.compress(f"{YELLOW_HEADER}\n{TRIP}\n".encode(), mtime=0),
+    ],
+    ids=["lines that end in CR", "a NUL", "gzip under the name of a CSV"],
+)
+def test_a_first_line_that_is_no_header_is_an_error(bench: Bench, content: bytes) -> None:
+    path = bench.folder / "yellow_tripdata_2021-01.csv"
+    path.write_bytes(content)
+    for read in (lambda: examine(path, 5), lambda: open_published(path, YELLOW.trips)):
+        with pytest.raises(PermanentError) as caught:
+            read()
+        assert str(caught.value).startswith(f"{path.name}: the first line is no header")
+        assert "Check what the publisher serves" in str(caught.value)
+
+
+# --- CSV lines ---------------------------------------------------------------------------------
+
+
+def test_a_carriage_return_inside_a_line_is_a_problem_of_its_row(bench: Bench) -> None:
+    odd = trip(store_and_fwd_flag="N\rY")
+    path = bench.csv(odd, TRIP + "\r", TRIP + "\r\r", TRIP)
+    assert bench.clean(path).rejected == {"unparsable": 2}
+    said = "CSV parse error: a carriage return inside the line"
+    assert bench.problems == [(2, said), (4, said)]
+    assert bench.rejected[0]["line"] == odd
+    assert examine(path, 1).first_rows[0]["store_and_fwd_flag"] == "N\\rY"
