@@ -33,6 +33,7 @@ CSV_BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 1 << 20
 HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 17
+SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -230,7 +231,8 @@ class _CsvFile(PublishedFile):
     def _said(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
         message = str(error).replace("Row #1: ", "")
-        return re.sub(r"In CSV column #(\d+)", lambda m: self.header.published[int(m[1])], message)
+        names = dict(enumerate(self.header.published))
+        return re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
 
 
 def _parsed_as(column: Column) -> pa.DataType:
@@ -291,7 +293,8 @@ def _parse_csv(
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if block.count(b"\r") != block.count(b"\r\n"):
         raise pa.ArrowInvalid("CSV parse error: a carriage return inside the line")
-    beyond = [f"beyond column {n}" for n in range(len(names), _width(lines[0]))]
+    width = min(_width(lines[0]), len(names) + SPARE_CELLS)
+    beyond = [f"beyond column {n}" for n in range(len(names), width)]
     table = pacsv.read_csv(
         pa.BufferReader(block),
         pacsv.ReadOptions(

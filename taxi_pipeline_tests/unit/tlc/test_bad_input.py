@@ -4,7 +4,8 @@ import gzip
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -113,6 +114,18 @@ class Bench:
         return [(row["number"], row["problem"]) for row in self.rejected]
 
 
+def grown_by(act: Callable[[], object]) -> int:
+    """Return by how many bytes Python's memory and Arrow's grew at their peaks."""
+    pool = pa.default_memory_pool()
+    before = pool.max_memory()
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1] + pool.max_memory() - before
+    finally:
+        tracemalloc.stop()
+
+
 _TIMES = pa.array([datetime(2021, 1, 15), datetime(2021, 1, 16)], pa.timestamp("us"))
 _AMOUNTS = pa.array([1.5, 2.5])
 GREEN_COLUMNS: dict[str, pa.Array] = {
@@ -175,3 +188,25 @@ def test_a_carriage_return_inside_a_line_is_a_problem_of_its_row(bench: Bench) -
     assert bench.problems == [(2, said), (4, said)]
     assert bench.rejected[0]["line"] == odd
     assert examine(path, 1).first_rows[0]["store_and_fwd_flag"] == "N\\rY"
+
+
+def test_a_row_may_be_wider_than_the_header_by_a_few_empty_cells(bench: Bench) -> None:
+    path = bench.csv(TRIP + ",,", TRIP, TRIP + ',""', TRIP + "," * 16, TRIP + "," * 17)
+    assert bench.clean(path).rejected == {"unparsable": 1}
+    ((number, problem),) = bench.problems
+    assert number == 6
+    assert problem.startswith("CSV parse error: Expected 34 columns, got 35")
+
+
+def test_a_row_of_a_million_cells_costs_no_more_than_its_bytes(bench: Bench) -> None:
+    path = bench.csv(TRIP + "," * 1_000_000, TRIP)
+    growth = grown_by(lambda: bench.clean(path))
+    assert bench.problems[0][1].startswith("CSV parse error: Expected 34 columns, got 1000018")
+    assert growth < 64 << 20
+
+
+def test_wrong_bytes_beyond_the_columns_are_a_problem_of_their_row(bench: Bench) -> None:
+    assert bench.clean(bench.csv(TRIP.encode() + b",\xff", TRIP)).rejected == {"unparsable": 1}
+    assert bench.problems == [
+        (2, "In CSV column #18: CSV conversion error to string: invalid UTF8 data")
+    ]
