@@ -188,8 +188,12 @@ class _CsvFile(PublishedFile):
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
             texts = dict.fromkeys(self.header.published, TEXT)
-            cells = self._columns([lines[index] for index in chosen], texts, {})
-            line = [_text(lines[index]) if index in unparsed else None for index in chosen]
+            no_texts: Problems = {}
+            cells = self._columns([lines[index] for index in chosen], texts, no_texts)
+            line = [
+                _text(lines[index]) if index in unparsed or place in no_texts else None
+                for place, index in enumerate(chosen)
+            ]
             return pa.record_batch(
                 [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )

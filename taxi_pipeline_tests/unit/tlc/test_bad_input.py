@@ -210,3 +210,10 @@ def test_wrong_bytes_beyond_the_columns_are_a_problem_of_their_row(bench: Bench)
     assert bench.problems == [
         (2, "In CSV column #18: CSV conversion error to string: invalid UTF8 data")
     ]
+
+
+def test_wrong_bytes_in_an_undeclared_column_keep_the_whole_line(bench: Bench) -> None:
+    odd = trip(passenger_count="0")
+    bench.clean(bench.csv(odd.encode() + b",\xff", header=YELLOW_HEADER + ",surprise"))
+    (row,) = bench.rejected
+    assert (row["rejected_because"], row["line"]) == ("no_passengers", odd + r",\xff")
