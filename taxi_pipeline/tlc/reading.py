@@ -39,6 +39,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 _CELLS_BYTES = 10_000  # of a line, for a preview
 
+# a quoted cell; Arrow, too, takes a quote for one only where a cell begins
+_QUOTED = re.compile(rb'(?<![^,])"[^"]*(?:""[^"]*)*"')
+
 type Problems = dict[int, str]
 
 
@@ -313,6 +316,10 @@ def _parse_csv(
     )
     if table.num_rows != len(lines):
         raise pa.ArrowInvalid("CSV parse error: not one row a line")
+    if re.search(
+        rb'(?<![^,])"', _QUOTED.sub(b"", lines[-1])
+    ):  # that of another ties it to the next
+        raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if any(table[name].null_count < len(lines) for name in beyond):
         raise pa.ArrowInvalid(f"CSV parse error: a value beyond the header's {len(names)} columns")
     return table.select(list(types)).to_batches()[0]
@@ -320,7 +327,7 @@ def _parse_csv(
 
 def _width(line: bytes) -> int:
     """Count the cells of a line."""
-    return re.sub(rb'"[^"]*"', b"", line).count(b",") + 1
+    return _QUOTED.sub(b"", line).count(b",") + 1
 
 
 @contextmanager

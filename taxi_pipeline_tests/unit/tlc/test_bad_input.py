@@ -217,3 +217,34 @@ def test_wrong_bytes_in_an_undeclared_column_keep_the_whole_line(bench: Bench) -
     bench.clean(bench.csv(odd.encode() + b",\xff", header=YELLOW_HEADER + ",surprise"))
     (row,) = bench.rejected
     assert (row["rejected_because"], row["line"]) == ("no_passengers", odd + r",\xff")
+
+
+FHV_TRIP = "B1,2021-01-15 00:30:10,2021-01-15 00:40:10,1,2,,B2"
+
+
+@pytest.mark.parametrize(
+    ("line", "base"),
+    [
+        ('a",2021-01-15 00:30:10,,1,2,,"x', None),
+        ('a",2021-01-15 00:30:10,,1,2,,x"', 'x"'),
+        ('a"b,2021-01-15 00:30:10,,1,2,,c"d,', 'c"d'),
+        ('"a",2021-01-15 00:30:10,,1,2,,"x,""y"""', 'x,"y"'),
+        ('"a",2021-01-15 00:30:10,,1,2,,"x""', None),
+        ('"a",2021-01-15 00:30:10,,1,2,,"x"y', "xy"),
+        ('"a",2021-01-15 00:30:10,,1,2,,x"', None),  # an odd number is never trusted
+    ],
+)
+@pytest.mark.parametrize("block", [1 << 20, 1])
+def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, line: str, base: str | None, block: int
+) -> None:
+    monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", block)
+    path = bench.csv(FHV_TRIP + ",", line, FHV_TRIP, line, line, header=FHV_2019)
+    bench.clean(path, FHV)
+    if base is None:
+        said = "CSV parse error: a quote is not closed"
+        assert bench.problems == [(3, said), (5, said), (6, said)]
+        assert {row["line"] for row in bench.rejected} == {line}
+    else:
+        bases = [row["affiliated_base_num"] for row in bench.trips]
+        assert bases == ["B2", base, "B2", base, base]
