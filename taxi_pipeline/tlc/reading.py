@@ -141,8 +141,8 @@ def examine(path: Path, first_rows: int) -> Examination:
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
-        while piece := stream.readline(LINE_LIMIT_BYTES):
-            if not inside and piece.strip():
+        while piece := stream.readline(LINE_LIMIT_BYTES + 1):
+            if not inside and _is_row(piece.rstrip(b"\n")):
                 inside = True
                 count += 1
                 if count <= first_rows:
@@ -176,7 +176,7 @@ class _CsvFile(PublishedFile):
             for lines in _blocks(stream):
                 numbers = pa.array(range(first, first + len(lines)), pa.int64())
                 first += len(lines)
-                filled = [index for index, line in enumerate(lines) if line.strip()]
+                filled = [index for index, line in enumerate(lines) if _is_row(line)]
                 if len(filled) < len(lines):
                     lines = [lines[index] for index in filled]
                     numbers = numbers.take(pa.array(filled, pa.int64()))
@@ -265,6 +265,11 @@ def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
 def _cells(line: str) -> list[str]:
     """Split a line into its cells; in them, a carriage return is escaped."""
     return next(csv.reader([line.replace("\r", r"\r")]))
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a line is a row: it is not blank, or so long that its rest may not be."""
+    return bool(line.strip()) or len(line) > LINE_LIMIT_BYTES
 
 
 def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:

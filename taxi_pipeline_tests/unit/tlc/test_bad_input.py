@@ -248,3 +248,17 @@ def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
     else:
         bases = [row["affiliated_base_num"] for row in bench.trips]
         assert bases == ["B2", base, "B2", base, base]
+
+
+@pytest.mark.parametrize("blanks", [1000, 1001, 5000])
+@pytest.mark.parametrize("text", ["", "x"])
+@pytest.mark.parametrize("end", ["", "\n", " " * 5000 + "\n"], ids=["end", "break", "more"])
+def test_a_long_line_that_begins_blank_is_counted_the_same_by_all(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, blanks: int, text: str, end: str
+) -> None:
+    monkeypatch.setattr(reading, "LINE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", 700)
+    path = bench.csv(TRIP, " " * 1000)
+    path.write_bytes(path.read_bytes() + (" " * blanks + text + end).encode())
+    long = len(" " * blanks + text + end.rstrip("\n")) > 1000
+    assert bench.clean(path).rejected == ({"unparsable": 1} if long or text else {})
