@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +27,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
-from taxi_pipeline.tlc.values import fit, shown
+from taxi_pipeline.tlc.values import as_text, fit, shown
 
 CSV_BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 1 << 20
@@ -118,11 +118,11 @@ def open_published(path: Path, table: Table) -> PublishedFile:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a published file holds at first sight: rows, its own columns, its first rows."""
+    """What a published file holds at first sight: rows, its own columns, its first rows as texts."""
 
     rows: int
     schema: pa.Schema
-    first_rows: list[dict[str, Any]]
+    first_rows: list[dict[str, str | None]]
 
 
 def examine(path: Path, first_rows: int) -> Examination:
@@ -134,9 +134,15 @@ def examine(path: Path, first_rows: int) -> Examination:
     """
     if path.name.endswith(".parquet"):
         with _opened_parquet(path) as file:
-            rows: list[dict[str, Any]] = []
+            rows: list[dict[str, str | None]] = []
             for batch in file.iter_batches(PARQUET_BATCH_ROWS):
-                rows = rows or batch.slice(0, first_rows).to_pylist()
+                rows = rows or [
+                    {
+                        name: as_text(values, index)
+                        for name, values in zip(batch.schema.names, batch.columns, strict=True)
+                    }
+                    for index in range(min(first_rows, len(batch)))
+                ]
             return Examination(file.metadata.num_rows, file.schema_arrow, rows)
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
@@ -245,7 +251,7 @@ class _CsvFile(PublishedFile):
 def _parsed_as(column: Column) -> pa.DataType:
     """Return the type that a CSV column is parsed as, before `fit` makes it the declared one."""
     if column.words:
-        return pa.dictionary(pa.int32(), TEXT)
+        return TEXT
     return NUMBER if column.type == INTEGER else column.type  # some files write integers as 1.0
 
 

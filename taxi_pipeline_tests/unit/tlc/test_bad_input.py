@@ -262,3 +262,106 @@ def test_a_long_line_that_begins_blank_is_counted_the_same_by_all(
     path.write_bytes(path.read_bytes() + (" " * blanks + text + end).encode())
     long = len(" " * blanks + text + end.rstrip("\n")) > 1000
     assert bench.clean(path).rejected == ({"unparsable": 1} if long or text else {})
+
+
+# --- Parquet values ----------------------------------------------------------------------------
+
+
+def no_utf8(*texts: bytes) -> pa.StringArray:
+    """Return texts that Arrow takes to be UTF-8 without a look."""
+    return pa.StringArray.from_buffers(len(texts), *pa.array(texts).buffers()[1:])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("store_and_fwd_flag", no_utf8(b"N", b"\xff"), r"'\\xff' does not fit string"),
+        ("request_source", no_utf8(b"N", b"\xff"), r"'\\xff' does not fit string"),
+        ("store_and_fwd_flag", pa.array([b"N", b"\xff"]), r"\xff does not fit string"),
+        ("store_and_fwd_flag", pa.array([None, {"a": 1}]), "a struct<a: int64> does not fit"),
+        ("store_and_fwd_flag", pa.array(["N", "Y\0"]).dictionary_encode(), r"'Y\x00' does not"),
+        ("PULocationID", pa.array([None, [2]]), "a list<element: int64> does not fit int32"),
+        ("PULocationID", pa.array([1, 2**63], pa.uint64()), "9223372036854775808 does not fit"),
+        ("PULocationID", pa.array([1, 2**31], pa.int64()), "2147483648 does not fit int32"),
+        ("passenger_count", pa.array([Decimal("1.0"), Decimal("1.5")]), "1.5 does not fit int32"),
+        ("payment_type", pa.array(["CASH", "1.5"]), "'1.5' does not fit int32"),
+        ("fare_amount", pa.array([1, 2**60]), "1152921504606846976 does not fit double"),
+        ("fare_amount", pa.array([1, float("inf")], pa.float32()), "inf does not fit double"),
+        ("fare_amount", pa.array(["1.50", "cheap"]), "'cheap' does not fit double"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_a_problem_of_its_row(
+    bench: Bench, column: str, values: pa.Array, problem: str
+) -> None:
+    assert bench.clean(bench.parquet(**{column: values}), GREEN).rejected == {"unparsable": 1}
+    rejected = pq.read_table(bench.folder / "rejected.parquet")
+    assert rejected["number"].to_pylist() == [2]
+    assert problem in rejected["problem"][0].as_py()
+
+
+JANUARY_15 = datetime(2021, 1, 15)
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        (pa.array(["2021-01-15 00:00:00", "soon"]), "'soon' does not fit"),
+        (pa.array(["2021-01-15", "2021-01-15 00:00Z"]), "'2021-01-15 00:00Z' does not fit"),
+        (
+            pa.array([None, JANUARY_15], pa.timestamp("us", "UTC")),
+            "2021-01-15 00:00:00.000000Z does not fit timestamp[us]",
+        ),
+        (
+            pa.array([None, JANUARY_15], pa.timestamp("us", "America/New_York")),
+            "2021-01-14 19:00:00.000000-0500 does not fit timestamp[us]",
+        ),
+        (pa.array([None, 1], pa.timestamp("ns")), "00:00:00.000000001 does not fit"),
+        (pa.array([None, 2**62], pa.timestamp("us")), "does not fit timestamp[us]"),
+        (pa.array([None, -(2**62)], pa.timestamp("us")), "does not fit timestamp[us]"),
+        (pa.array([None, "1:30"]).dictionary_encode(), "'1:30' does not fit timestamp[us]"),
+    ],
+)
+def test_a_time_that_does_not_fit_is_a_problem_of_its_row(
+    bench: Bench, times: pa.Array, problem: str
+) -> None:
+    bench.clean(bench.parquet(lpep_dropoff_datetime=times), GREEN)
+    rejected = pq.read_table(bench.folder / "rejected.parquet")
+    assert rejected["number"].to_pylist() == [2]
+    assert problem in rejected["problem"][0].as_py()
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "canonical", "fitted"),
+    [
+        ("VendorID", pa.array([1, 2], pa.uint8()), "vendor_id", [1, 2]),
+        ("VendorID", pa.array([Decimal("1.0"), None]), "vendor_id", [1, None]),
+        ("VendorID", pa.array(["cmt", " Vts "], pa.large_string()), "vendor_id", [1, 2]),
+        ("payment_type", pa.array(["CSH", None]).dictionary_encode(), "payment_type", [2, None]),
+        ("store_and_fwd_flag", pa.array([0.0, 1.0]), "store_and_fwd_flag", ["N", "Y"]),
+        ("store_and_fwd_flag", pa.array([b"N", None]), "store_and_fwd_flag", ["N", None]),
+        ("request_source", pa.array([1e7, 0.5]), "request_source", ["10000000", "0.5"]),
+        (
+            "trip_distance",
+            pa.array([1.5, float("nan")], pa.float16()),
+            "trip_distance",
+            [1.5, None],
+        ),
+        ("fare_amount", pa.array([Decimal("1.10"), None]), "fare_amount", [1.1, None]),
+        ("fare_amount", pa.array(["1.10", None]).dictionary_encode(), "fare_amount", [1.1, None]),
+        ("RatecodeID", pa.nulls(2), "ratecode_id", [None, None]),
+        ("RatecodeID", pa.nulls(2, pa.list_(pa.int8())), "ratecode_id", [None, None]),
+    ],
+)
+@pytest.mark.parametrize("rows_at_once", [2, 1])
+def test_a_value_of_another_type_fits_where_it_loses_nothing(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    column: str,
+    values: pa.Array,
+    canonical: str,
+    fitted: list[object],
+    rows_at_once: int,
+) -> None:
+    monkeypatch.setattr(reading, "PARQUET_BATCH_ROWS", rows_at_once)
+    assert bench.clean(bench.parquet(**{column: values}), GREEN).kept == 2
+    assert [row[canonical] for row in bench.trips] == fitted
