@@ -135,6 +135,7 @@ def examine(path: Path, first_rows: int) -> Examination:
     if path.name.endswith(".parquet"):
         with _opened_parquet(path) as file:
             rows: list[dict[str, str | None]] = []
+            count = 0
             for batch in file.iter_batches(PARQUET_BATCH_ROWS):
                 rows = rows or [
                     {
@@ -143,7 +144,10 @@ def examine(path: Path, first_rows: int) -> Examination:
                     }
                     for index in range(min(first_rows, len(batch)))
                 ]
-            return Examination(file.metadata.num_rows, file.schema_arrow, rows)
+                count += len(batch)
+            if count != file.metadata.num_rows:
+                raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows by the footer, but {count}")
+            return Examination(count, file.schema_arrow, rows)
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
@@ -407,9 +411,9 @@ class _ParquetFile(PublishedFile):
 def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; name it if it is none or is broken."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as file:
             yield file
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{path.name}: not a whole Parquet file, though its name says so: {error}. "
             "Check what the publisher serves at its address, and fetch it again."

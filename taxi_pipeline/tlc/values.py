@@ -33,8 +33,9 @@ def fit(values: pa.Array, column: Column) -> Fitted:
     """Cast values to the column's type without loss, and words to the codes that they stand for.
 
     NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
-    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a year
-    after 9999 (BigQuery's last), a NUL in a text (PostgreSQL has none).
+    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a time
+    with a zone, a year after 9999 (BigQuery's last), in a text bytes that are no UTF-8 or a NUL
+    (PostgreSQL has none).
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()

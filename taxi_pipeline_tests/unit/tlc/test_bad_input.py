@@ -365,3 +365,55 @@ def test_a_value_of_another_type_fits_where_it_loses_nothing(
     monkeypatch.setattr(reading, "PARQUET_BATCH_ROWS", rows_at_once)
     assert bench.clean(bench.parquet(**{column: values}), GREEN).kept == 2
     assert [row[canonical] for row in bench.trips] == fitted
+
+
+def test_far_times_of_the_old_form_stay_what_they_are(bench: Bench) -> None:
+    far = pa.array([JANUARY_15, datetime(2500, 1, 1)], pa.timestamp("us"))
+    path = bench.parquet()
+    table = pa.table(GREEN_COLUMNS | {"lpep_pickup_datetime": far})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert bench.clean(path, GREEN).rejected == {"pickup_outside_month": 1}
+    assert bench.trips[0]["pickup_datetime"] == JANUARY_15
+    assert bench.rejected[0]["lpep_pickup_datetime"] == datetime(2500, 1, 1)
+
+
+def test_the_first_rows_are_shown_whatever_they_hold(bench: Bench) -> None:
+    path = bench.parquet(
+        lpep_pickup_datetime=pa.array([2**62, None], pa.timestamp("us")),
+        store_and_fwd_flag=no_utf8(b"\xff", b"N"),
+        ehail_fee=pa.array([[1], None]),
+    )
+    first, second = examine(path, 2).first_rows
+    assert first["store_and_fwd_flag"] == r"\xff"
+    assert first["ehail_fee"] == "a list<element: int64>"
+    assert first["lpep_pickup_datetime"] == f"<value out of range: {2**62}>"
+    assert (second["lpep_pickup_datetime"], second["store_and_fwd_flag"]) == (None, "N")
+
+
+# --- broken files ------------------------------------------------------------------------------
+
+
+def test_a_parquet_whose_footer_miscounts_is_an_error(bench: Bench) -> None:
+    path = bench.parquet()
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    # the file's rows: the field after the schema, an i64 of zig-zag 2 before the row groups' list
+    at = content.index(b"\x16\x04\x19\x1c", footer)
+    path.write_bytes(content[: at + 1] + b"\x06" + content[at + 2 :])
+    assert pq.read_metadata(path).num_rows == 3
+    with pytest.raises(PermanentError, match="2021-01.parquet: not a whole Parquet file.*fetch it"):
+        examine(path, 5)
+
+
+@pytest.mark.parametrize("at", range(0, 100, 7))
+def test_a_parquet_with_wrong_bytes_is_an_error_or_still_adds_up(bench: Bench, at: int) -> None:
+    path = bench.parquet()
+    content = bytearray(path.read_bytes())
+    place = len(content) * at // 100
+    content[place : place + 9] = bytes(range(250, 241, -1))
+    path.write_bytes(content)
+    try:
+        bench.clean(path, GREEN)
+    except PermanentError as error:
+        assert str(error).startswith(f"{path.name}: ")
+        assert "Check" in str(error)
