@@ -417,3 +417,8 @@ def test_a_parquet_with_wrong_bytes_is_an_error_or_still_adds_up(bench: Bench, a
     except PermanentError as error:
         assert str(error).startswith(f"{path.name}: ")
         assert "Check" in str(error)
+
+
+def test_a_negative_nothing_is_no_other_amount(bench: Bench) -> None:
+    path = bench.csv(*(trip(fare_amount=nothing) for nothing in ("0", "-0", "-0.00", "0.01")))
+    assert bench.clean(path).noted["exact_duplicates"] == 2
