@@ -118,7 +118,7 @@ def open_published(path: Path, table: Table) -> PublishedFile:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a published file holds at first sight: rows, its own columns, its first rows as texts."""
+    """What a published file holds at first sight: rows, columns, and the first rows as texts."""
 
     rows: int
     schema: pa.Schema
