@@ -90,6 +90,7 @@ def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]
     beyond = _beyond(fitted)
     if beyond is not None and beyond.true_count:
         misfits = sorted({*misfits, *np.flatnonzero(_mask(beyond)).tolist()})
+        fitted = pc.if_else(beyond, pa.scalar(None, declared), fitted)
     return fitted, misfits
 
 
