@@ -104,25 +104,30 @@ class Bench:
 
     @property
     def trips(self) -> list[dict[str, Any]]:
-        return pq.read_table(self.folder / "trips.parquet").to_pylist()
+        return _rows(self.folder / "trips.parquet")
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
-        return pq.read_table(self.folder / "rejected.parquet").to_pylist()
+        return _rows(self.folder / "rejected.parquet")
 
     @property
     def problems(self) -> list[tuple[int, str]]:
         return [(row["number"], row["problem"]) for row in self.rejected]
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
 def grown_by(act: Callable[[], object]) -> int:
     """Return by how many bytes Python's memory and Arrow's grew at their peaks."""
     pool = pa.default_memory_pool()
-    before = pool.max_memory()
+    before: int = pool.max_memory()
     tracemalloc.start()
     try:
         act()
-        return tracemalloc.get_traced_memory()[1] + pool.max_memory() - before
+        return int(tracemalloc.get_traced_memory()[1] + pool.max_memory() - before)
     finally:
         tracemalloc.stop()
 
@@ -637,7 +642,7 @@ def test_a_line_of_100_mb_takes_no_memory(bench: Bench, ending: str) -> None:
     for path, line in ((plain, b""), (odd, b"x" * 100_000_000 + b"\n")):
         with opened(path, "wb", **({"compresslevel": 1} if opened is gzip.open else {})) as file:
             file.write(f"{YELLOW_HEADER}\n".encode() + few + line + few)
-    command = [sys.executable, "-c", MEASURE, plain, odd]
+    command: list[str | Path] = [sys.executable, "-c", MEASURE, plain, odd]
     kept, unparsable, growth = map(int, subprocess.check_output(command).split())
     assert (kept, unparsable) == (200_000, 1)
     assert growth < 64 << 20
