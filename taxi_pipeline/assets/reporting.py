@@ -71,9 +71,9 @@ def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.Tab
 
 def parquet_preview(path: Path) -> dg.TableMetadataValue:
     """Return the first rows of a Parquet file as a table."""
-    import pyarrow.parquet as pq
+    from taxi_pipeline.tlc.reading import opened_parquet
 
-    with pq.ParquetFile(path) as file:
+    with opened_parquet(path) as file:
         first = next(file.iter_batches(PREVIEW_ROWS), None)
         return preview([] if first is None else first.to_pylist(), file.schema_arrow)
 

@@ -185,9 +185,9 @@ class Cleaned:
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
         """Stream the rows in the table's canonical schema."""
-        import pyarrow.parquet as pq
+        from taxi_pipeline.tlc.reading import opened_parquet
 
-        with pq.ParquetFile(self.path) as file:
+        with opened_parquet(self.path) as file:
             yield from file.iter_batches()
 
     def loaded(self, table: Table, uri: str) -> dg.MaterializeResult[None]:

@@ -81,6 +81,8 @@ def _bits(values: pa.Array) -> Hashes:
         known: Hashes = np.array([*digests, _NULL], np.uint64)
         places: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
         return known[places]
+    if pa.types.is_floating(values.type):
+        values = pc.add(values, 0.0)  # -0.0 becomes the 0.0 that it equals
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
     bits: Hashes = values.view(whole).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
     bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,16 +27,21 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
-from taxi_pipeline.tlc.values import fit, shown
+from taxi_pipeline.tlc.values import as_text, fit, shown
 
 CSV_BLOCK_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 1 << 20
 HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 17
+SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 _CELLS_BYTES = 10_000  # of a line, for a preview
+
+# a quoted cell; Arrow, too, takes a quote for one only where a cell begins
+_QUOTED = re.compile(rb'(?<![^,])"[^"]*(?:""[^"]*)*"')
+_OPEN_QUOTE = re.compile(rb'(?<![^,])"')
 
 type Problems = dict[int, str]
 
@@ -114,11 +119,11 @@ def open_published(path: Path, table: Table) -> PublishedFile:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a published file holds at first sight: rows, its own columns, its first rows."""
+    """What a published file holds at first sight: rows, columns, and the first rows as texts."""
 
     rows: int
     schema: pa.Schema
-    first_rows: list[dict[str, Any]]
+    first_rows: list[dict[str, str | None]]
 
 
 def examine(path: Path, first_rows: int) -> Examination:
@@ -129,23 +134,33 @@ def examine(path: Path, first_rows: int) -> Examination:
     the file is broken or not of the format that its name says.
     """
     if path.name.endswith(".parquet"):
-        with _opened_parquet(path) as file:
-            rows: list[dict[str, Any]] = []
+        with opened_parquet(path) as file:
+            rows: list[dict[str, str | None]] = []
+            count = 0
             for batch in file.iter_batches(PARQUET_BATCH_ROWS):
-                rows = rows or batch.slice(0, first_rows).to_pylist()
-            return Examination(file.metadata.num_rows, file.schema_arrow, rows)
+                rows = rows or [
+                    {
+                        name: as_text(values, index)
+                        for name, values in zip(batch.schema.names, batch.columns, strict=True)
+                    }
+                    for index in range(min(first_rows, len(batch)))
+                ]
+                count += len(batch)
+            if count != file.metadata.num_rows:
+                raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows by the footer, but {count}")
+            return Examination(count, file.schema_arrow, rows)
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
-        while piece := stream.readline(LINE_LIMIT_BYTES):
-            if not inside and piece.strip():
+        while piece := stream.readline(LINE_LIMIT_BYTES + 1):
+            if not inside and _is_row(piece.rstrip(b"\n")):
                 inside = True
                 count += 1
                 if count <= first_rows:
                     first_lines.append(_text(piece[:_CELLS_BYTES]))
             if piece.endswith(b"\n"):
                 inside = False
-    rows = [dict(zip(names, cells, strict=False)) for cells in csv.reader(first_lines)]
+    rows = [dict(zip(names, _cells(line), strict=False)) for line in first_lines]
     return Examination(count, pa.schema([(name, pa.string()) for name in names]), rows)
 
 
@@ -172,7 +187,7 @@ class _CsvFile(PublishedFile):
             for lines in _blocks(stream):
                 numbers = pa.array(range(first, first + len(lines)), pa.int64())
                 first += len(lines)
-                filled = [index for index, line in enumerate(lines) if line.strip()]
+                filled = [index for index, line in enumerate(lines) if _is_row(line)]
                 if len(filled) < len(lines):
                     lines = [lines[index] for index in filled]
                     numbers = numbers.take(pa.array(filled, pa.int64()))
@@ -187,8 +202,12 @@ class _CsvFile(PublishedFile):
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
             texts = dict.fromkeys(self.header.published, TEXT)
-            cells = self._columns([lines[index] for index in chosen], texts, {})
-            line = [_text(lines[index]) if index in problems else None for index in chosen]
+            no_texts: Problems = {}
+            cells = self._columns([lines[index] for index in chosen], texts, no_texts)
+            line = [
+                _text(lines[index]) if index in problems or place in no_texts else None
+                for place, index in enumerate(chosen)
+            ]
             return pa.record_batch(
                 [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )
@@ -230,13 +249,14 @@ class _CsvFile(PublishedFile):
     def _said(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
         message = str(error).replace("Row #1: ", "")
-        return re.sub(r"In CSV column #(\d+)", lambda m: self.header.published[int(m[1])], message)
+        names = dict(enumerate(self.header.published))
+        return re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
 
 
 def _parsed_as(column: Column) -> pa.DataType:
     """Return the type that a CSV column is parsed as, before `fit` makes it the declared one."""
     if column.words:
-        return pa.dictionary(pa.int32(), TEXT)
+        return TEXT
     return NUMBER if column.type == INTEGER else column.type  # some files write integers as 1.0
 
 
@@ -244,12 +264,23 @@ def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
     line = stream.readline(HEADER_LIMIT_BYTES)
     if not line.strip():
         raise PermanentError(f"{path.name}: the file is empty: it has not even a header.")
-    if len(line) == HEADER_LIMIT_BYTES:
+    if len(line) == HEADER_LIMIT_BYTES or b"\r" in line.rstrip(b"\r\n") or b"\0" in line:
         raise PermanentError(
             f"{path.name}: the first line is no header: it has more than {HEADER_LIMIT_BYTES:,} "
-            "bytes. Check what the publisher serves at its address."
+            "bytes, a NUL or a carriage return inside. Check what the publisher serves at its "
+            "address."
         )
-    return next(csv.reader([_text(line)]))
+    return _cells(_text(line).removeprefix("\ufeff"))  # a byte order mark
+
+
+def _cells(line: str) -> list[str]:
+    """Split a line into its cells; in them, a carriage return is escaped."""
+    return next(csv.reader([line.replace("\r", r"\r")]))
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a line is a row: it is not blank, or so long that its rest may not be."""
+    return bool(line.strip()) or len(line) > LINE_LIMIT_BYTES
 
 
 def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:
@@ -285,7 +316,8 @@ def _parse_csv(
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if block.count(b"\r") != block.count(b"\r\n"):
         raise pa.ArrowInvalid("CSV parse error: a carriage return inside the line")
-    beyond = [f"beyond column {n}" for n in range(len(names), _width(lines[0]))]
+    width = min(_width(lines[0]), len(names) + SPARE_CELLS)
+    beyond = [f"beyond column {n}" for n in range(len(names), width)]
     table = pacsv.read_csv(
         pa.BufferReader(block),
         pacsv.ReadOptions(
@@ -300,6 +332,9 @@ def _parse_csv(
     )
     if table.num_rows != len(lines):
         raise pa.ArrowInvalid("CSV parse error: not one row a line")
+    # a quote left open in another line ties it to the next, and there are too few rows
+    if _OPEN_QUOTE.search(_QUOTED.sub(b"", lines[-1])):
+        raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if any(table[name].null_count < len(lines) for name in beyond):
         raise pa.ArrowInvalid(f"CSV parse error: a value beyond the header's {len(names)} columns")
     return table.select(list(types)).to_batches()[0]
@@ -307,7 +342,7 @@ def _parse_csv(
 
 def _width(line: bytes) -> int:
     """Count the cells of a line."""
-    return re.sub(rb'"[^"]*"', b"", line).count(b",") + 1
+    return _QUOTED.sub(b"", line).count(b",") + 1
 
 
 @contextmanager
@@ -344,18 +379,18 @@ class _ParquetFile(PublishedFile):
 
     @classmethod
     def open(cls, path: Path, table: Table) -> Self:
-        with _opened_parquet(path) as file:
+        with opened_parquet(path) as file:
             return cls(path, table, Header.match(file.schema_arrow.names, table, path.name))
 
     @property
     def published_schema(self) -> pa.Schema:
-        with _opened_parquet(self.path) as file:
+        with opened_parquet(self.path) as file:
             return file.schema_arrow.remove_metadata().append(pa.field("line", pa.string()))
 
     def batches(self) -> Iterator[Batch]:
         schema = self.published_schema
         first = 1
-        with _opened_parquet(self.path) as file:
+        with opened_parquet(self.path) as file:
             for published in file.iter_batches(PARQUET_BATCH_ROWS):
                 columns = dict(zip(self.header.published, published.columns, strict=True))
                 rows, problems = self._canonical(columns, len(published))
@@ -373,12 +408,13 @@ class _ParquetFile(PublishedFile):
 
 
 @contextmanager
-def _opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; name it if it is none or is broken."""
+def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file to stream it; name it if it is none or is broken."""
     try:
-        with pq.ParquetFile(path) as file:
+        # with pre_buffer Arrow would keep all that has been read: memory would grow with the file
+        with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file:
             yield file
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{path.name}: not a whole Parquet file, though its name says so: {error}. "
             "Check what the publisher serves at its address, and fetch it again."

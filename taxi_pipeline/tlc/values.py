@@ -33,28 +33,45 @@ def fit(values: pa.Array, column: Column) -> Fitted:
     """Cast values to the column's type without loss, and words to the codes that they stand for.
 
     NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
-    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a year
-    after 9999 (BigQuery's last), a NUL in a text (PostgreSQL has none).
+    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a time
+    with a zone, a year after 9999 (BigQuery's last), in a text bytes that are no UTF-8 or a NUL
+    (PostgreSQL has none).
     """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if not column.words or (column.type == INTEGER and not _is_text(values.type)):
         return Fitted(*_cast(values, column.type))
-    if not pa.types.is_dictionary(values.type):
-        values = _cast(values, TEXT)[0].dictionary_encode()
-    return _decode(values, column)
+    texts, misfits = _cast(values, TEXT)
+    return _decode(texts.dictionary_encode(), misfits, column)
 
 
 def shown(values: pa.Array, index: int) -> str:
-    """Return a value as a message shows it."""
-    text: str | None = values.slice(index, 1).cast(TEXT)[0].as_py()
+    """Return a value as a message shows it: a text in quotes, and cut if it is long."""
+    text = as_text(values, index)
     if not _is_text(values.type) or text is None:
         return str(text)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
 
 
+def as_text(values: pa.Array, index: int) -> str | None:
+    """Return a value as a text, whatever its type; bytes that are no UTF-8 are escaped."""
+    value = values.slice(index, 1)
+    if pa.types.is_dictionary(value.type):
+        value = value.dictionary_decode()
+    if value.null_count:
+        return None
+    try:
+        text = value if _is_text(value.type) or pa.types.is_binary(value.type) else value.cast(TEXT)
+        encoded: bytes = text.cast(pa.binary())[0].as_py()
+    except pa.ArrowException:
+        return f"a {value.type}"
+    return encoded.decode(errors="backslashreplace")
+
+
 def _is_text(of: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_dictionary(of)
-    )
+    if pa.types.is_dictionary(of):
+        return _is_text(of.value_type)
+    return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
 
 
 def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -64,11 +81,16 @@ def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]
         if pc.any(nan).as_py():
             values = pc.if_else(nan, pa.scalar(None, values.type), values)
         if declared == TEXT:
-            values = _whole(values)
+            values = _written(values)
+    if _is_text(values.type) and declared == TEXT:
+        values = values.cast(pa.binary())  # only a cast from bytes finds those that are no UTF-8
+    elif pa.types.is_timestamp(values.type) and values.type.tz:
+        values = values.cast(TEXT)  # with its zone, which no wall-clock time has
     fitted, misfits = _cast_halving(values, declared)
     beyond = _beyond(fitted)
     if beyond is not None and beyond.true_count:
         misfits = sorted({*misfits, *np.flatnonzero(_mask(beyond)).tolist()})
+        fitted = pc.if_else(beyond, pa.scalar(None, declared), fitted)
     return fitted, misfits
 
 
@@ -78,7 +100,7 @@ def _cast_halving(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, li
         return values.cast(declared), []
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if len(values) == 1:
-            return pa.nulls(1, declared), [0]
+            return pa.nulls(1, declared), [] if values.null_count else [0]
         half = len(values) // 2
         left, left_misfits = _cast_halving(values[:half], declared)
         right, right_misfits = _cast_halving(values[half:], declared)
@@ -86,12 +108,11 @@ def _cast_halving(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, li
         return pa.concat_arrays([left, right]), misfits
 
 
-def _whole(numbers: pa.Array) -> pa.Array:
-    """Return the numbers as integers if they all are: as a text, 1.0 is 1."""
-    try:
-        return numbers.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return numbers
+def _written(numbers: pa.Array) -> pa.StringArray:
+    """Return the numbers as texts, whole ones as integers: 1.0 is 1."""
+    integers = numbers.cast(pa.int64(), safe=False)
+    whole = pc.equal(integers.cast(numbers.type, safe=False), numbers)
+    return pc.if_else(whole, integers.cast(TEXT), numbers.cast(TEXT))
 
 
 _FIRST_TIME = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(DATETIME)  # 0001-01-01
@@ -110,17 +131,15 @@ def _beyond(fitted: pa.Array) -> pa.BooleanArray | None:
     return None
 
 
-def _decode(encoded: pa.DictionaryArray, column: Column) -> Fitted:
+def _decode(encoded: pa.DictionaryArray, misfits: list[int], column: Column) -> Fitted:
     """Put its code in the place of each word; a text that is a number stands for itself."""
     codes = {_plain(word): code for word, code in column.words.items()}
     meant: list[int | str | None] = []
-    misfits, undeclared = [], []
+    no_codes, undeclared = [], []
     words: list[str] = encoded.dictionary.to_pylist()
     for place, word in enumerate(words):
         code: int | str | None = codes.get(_plain(word))
-        if "\0" in word:
-            misfits.append(place)
-        elif code is None and column.type == TEXT:
+        if code is None and column.type == TEXT:
             code = word
         elif code is None and _plain(word) not in ("", "nan"):
             number = _number(word)
@@ -129,11 +148,11 @@ def _decode(encoded: pa.DictionaryArray, column: Column) -> Fitted:
             elif number.is_integer() and abs(number) < 2**31:
                 code = int(number)
             else:
-                misfits.append(place)
+                no_codes.append(place)
         meant.append(code)
     return Fitted(
         pa.array(meant, column.type).take(encoded.indices),
-        _rows_of(misfits, encoded),
+        [*misfits, *_rows_of(no_codes, encoded)],
         {row: words[encoded.indices[row].as_py()] for row in _rows_of(undeclared, encoded)},
     )
 
