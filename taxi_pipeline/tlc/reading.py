@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -195,15 +196,12 @@ class _CsvFile(PublishedFile):
                     yield self._batch(lines, numbers)
 
     def _batch(self, lines: list[bytes], numbers: pa.Int64Array) -> Batch:
-        problems: Problems = {}
-        rows, misfits = self._canonical(self._columns(lines, self._types, problems), len(lines))
-        problems = misfits | problems
+        rows, problems = self._rows(lines)
 
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
-            texts = dict.fromkeys(self.header.published, TEXT)
             no_texts: Problems = {}
-            cells = self._columns([lines[index] for index in chosen], texts, no_texts)
+            cells = self._texts([lines[index] for index in chosen], no_texts)
             line = [
                 _text(lines[index]) if index in problems or place in no_texts else None
                 for place, index in enumerate(chosen)
@@ -214,31 +212,45 @@ class _CsvFile(PublishedFile):
 
         return _batch(rows, problems, numbers, as_published)
 
-    def _columns(
-        self, lines: list[bytes], types: Mapping[str, pa.DataType], problems: Problems
-    ) -> dict[str, pa.Array]:
-        """Parse the lines into columns; a line that does not parse is null and a problem."""
-        parsed = pa.Table.from_batches(self._parse(lines, types, 0, problems)).combine_chunks()
-        return {name: parsed[name].chunk(0) for name in parsed.column_names}
+    def _rows(self, lines: list[bytes]) -> tuple[pa.RecordBatch, Problems]:
+        """Parse the lines all at once; if one is at fault, as texts, which show what is."""
+        try:
+            parsed = _parse_csv(lines, self.header.published, self._types)
+        except pa.ArrowInvalid:
+            pass
+        else:
+            rows, misfits = self._canonical(_by_name(parsed), len(lines))
+            if not misfits:
+                return rows, {}
+        problems: Problems = {}
+        rows, misfits = self._canonical(self._texts(lines, problems), len(lines))
+        return rows, misfits | problems
 
-    def _parse(
-        self,
-        lines: list[bytes],
-        types: Mapping[str, pa.DataType],
-        offset: int,
-        problems: Problems,
+    def _texts(self, lines: list[bytes], problems: Problems) -> dict[str, pa.Array]:
+        """Split the lines into columns of texts; a line that cannot be is null and a problem."""
+        # in the order of their width, so that lines of one width are parsed together
+        order = np.array(sorted(range(len(lines)), key=lambda at: _width(lines[at])), np.int64)
+        found: Problems = {}
+        parts = self._halving([lines[index] for index in order], 0, found)
+        parsed = pa.Table.from_batches(parts).take(pa.array(np.argsort(order)))
+        problems.update((int(order[place]), problem) for place, problem in found.items())
+        return {name: parsed[name].combine_chunks() for name in parsed.column_names}
+
+    def _halving(
+        self, lines: list[bytes], offset: int, problems: Problems
     ) -> Iterator[pa.RecordBatch]:
         """Parse the lines, halving a run that fails until the lines at fault stand alone."""
+        texts = dict.fromkeys(self.header.published, TEXT)
         try:
-            yield _parse_csv(lines, self.header.published, types)
+            yield _parse_csv(lines, self.header.published, texts)
         except pa.ArrowInvalid as error:
             if len(lines) == 1:
                 problems[offset] = self._said(error)
-                yield pa.record_batch([pa.nulls(1, t) for t in types.values()], names=list(types))
+                yield pa.record_batch([pa.nulls(1, TEXT) for _ in texts], names=list(texts))
             else:
                 half = len(lines) // 2
-                yield from self._parse(lines[:half], types, offset, problems)
-                yield from self._parse(lines[half:], types, offset + half, problems)
+                yield from self._halving(lines[:half], offset, problems)
+                yield from self._halving(lines[half:], offset + half, problems)
 
     @property
     def _types(self) -> dict[str, pa.DataType]:
@@ -251,6 +263,10 @@ class _CsvFile(PublishedFile):
         message = str(error).replace("Row #1: ", "")
         names = dict(enumerate(self.header.published))
         return re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
+
+
+def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
+    return dict(zip(columns.schema.names, columns.columns, strict=True))
 
 
 def _parsed_as(column: Column) -> pa.DataType:
@@ -392,8 +408,7 @@ class _ParquetFile(PublishedFile):
         first = 1
         with opened_parquet(self.path) as file:
             for published in file.iter_batches(PARQUET_BATCH_ROWS):
-                columns = dict(zip(self.header.published, published.columns, strict=True))
-                rows, problems = self._canonical(columns, len(published))
+                rows, problems = self._canonical(_by_name(published), len(published))
                 numbers = pa.array(range(first, first + len(published)), pa.int64())
                 first += len(published)
 

@@ -76,6 +76,11 @@ def _is_text(of: pa.DataType) -> bool:
 
 def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
     """Cast values without loss; return also the indices of those that do not fit."""
+    if _is_text(values.type) and declared in (INTEGER, NUMBER):
+        # as Arrow reads a CSV: without outer blanks, and integers by way of numbers
+        numbers, no_numbers = _cast_halving(pc.ascii_trim(values, " \t"), NUMBER)
+        fitted, misfits = _cast(numbers, declared)
+        return fitted, sorted({*no_numbers, *misfits})
     if pa.types.is_floating(values.type):
         nan = pc.is_nan(values)
         if pc.any(nan).as_py():

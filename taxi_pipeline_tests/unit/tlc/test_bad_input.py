@@ -576,26 +576,39 @@ def test_a_number_that_is_no_code_is_a_problem_of_its_row(bench: Bench, cell: st
         ("2021-01-15T00:30:10.123456", datetime(2021, 1, 15, 0, 30, 10, 123_456)),
         ("2021-01-15 00:30", datetime(2021, 1, 15, 0, 30)),
         ("2021-01-15", datetime(2021, 1, 15)),
-        ("2021-01-15 00:30:10.1234567", "CSV conversion error"),
-        ("2021-01-15 00:30:10Z", "expected no zone offset"),
-        ("2021-01-15 00:30:10-05:00", "expected no zone offset"),
-        ("2021-01-15 24:00:00", "CSV conversion error"),
-        ("2021-02-29 00:00:00", "CSV conversion error"),
-        ("01/15/2021 12:30:10 AM", "CSV conversion error"),
-        ("99999-01-01 00:00:00", "CSV conversion error"),
-        ("0000-01-01 00:00:00", "does not fit timestamp[us]"),
+        ("2021-01-15 00:30:10.1234567", None),
+        ("2021-01-15 00:30:10Z", None),
+        ("2021-01-15 00:30:10-05:00", None),
+        ("2021-01-15 24:00:00", None),
+        ("2021-02-29 00:00:00", None),
+        ("01/15/2021 12:30:10 AM", None),
+        ("99999-01-01 00:00:00", None),
+        ("0000-01-01 00:00:00", None),
     ],
 )
 def test_an_odd_time_is_that_time_or_a_problem_of_its_row(
-    bench: Bench, cell: str, expected: datetime | str
+    bench: Bench, cell: str, expected: datetime | None
 ) -> None:
-    bench.clean(bench.csv(trip(tpep_pickup_datetime=cell)))
-    if isinstance(expected, datetime):
+    line = trip(tpep_pickup_datetime=cell)
+    bench.clean(bench.csv(line))
+    if expected:
         assert [row["pickup_datetime"] for row in bench.trips] == [expected]
     else:
-        ((_, problem),) = bench.problems
-        assert expected in problem
-        assert bench.rejected[0]["tpep_pickup_datetime" if "fit" in expected else "line"]
+        assert bench.problems == [(2, f"pickup_datetime: '{cell}' does not fit timestamp[us]")]
+        (rejected,) = bench.rejected
+        assert (rejected["tpep_pickup_datetime"], rejected["line"]) == (cell, line)
+
+
+def test_a_file_whose_every_row_is_at_fault_is_read_by_column(bench: Bench) -> None:
+    rows = [trip(tpep_pickup_datetime="01/15/2021 00:30", VendorID=str(n)) for n in range(3000)]
+    narrow = [TRIP.rpartition(",")[0] if n % 2 else f"{TRIP},,,{n % 3 or ''}" for n in range(300)]
+    summary = bench.clean(bench.csv(*rows, *narrow))
+    assert summary.rejected == {"unparsable": 3000 + 150 + 100}
+    assert summary.kept == 50
+    assert [number for number, _ in bench.problems] == [
+        *range(2, 3002),
+        *(3002 + n for n in range(300) if n % 2 or n % 3),
+    ]
 
 
 # --- what has no end ---------------------------------------------------------------------------
