@@ -15,9 +15,10 @@ from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
 from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.tlc.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import DATETIME, GREEN, UNKNOWN_WORDS, YELLOW, Service
+from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.http import body, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
@@ -46,17 +47,29 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return failed.step_failure_data.user_failure_data.description or ""
 
 
-@pytest.mark.parametrize("service", [YELLOW, GREEN], ids=lambda service: service.name)
-@pytest.mark.parametrize("month", ["2021-01", "2023-05"])
+@pytest.mark.parametrize(
+    ("name", "month"),
+    [
+        ("yellow", "2009-02"),  # words and coordinates
+        ("yellow", "2021-01"),
+        ("yellow", "2023-05"),
+        ("green", "2014-06"),
+        ("green", "2021-01"),
+        ("fhv", "2018-02"),
+        ("fhvhv", "2021-06"),  # under fhv's header
+        ("fhvhv", "2025-02"),
+    ],
+)
 def test_a_month_lands_whole_in_every_store(
-    platform: Platform, service: Service, month: str, tmp_path: Path
+    platform: Platform, name: str, month: str, tmp_path: Path
 ) -> None:
+    service = SERVICES[name]
     assert platform.run(f"{service.name}_trips", month).success
     entry = platform.entry(service.name, month)
     assert entry.adds_up
     assert entry.lake.published == ROWS
     assert entry.lake.rejected is not None
-    assert entry.lake.rejected.keys() >= {"pickup_outside_month", "no_passengers"}
+    assert {*entry.lake.rejected} >= {"pickup_outside_month"}
     lake = platform.resources.lake
     place = place_of(service, Month.parse(month))
     trips = pq.read_table(lake.download(place.cleaned, tmp_path))
@@ -259,7 +272,12 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
     [
         (GOOD[:-12], "yellow_tripdata_2019-10.csv.gz: the gzip is broken or cut short"),
         (b"<html>Sorry</html>", "yellow_tripdata_2019-10.csv.gz: not a gzip file"),
+        (GOOD[:60] + b"wrong" + GOOD[65:], "2019-10.csv.gz: the gzip is broken or cut short"),
         (gzip.compress(b"", mtime=0), "yellow_tripdata_2019-10.csv.gz: the file is empty"),
+        (
+            csv_gz(header=YELLOW_HEADER.replace("tpep", "lpep") + ",ehail_fee,trip_type"),
+            "its columns are those of green_trips, not of yellow_trips",
+        ),
         (
             csv_gz("1,2", header="VendorID,Surprise"),
             "the required column 'tpep_pickup_datetime' or 'Trip_Pickup_DateTime' or 'pickup",
@@ -268,7 +286,10 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
         (status(403), "yellow 2019-10 is not published: http://127.0.0.1:"),
         (status(400), "answered 400"),
     ],
-    ids=["truncated", "no gzip", "empty", "column missing", "404", "403", "400"],
+    ids=[
+        *("truncated", "no gzip", "wrong bytes", "empty", "another service", "column missing"),
+        *("404", "403", "400"),
+    ],
 )
 def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
     publish: Publish, bad: bytes, said: str
@@ -286,10 +307,41 @@ def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
     assert broken.entry("yellow", "2019-10") == before
 
 
-def test_a_broken_parquet_is_named(publish: Publish) -> None:
-    platform, _ = publish({TLC.format("2022-01"): b"PAR1 and no more"})
-    failure = failure_of(platform.run("yellow_trips", "2022-01"))
+def test_a_broken_parquet_is_named_and_the_stores_keep_what_they_had(
+    publish: Publish, tmp_path: Path
+) -> None:
+    write_parquet(YELLOW, Month(2022, 1), 100, tmp_path / "month.parquet")
+    good = (tmp_path / "month.parquet").read_bytes()
+    platform, _ = publish({TLC.format("2022-01"): good})
+    assert platform.run("yellow_trips", "2022-01").success
+    before = platform.entry("yellow", "2022-01")
+    assert before.adds_up
+    broken, _ = publish({TLC.format("2022-01"): good[:-50]})
+    failure = failure_of(broken.run("yellow_trips", "2022-01"))
     assert failure.startswith("yellow_tripdata_2022-01.parquet: not a whole Parquet file")
+    assert broken.entry("yellow", "2022-01") == before
+
+
+def test_lines_that_are_no_rows_are_rejected_and_the_others_land(publish: Publish) -> None:
+    good = in_month("2019-11")
+    bad = [f'{good}"', f"{good}\0", "x" * 3_000_000, "not a row", good.replace("8,3", "eight,3")]
+    platform, _ = publish({MIRRORED.format("2019-11"): csv_gz(good, *bad, good)})
+    assert platform.run("yellow_trips", "2019-11").success
+    entry = platform.entry("yellow", "2019-11")
+    assert entry.adds_up
+    assert entry.lake.rejected == {"unparsable": 5}
+    assert entry.bigquery == entry.postgres == Tally(2, 23.6)
+
+
+def test_a_header_alone_makes_the_month_empty_everywhere(publish: Publish) -> None:
+    platform, _ = publish({MIRRORED.format("2019-12"): csv_gz(in_month("2019-12"))})
+    assert platform.run("yellow_trips", "2019-12").success
+    platform, _ = publish({MIRRORED.format("2019-12"): csv_gz()})
+    assert platform.run("yellow_trips", "2019-12").success
+    entry = platform.entry("yellow", "2019-12")
+    assert entry.adds_up
+    assert entry.lake.published == 0
+    assert entry.bigquery == entry.postgres == Tally(0, 0.0)
 
 
 @pytest.mark.parametrize(
