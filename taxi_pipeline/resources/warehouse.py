@@ -152,11 +152,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         except NotFound:
             client.create_table(wanted, exists_ok=True, timeout=self.timeout)
             return
-        present = {field.name: field.description for field in found.schema}
-        if any(present.get(field.name) != field.description for field in schema):
-            declared = {field.name for field in schema}
-            others = [field for field in found.schema if field.name not in declared]
-            found.schema = [*schema, *others]
+        described = {field.name: field.description for field in found.schema}
+        if any(described.get(field.name) != field.description for field in schema):
+            declared = {field.name: field for field in schema}
+            # BigQuery adds columns at the end only
+            present = [declared.pop(field.name, field) for field in found.schema]
+            found.schema = [*present, *declared.values()]
             client.update_table(found, ["schema"], timeout=self.timeout)
 
     @contextmanager

@@ -446,11 +446,16 @@ def test_nothing_is_left_beside_the_tables(platform: Platform) -> None:
 def test_a_column_declared_later_is_added_to_the_tables(platform: Platform) -> None:
     assert platform.run("green_trips", "2021-04").success
     with psycopg.connect(platform.resources.database.url) as connection:
-        connection.execute("ALTER TABLE tlc.green_trips DROP COLUMN trip_type")
+        connection.execute("ALTER TABLE tlc.green_trips DROP COLUMN extra")
+    platform.bigquery("ALTER TABLE green_trips DROP COLUMN extra")
     assert platform.run("green_trips", "2021-05").success
     assert platform.run("green_trips", "2021-04").success
-    ((typed,),) = platform.postgres("SELECT count(trip_type) FROM tlc.green_trips_2021_04")
-    assert typed > 0
+    ((here,),) = platform.postgres("SELECT count(extra) FROM tlc.green_trips_2021_04")
+    ((there,),) = platform.bigquery(
+        "SELECT COUNT(extra) FROM green_trips WHERE pickup_datetime < '2021-05-01' "
+        "AND pickup_datetime >= '2021-04-01'"
+    )
+    assert here == there > 0
 
 
 def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Path) -> None:
