@@ -154,9 +154,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             return
         present = {field.name: field.description for field in found.schema}
         if any(present.get(field.name) != field.description for field in schema):
-            declared = {field.name for field in schema}
-            others = [field for field in found.schema if field.name not in declared]
-            found.schema = [*schema, *others]
+            declared = {field.name: field for field in schema}
+            # BigQuery adds columns at the end only, wherever they are declared
+            added = [field for field in schema if field.name not in present]
+            found.schema = [*(declared.get(field.name, field) for field in found.schema), *added]
             client.update_table(found, ["schema"], timeout=self.timeout)
 
     @contextmanager
