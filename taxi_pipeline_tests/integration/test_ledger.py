@@ -274,6 +274,7 @@ def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> N
     assert "yellow 2024-03: BigQuery has 2 rows, the lake 3.\n" in bad.stdout
     as_json = taxi_ledger(*chosen, "--json")
     assert as_json.exit_code == 1
+    assert as_json.stderr == "yellow 2024-03: BigQuery has 2 rows, the lake 3.\n"
     (entry,) = json.loads(as_json.stdout)
     assert entry["bigquery"] == 2
     assert entry["total_bigquery"] == 31.85
