@@ -208,7 +208,7 @@ def _read[T](
     try:
         with lake.opened(item.name) as file:
             return read(file)
-    except (pa.ArrowException, OSError, KeyError, PermanentError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError, KeyError, PermanentError) as error:
         faults.append(f"{item.uri} cannot be read: {error}.")
         return None
 

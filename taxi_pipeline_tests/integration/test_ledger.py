@@ -201,6 +201,15 @@ def test_an_object_that_is_no_parquet_is_named(
     assert ledger(filled).problems[0].startswith(f"{uri} cannot be read: ")
 
 
+def test_rejected_rows_with_wrong_bytes_are_named(filled: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "broken.parquet"
+    no_text = pa.array([b"no_passengers", b"\xff"]).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"rejected_because": no_text}), path)
+    reupload(filled, PLACE.rejected, path)
+    uri = filled.resources.lake.uri(PLACE.rejected)
+    assert ledger(filled).problems[0].startswith(f"{uri} cannot be read: 'utf-8' codec")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
