@@ -57,7 +57,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
                 EVERY_ROW,
                 blocking=True,
                 description="Every published row is kept or rejected, of the raw file that is "
-                "there. Nothing is loaded while this fails.",
+                "there. A run in which this fails loads nothing.",
             ),
             spec(
                 REJECTED_SHARE,

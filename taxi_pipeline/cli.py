@@ -134,7 +134,7 @@ def ledger(
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
     stack. All months that any store has are shown, unless options choose among them; below the
-    table stands what does not add up.
+    table stands what does not add up (with --json, on the standard error).
 
     Exits with 1 if a month does not add up, or if no store has anything of a service or of the
     months that were asked for.
@@ -174,7 +174,7 @@ def _show_ledger(
     recount: bool = False,
 ) -> None:
     from taxi_pipeline.ledger import read_ledger
-    from taxi_pipeline.ledger_view import missing, show, to_json
+    from taxi_pipeline.ledger_view import missing, problems, show, to_json
     from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
 
@@ -187,6 +187,8 @@ def _show_ledger(
     ]
     if as_json:
         click.echo(to_json(entries))
+        for sentence in problems(entries):
+            _progress(sentence)
     elif entries:
         show(entries)
     absent = missing(entries, services, first, last)

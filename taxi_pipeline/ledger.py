@@ -208,21 +208,25 @@ def _read[T](
     try:
         with lake.opened(item.name) as file:
             return read(file)
-    except (pa.ArrowException, OSError, KeyError, PermanentError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError, KeyError, PermanentError) as error:
         faults.append(f"{item.uri} cannot be read: {error}.")
         return None
 
 
 def _reasons(rejected: BinaryIO) -> Counter[str]:
-    """Count the rejected rows of a Parquet file by their reason."""
+    """Count the rejected rows of a Parquet file by their reason, a row group at a time."""
     import pyarrow.parquet as pq
 
     from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
 
+    reasons: Counter[str] = Counter()
     with pq.ParquetFile(rejected) as file:
-        # without threads: they may still hold the file when the process ends, and abort it
-        reasons = file.read([REJECTED_BECAUSE], use_threads=False)
-    return Counter(map(str, reasons[REJECTED_BECAUSE].to_pylist()))
+        for group in range(file.num_row_groups):
+            # without threads: they may still hold the file when the process ends, and abort it
+            rows = file.read_row_group(group, [REJECTED_BECAUSE], use_threads=False)
+            for found in rows[REJECTED_BECAUSE].value_counts().to_pylist():
+                reasons[str(found["values"])] += found["counts"]
+    return reasons
 
 
 def _recounted(

@@ -4,7 +4,7 @@ Only showing belongs here; what adds up is `ledger`'s to say.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -40,10 +40,15 @@ def show(entries: Sequence[Entry]) -> None:
         )
     console = Console(width=_WIDTH)
     console.print(table)
+    for sentence in problems(entries):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def problems(entries: Iterable[Entry]) -> Iterator[str]:
+    """Say what does not add up, and in which month, in sentences."""
     for entry in entries:
         for problem in entry.problems:
-            sentence = f"{entry.service} {entry.month}: {problem}"
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            yield f"{entry.service} {entry.month}: {problem}"
 
 
 def to_json(entries: Iterable[Entry]) -> str:

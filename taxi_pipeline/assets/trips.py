@@ -115,9 +115,10 @@ def month_of(
     months = months_of(service)
     newest = months.get_last_partition_key()
     if not context.has_partition_key:
+        job = context.run.job_name
         raise PermanentError(
-            f"The job {service.trips.name} needs a month, given as a tag: dagster job execute "
-            f"-m taxi_pipeline.definitions -j {service.trips.name} "
+            f"The job {job} needs a month, given as a tag: dagster job execute "
+            f"-m taxi_pipeline.definitions -j {job} "
             f"""--tags '{{"dagster/partition": "{newest}"}}'"""
         )
     month = Month.parse(context.partition_key)

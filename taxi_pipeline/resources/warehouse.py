@@ -155,7 +155,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         described = {field.name: field.description for field in found.schema}
         if any(described.get(field.name) != field.description for field in schema):
             declared = {field.name: field for field in schema}
-            # BigQuery adds columns at the end only
+            # BigQuery adds columns at the end only, wherever they are declared
             present = [declared.pop(field.name, field) for field in found.schema]
             found.schema = [*present, *declared.values()]
             client.update_table(found, ["schema"], timeout=self.timeout)

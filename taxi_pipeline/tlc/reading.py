@@ -6,6 +6,7 @@ any row can be had again as it was published. Whether a row is a trip is for `cl
 A batch is a block of the file, so memory does not grow with the file.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -325,6 +326,8 @@ def _parse_csv(
     if max(map(len, lines)) > LINE_LIMIT_BYTES:
         raise pa.ArrowInvalid(f"CSV parse error: a line of more than {LINE_LIMIT_BYTES:,} bytes")
     block = b"\n".join((*lines, b""))
+    if block.startswith(codecs.BOM_UTF8):
+        block = codecs.BOM_UTF8 + block  # Arrow takes one away, but this is a part of the cell
     if b"\0" in block:
         raise pa.ArrowInvalid("CSV parse error: a NUL byte")
     # else a quote or a carriage return would tie a line to others, and which depends on the block

@@ -35,12 +35,13 @@ def test_the_command_of_the_readme_loads_a_month(
     assert password not in done.stdout + done.stderr
 
 
-def test_without_a_month_it_shows_the_right_command(platform: Platform) -> None:
-    done = job_execute("green_trips")
+@pytest.mark.parametrize("job", ["green_trips", "green_trips_checks"])
+def test_without_a_month_it_shows_the_right_command(platform: Platform, job: str) -> None:
+    done = job_execute(job)
     assert done.returncode != 0
     sentence = (
-        "The job green_trips needs a month, given as a tag: dagster job execute "
-        """-m taxi_pipeline.definitions -j green_trips --tags '{"dagster/partition": "20"""
+        f"The job {job} needs a month, given as a tag: dagster job execute "
+        f"""-m taxi_pipeline.definitions -j {job} --tags '{{"dagster/partition": "20"""
     )
     assert sentence in done.stderr
     assert "UP_FOR_RETRY" not in done.stderr

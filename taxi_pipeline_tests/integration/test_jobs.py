@@ -3,8 +3,10 @@
 import gzip
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -17,7 +19,7 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.http import body, status
@@ -456,6 +458,44 @@ def test_a_column_declared_later_is_added_to_the_tables(platform: Platform) -> N
         "AND pickup_datetime >= '2021-04-01'"
     )
     assert here == there > 0
+
+
+def test_a_column_declared_later_comes_last_in_bigquery(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from google.cloud import bigquery
+
+    from taxi_pipeline.resources.google import BigQuery
+
+    # the emulator takes any order, so what is asked of BigQuery counts
+    asked: list[list[str]] = []
+    update = bigquery.Client.update_table
+
+    def asking(client: bigquery.Client, table: bigquery.Table, *rest: Any, **more: Any) -> Any:
+        asked.append([field.name for field in table.schema])
+        return update(client, table, *rest, **more)
+
+    monkeypatch.setattr(bigquery.Client, "update_table", asking)
+    assert platform.run("green_trips", "2021-06").success
+    month, warehouse = Month(2021, 6), platform.resources.warehouse
+    uri = platform.resources.lake.uri(place_of(GREEN, month).cleaned)
+    rows = platform.entry("green", month.key).bigquery
+    table = replace(GREEN.trips, name="grown_trips")
+    fields = [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]
+    added = [field for field in fields if field.name in ("vendor_id", "trip_distance")]
+    foreign = bigquery.SchemaField("notes", "STRING")
+    before = [field for field in fields if field not in added]
+    before.insert(3, foreign)
+    with BigQuery(project=warehouse.project).get_client() as client:
+        there = bigquery.Table(warehouse.uri(table).removeprefix("bigquery://"), schema=before)
+        there.time_partitioning = bigquery.TimePartitioning(
+            type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
+        )
+        client.create_table(there)
+        assert rows
+        warehouse.replace_month(table, month, uri, rows.rows, {})
+    assert asked == [[field.name for field in (*before, *added)]]
+    assert warehouse.tallies(table, GREEN.total) == {month: rows}
 
 
 def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_an_object_that_is_no_parquet_is_named(
     assert ledger(filled).problems[0].startswith(f"{uri} cannot be read: ")
 
 
+def test_rejected_rows_with_wrong_bytes_are_named(filled: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "broken.parquet"
+    no_text = pa.array([b"no_passengers", b"\xff"]).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"rejected_because": no_text}), path)
+    reupload(filled, PLACE.rejected, path)
+    uri = filled.resources.lake.uri(PLACE.rejected)
+    assert ledger(filled).problems[0].startswith(f"{uri} cannot be read: 'utf-8' codec")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -274,6 +283,7 @@ def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> N
     assert "yellow 2024-03: BigQuery has 2 rows, the lake 3.\n" in bad.stdout
     as_json = taxi_ledger(*chosen, "--json")
     assert as_json.exit_code == 1
+    assert as_json.stderr == "yellow 2024-03: BigQuery has 2 rows, the lake 3.\n"
     (entry,) = json.loads(as_json.stdout)
     assert entry["bigquery"] == 2
     assert entry["total_bigquery"] == 31.85

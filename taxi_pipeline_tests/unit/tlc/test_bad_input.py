@@ -164,6 +164,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(bench: Bench, header: st
     assert bench.trips[0]["vendor_id"] == 1
 
 
+@pytest.mark.parametrize("before", [(), ("x,y",)], ids=["a good block", "a block with a fault"])
+def test_a_byte_order_mark_in_a_row_stays_in_it(bench: Bench, before: tuple[str, ...]) -> None:
+    row = "\ufeffB00009,2021-01-15 10:00:00,2021-01-15 10:10:00,1,2,,"
+    assert bench.clean(bench.csv(*before, row, row, header=FHV_2019), FHV).kept == 2
+    assert [trip["dispatching_base_num"] for trip in bench.trips] == ["\ufeffB00009"] * 2
+
+
 @pytest.mark.parametrize(
     "content",
     [
