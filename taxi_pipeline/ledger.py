@@ -76,8 +76,9 @@ class LakeEntry:
             return [f"{store} has {tally.rows:,} rows, the lake none."]
         if tally.agrees_with(self.kept):
             return []
-        if tally.rows != self.kept.rows:
-            return [f"{store} has {tally.rows:,} rows, the lake {self.kept.rows:,}."]
+        if tally.rows != self.kept.rows or tally.strays:
+            strays = f", {tally.strays:,} of them without a pick-up time," if tally.strays else ""
+            return [f"{store} has {tally.rows:,} rows{strays or ','} the lake {self.kept.rows:,}."]
         return [f"{store} has a total of {_dollars(tally)}, the lake {_dollars(self.kept)}."]
 
     def in_table(self, tallies: Mapping[Month, Tally], month: Month) -> Tally | None:
@@ -220,9 +221,9 @@ def _reasons(rejected: BinaryIO) -> Counter[str]:
     from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
 
     reasons: Counter[str] = Counter()
-    with pq.ParquetFile(rejected) as file:
+    # no threads, by pre_buffer neither: they may hold the file when the process ends, and abort it
+    with pq.ParquetFile(rejected, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
-            # without threads: they may still hold the file when the process ends, and abort it
             rows = file.read_row_group(group, [REJECTED_BECAUSE], use_threads=False)
             for found in rows[REJECTED_BECAUSE].value_counts().to_pylist():
                 reasons[str(found["values"])] += found["counts"]

@@ -41,7 +41,9 @@ _DEFAULTS = {"TAXI_DATASET": "trips_data_all", "TAXI_REJECTED_SHARE": "0.05"}
 def from_environment() -> Resources:
     """Return the resources with their variables unread, for Dagster to read when a run starts."""
     return _resources(
-        lambda name: dg.EnvVar(name) if name in _REQUIRED or name in os.environ else _DEFAULTS[name]
+        lambda name: (
+            dg.EnvVar(name) if name in _REQUIRED or os.environ.get(name) else _DEFAULTS[name]
+        )
     )
 
 

@@ -61,13 +61,13 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> dict[Month, Tally]:
         """Tally a month-partitioned table by month, from `first` to `last`; a missing one has none.
 
-        `total` is the column to sum up. Only the partitions of those months are read.
+        `total` is the column to sum up. Only the partitions of those months are read. A row without
+        a pick-up time, which nothing of ours loads, counts in every month: none may have it.
         """
         from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
-        conditions = ["pickup_datetime IS NOT NULL"]
-        bounds = []
+        conditions, bounds = ["TRUE"], []
         if first:
             conditions.append("pickup_datetime >= @first")
             bounds.append(bigquery.ScalarQueryParameter("first", "DATETIME", first.start))
@@ -78,7 +78,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         by_month = (
             "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
             f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
-            f"FROM `{self._table_id(table)}` WHERE {' AND '.join(conditions)} GROUP BY year, month"
+            f"FROM `{self._table_id(table)}` WHERE pickup_datetime IS NULL OR "
+            f"({' AND '.join(conditions)}) GROUP BY year, month"
         )
         config = bigquery.QueryJobConfig(query_parameters=bounds)
         with self._connected() as client:
@@ -90,8 +91,13 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 if "Table" in str(error.message):
                     return {}
                 raise
+            by_start = {(row.year, row.month): (row.trips, row.cents) for row in found}
+            strays, stray_cents = by_start.pop((None, None), (0, 0.0))
             return {
-                Month(row.year, row.month): Tally.of_cents(row.trips, row.cents) for row in found
+                Month(*start): Tally.of_cents(
+                    rows + strays, None if cents is None else cents + stray_cents, strays
+                )
+                for start, (rows, cents) in by_start.items()
             }
 
     def _table_id(self, table: Table) -> str:

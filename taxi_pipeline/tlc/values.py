@@ -76,6 +76,8 @@ def _is_text(of: pa.DataType) -> bool:
 
 def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
     """Cast values without loss; return also the indices of those that do not fit."""
+    if pa.types.is_temporal(values.type) != (declared == DATETIME) and not _is_text(values.type):
+        values = values.cast(TEXT)  # a time is no number, though Arrow would count its days
     if _is_text(values.type) and declared in (INTEGER, NUMBER):
         # as Arrow reads a CSV: without outer blanks, and integers by way of numbers
         numbers, no_numbers = _cast_halving(pc.ascii_trim(values, " \t"), NUMBER)

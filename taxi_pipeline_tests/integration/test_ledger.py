@@ -119,6 +119,15 @@ def test_a_tampered_table_is_named(filled: Platform, statement: str, said: str) 
     assert ledger(filled).problems == [said.format("Postgres")]
 
 
+def test_a_row_of_no_month_is_found(filled: Platform) -> None:
+    # PostgreSQL takes no row without a partition
+    filled.bigquery("INSERT INTO yellow_trips (vendor_id) VALUES (1)")
+    said = "BigQuery has 4 rows, 1 of them without a pick-up time, the lake 3."
+    assert ledger(filled).problems == [said]
+    filled.bigquery("DELETE FROM yellow_trips WHERE pickup_datetime IS NULL")
+    assert ledger(filled).adds_up
+
+
 def without_first(rows: pa.Table) -> pa.Table:
     return rows.slice(1)
 

@@ -63,6 +63,8 @@ def test_what_does_not_add_up_in_the_lake_is_said(lake: LakeEntry, said: str) ->
     [
         (Tally(6, 1230.0), "{} has 6 rows, the lake 7."),
         (Tally(8, 1234.56), "{} has 8 rows, the lake 7."),
+        (Tally(8, 1234.56, 1), "{} has 8 rows, 1 of them without a pick-up time, the lake 7."),
+        (Tally(7, 1234.56, 1), "{} has 7 rows, 1 of them without a pick-up time, the lake 7."),
         (Tally(7, 1234.57), "{} has a total of $1,234.57, the lake $1,234.56."),
         (Tally(7, None), "{} has a total of none, the lake $1,234.56."),
         (None, "{} does not have the month."),

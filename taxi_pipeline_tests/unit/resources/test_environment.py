@@ -1,7 +1,7 @@
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import rejected_share
+from taxi_pipeline.resources.environment import from_environment, ready, rejected_share
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,11 @@ def test_any_other_share_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
     with pytest.raises(PermanentError, match="TAXI_REJECTED_SHARE") as caught:
         rejected_share()
     assert f"'{text}' is not a share: write a number from 0 to 1" in str(caught.value)
+
+
+def test_an_empty_dataset_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BUCKET", "GCP_PROJECT", "POSTGRES_URL", "PUBLISHER_URLS", "ZONES_URL"):
+        monkeypatch.setenv(f"TAXI_{name}", "x")
+    monkeypatch.setenv("TAXI_DATASET", "")
+    assert from_environment().warehouse.dataset == "trips_data_all"
+    assert ready().warehouse.dataset == "trips_data_all"

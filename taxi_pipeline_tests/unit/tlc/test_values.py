@@ -53,6 +53,8 @@ def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, f
         (WHOLE, pa.array([1, 2**31]), "2147483648"),
         (WHOLE, pa.array([1.0, float("inf")]), "inf"),
         (WHOLE, pa.array(["1", "one"]), "'one'"),
+        (WHOLE, pa.array([None, 18_632], pa.date32()), "2021-01-05"),
+        (TIME, pa.array([None, 1_609_804_800_000_000]), "1609804800000000"),
         (AMOUNT, pa.array([1.0, float("inf")]), "inf"),
         (AMOUNT, pa.array([1.0, -1e15]), "-1e+15"),
         (AMOUNT, pa.array(["1", "$1"]), "'$1'"),
@@ -75,7 +77,7 @@ def test_what_does_not_fit_is_named(column: Column, values: pa.Array, message: s
     found = fit(values, column)
     assert found.misfits == [1]
     assert len(found.values) == 2
-    assert found.values[0].is_valid
+    assert found.values[0].is_valid == values[0].is_valid
     assert shown(values, 1) == message
 
 
