@@ -29,6 +29,7 @@ from taxi_pipeline.tlc.services import (
     Column,
     Table,
 )
+from taxi_pipeline.tlc.values import mask
 
 UNPARSABLE = "unparsable"
 REJECTED_BECAUSE = "rejected_because"
@@ -248,14 +249,9 @@ def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
     reason = np.full(len(batch.rows), -1, np.int8)
     # back to front, so that the first rule that holds has the last word
     for index, holds in reversed(list(enumerate(rejections.values(), start=1))):
-        reason[_mask(holds(batch.rows))] = index
-    reason[_mask(pc.is_valid(batch.problems))] = 0
+        reason[mask(holds(batch.rows))] = index
+    reason[mask(pc.is_valid(batch.problems))] = 0
     return reason
-
-
-def _mask(holds: pa.BooleanArray) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = holds.fill_null(False).to_numpy(zero_copy_only=False)
-    return mask
 
 
 def _rejected_schema(published: pa.Schema) -> pa.Schema:

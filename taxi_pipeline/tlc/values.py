@@ -96,7 +96,7 @@ def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]
     fitted, misfits = _cast_halving(values, declared)
     beyond = _beyond(fitted)
     if beyond is not None and beyond.true_count:
-        misfits = sorted({*misfits, *np.flatnonzero(_mask(beyond)).tolist()})
+        misfits = sorted({*misfits, *np.flatnonzero(mask(beyond)).tolist()})
         fitted = pc.if_else(beyond, pa.scalar(None, declared), fitted)
     return fitted, misfits
 
@@ -175,12 +175,13 @@ def _rows_of(places: Sequence[int], encoded: pa.DictionaryArray) -> list[int]:
     """Return the indices of the rows whose word is at one of these places in the dictionary."""
     if not places:
         return []
-    return np.flatnonzero(_mask(pc.is_in(encoded.indices, pa.array(places, pa.int32())))).tolist()
+    return np.flatnonzero(mask(pc.is_in(encoded.indices, pa.array(places, pa.int32())))).tolist()
 
 
-def _mask(booleans: pa.BooleanArray) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = booleans.fill_null(False).to_numpy(zero_copy_only=False)
-    return mask
+def mask(booleans: pa.BooleanArray) -> NDArray[np.bool_]:
+    """Return booleans as numpy's, with null as false."""
+    found: NDArray[np.bool_] = booleans.fill_null(False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _plain(word: str) -> str:
