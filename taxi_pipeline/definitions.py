@@ -16,30 +16,31 @@ from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
 
 def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Definitions:
     """Return the code location; `resources` take the place of the environment's, by name."""
-    trips = {service.trips.name: trips_assets(service) for service in SERVICES.values()}
-    assets = {**trips, TAXI_ZONES.name: ZONES_ASSETS}
+    assets = {
+        **{service.trips.name: trips_assets(service) for service in SERVICES.values()},
+        TAXI_ZONES.name: ZONES_ASSETS,
+    }
     checks = {service.trips.name: trips_checks(service) for service in SERVICES.values()}
+    jobs = {
+        name: dg.define_asset_job(
+            name,
+            selection=group,
+            description=f"{name}: from the publisher to the lake, BigQuery and PostgreSQL.",
+        )
+        for name, group in assets.items()
+    }
+    check_jobs = [
+        dg.define_asset_job(
+            f"{name}_checks",
+            selection=dg.AssetSelection.checks(*group),
+            description=f"{name}: a month's checks alone; nothing is materialized.",
+        )
+        for name, group in checks.items()
+    ]
     return dg.Definitions(
         assets=[asset for group in assets.values() for asset in group],
         asset_checks=[check for group in checks.values() for check in group],
-        jobs=[
-            *(
-                dg.define_asset_job(
-                    name,
-                    selection=group,
-                    description=f"{name}: from the publisher to the lake, BigQuery and PostgreSQL.",
-                )
-                for name, group in assets.items()
-            ),
-            *(
-                dg.define_asset_job(
-                    f"{name}_checks",
-                    selection=dg.AssetSelection.checks(*group),
-                    description=f"{name}: a month's checks alone; nothing is materialized.",
-                )
-                for name, group in checks.items()
-            ),
-        ],
+        jobs=[*jobs.values(), *check_jobs],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

@@ -35,7 +35,14 @@ _REQUIRED = (
     "TAXI_PUBLISHER_URLS",
     "TAXI_ZONES_URL",
 )
-_DEFAULTS = {"TAXI_DATASET": "trips_data_all", "TAXI_REJECTED_SHARE": "0.05"}
+_DEFAULTS = {
+    "TAXI_AUTOMATION": "off",
+    "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
+    "TAXI_DATASET": "trips_data_all",
+    "TAXI_NOTIFY_URL": "",
+    "TAXI_REJECTED_SHARE": "0.05",
+    "TAXI_SCHEDULE": "0 6 25 * *",
+}
 
 
 def from_environment() -> Resources:
@@ -54,12 +61,12 @@ def ready() -> Resources:
             f"{', '.join(missing)}: not set. Set what .env.example shows, or run inside the "
             "embedded stack: taxi local COMMAND."
         )
-    return _resources(lambda name: os.environ.get(name) or _DEFAULTS[name])
+    return _resources(_setting)
 
 
 def rejected_share() -> float:
     """Return the share of rejected rows up to which a month is as expected."""
-    text = os.environ.get("TAXI_REJECTED_SHARE") or _DEFAULTS["TAXI_REJECTED_SHARE"]
+    text = _setting("TAXI_REJECTED_SHARE")
     try:
         share = float(text)
     except ValueError:
@@ -70,6 +77,31 @@ def rejected_share() -> float:
             "0.05 for 5 %."
         )
     return share
+
+
+def automation_is_on() -> bool:
+    """Return whether schedules and sensors run unless somebody has turned them off in the UI."""
+    text = _setting("TAXI_AUTOMATION")
+    if text not in ("on", "off"):
+        raise PermanentError(f"TAXI_AUTOMATION: '{text}' is neither on nor off.")
+    return text == "on"
+
+
+def schedule_cron() -> str:
+    """Return when the schedules ask for the newest month, as cron in New York time."""
+    return _setting("TAXI_SCHEDULE")
+
+
+def dagster_url() -> str:
+    """Return where people reach Dagster's UI, without a slash at the end."""
+    text = _setting("TAXI_DAGSTER_URL")
+    if not text.startswith(("http://", "https://")):
+        raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
+    return text.rstrip("/")
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(name) or _DEFAULTS[name]
 
 
 def _resources(read: Callable[[str], str]) -> Resources:

@@ -1,7 +1,14 @@
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import from_environment, ready, rejected_share
+from taxi_pipeline.resources.environment import (
+    automation_is_on,
+    dagster_url,
+    from_environment,
+    ready,
+    rejected_share,
+    schedule_cron,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,3 +37,27 @@ def test_an_empty_dataset_is_the_default_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TAXI_DATASET", "")
     assert from_environment().warehouse.dataset == "trips_data_all"
     assert ready().warehouse.dataset == "trips_data_all"
+
+
+def test_automation_is_off_unless_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, on in (("", False), ("off", False), ("on", True)):
+        monkeypatch.setenv("TAXI_AUTOMATION", text)
+        assert automation_is_on() is on
+    monkeypatch.setenv("TAXI_AUTOMATION", "yes")
+    with pytest.raises(PermanentError, match="TAXI_AUTOMATION: 'yes' is neither on nor off"):
+        automation_is_on()
+
+
+def test_the_schedule_is_the_25th_at_6_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAXI_SCHEDULE", "")
+    assert schedule_cron() == "0 6 25 * *"
+    monkeypatch.setenv("TAXI_SCHEDULE", "30 7 * * *")
+    assert schedule_cron() == "30 7 * * *"
+
+
+def test_dagsters_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "https://dagster.example.org/taxi/")
+    assert dagster_url() == "https://dagster.example.org/taxi"
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "dagster")
+    with pytest.raises(PermanentError, match="TAXI_DAGSTER_URL: 'dagster'"):
+        dagster_url()
