@@ -6,6 +6,7 @@
 Each replaces its month whole, so any of them can be run again at any time.
 """
 
+from datetime import timedelta
 from functools import partial
 
 import dagster as dg
@@ -19,6 +20,11 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
+
+# a month comes about 30 days after the one before it; a fourth of that is patience
+FRESH = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(days=40), fail_window=timedelta(days=50)
+)
 
 
 def months_of(service: Service) -> dg.MonthlyPartitionsDefinition:
@@ -46,6 +52,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     @asset(
         key=["raw", table.name],
         kinds={"gcs"},
+        pool="publisher",
         description=f"The published file of {service.name} trips, byte for byte, in the lake.",
     )
     def raw(
@@ -76,6 +83,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["bigquery", table.name],
         deps=[cleaned],
         kinds={"bigquery", "table"},
+        pool="bigquery",
+        freshness_policy=FRESH,
         metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
@@ -93,6 +102,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["postgres", table.name],
         deps=[cleaned],
         kinds={"postgres", "table"},
+        pool="postgres",
+        freshness_policy=FRESH,
         metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )

@@ -22,6 +22,7 @@ _DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before t
 @_asset(
     key=["raw", TAXI_ZONES.name],
     kinds={"gcs"},
+    pool="publisher",
     description="The published table of taxi zones, byte for byte, in the lake.",
 )
 def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[None]:
@@ -49,6 +50,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     key=["bigquery", TAXI_ZONES.name],
     deps=[cleaned_taxi_zones],
     kinds={"bigquery", "table"},
+    pool="bigquery",
     metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
@@ -65,6 +67,7 @@ def bigquery_taxi_zones(
     key=["postgres", TAXI_ZONES.name],
     deps=[cleaned_taxi_zones],
     kinds={"postgres", "table"},
+    pool="postgres",
     metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )

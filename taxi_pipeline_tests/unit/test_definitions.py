@@ -112,3 +112,26 @@ def test_a_job_runs_its_services_assets_in_one_process() -> None:
         assert job.executor_def is dg.in_process_executor
         assert {key.path[1] for key in job.asset_layer.selected_asset_keys} == {name}
         assert len(job.asset_layer.selected_asset_keys) == 4
+
+
+def test_what_asks_a_system_does_it_in_that_systems_pool() -> None:
+    for name in (*(service.trips.name for service in SERVICES.values()), TAXI_ZONES.name):
+        for layer, pool in (
+            ("raw", "publisher"),
+            ("cleaned", None),
+            ("bigquery", "bigquery"),
+            ("postgres", "postgres"),
+        ):
+            asset = defs.resolve_assets_def(dg.AssetKey([layer, name]))
+            assert asset.op.pool == pool
+
+
+def test_a_table_is_stale_when_no_month_has_come_for_long(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    fresh = {key for key, spec in specs.items() if spec.freshness_policy}
+    assert fresh == {
+        dg.AssetKey([layer, service.trips.name])
+        for layer in ("bigquery", "postgres")
+        for service in SERVICES.values()
+    }

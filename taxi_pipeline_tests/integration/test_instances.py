@@ -1,0 +1,97 @@
+"""Dagster's two instances: the one for development and the documented one for production."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.instance.config import PoolGranularity
+
+from taxi_pipeline_tests.integration.conftest import Platform
+from taxi_pipeline_tests.support.processes import until
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def production(platform: Platform) -> Iterator[dg.DagsterInstance]:
+    """Return the instance of deploy/dagster.yaml, on a real PostgreSQL."""
+    url = platform.resources.database.url
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE dagster")
+    its = urlsplit(url)._replace(path="/dagster").geturl()
+    with (
+        patch.dict(os.environ, {"DAGSTER_POSTGRES_URL": its}),
+        dg.DagsterInstance.from_config(str(DEPLOY)) as instance,
+    ):
+        yield instance
+
+
+def waiting(instance: dg.DagsterInstance, pool: str) -> set[str]:
+    found = instance.event_log_storage.get_concurrency_info(pool)
+    return {step.run_id for step in found.pending_steps}
+
+
+def test_productions_instance_runs_a_month(
+    platform: Platform, production: dg.DagsterInstance
+) -> None:
+    assert Platform(platform.resources, production).run("green_trips", "2021-04").success
+    assert platform.entry("green", "2021-04").adds_up
+    assert {pool.name: pool.limit for pool in production.event_log_storage.get_pool_limits()} == {
+        "publisher": 2,
+        "bigquery": 2,
+        "postgres": 2,
+    }
+
+
+def test_a_step_of_production_waits_for_a_place_in_its_pool(
+    platform: Platform, production: dg.DagsterInstance
+) -> None:
+    storage = production.event_log_storage
+    storage.set_concurrency_slots("publisher", 1)
+    assert storage.claim_concurrency_slot("publisher", "another_run", "raw").is_claimed
+    done: list[bool] = []
+    run = threading.Thread(
+        target=lambda: done.append(
+            Platform(platform.resources, production).run("green_trips", "2021-05").success
+        )
+    )
+    run.start()
+    try:
+        until(lambda: waiting(production, "publisher"))
+        assert done == []
+    finally:
+        storage.free_concurrency_slots_for_run("another_run")
+        run.join(100)
+    assert done == [True]
+
+
+def test_in_development_no_killed_run_keeps_a_place_from_the_command_line(
+    platform: Platform,
+) -> None:
+    storage = platform.instance.event_log_storage
+    assert storage.get_pool_config().pool_granularity is PoolGranularity.RUN
+    storage.set_concurrency_slots("publisher", 1)
+    storage.claim_concurrency_slot("publisher", "a_killed_run", "raw")
+    try:
+        assert platform.run("green_trips", "2021-04").success
+    finally:
+        storage.free_concurrency_slots_for_run("a_killed_run")
+        storage.delete_concurrency_limit("publisher")
+
+
+@pytest.mark.parametrize("retries", ["platform", "production"])
+def test_only_runs_whose_worker_crashed_are_retried(
+    request: pytest.FixtureRequest, retries: str
+) -> None:
+    found = request.getfixturevalue(retries)
+    instance = found.instance if isinstance(found, Platform) else found
+    assert instance.run_retries_enabled
+    assert instance.run_retries_max_retries >= 1
+    assert not instance.run_retries_retry_on_asset_or_op_failure
+    assert instance.run_monitoring_enabled
