@@ -10,6 +10,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.resources.environment import from_environment
@@ -47,6 +48,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             newest_month_schedule(service, jobs[service.trips.name])
             for service in SERVICES.values()
         ],
+        sensors=[published_months(jobs)],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

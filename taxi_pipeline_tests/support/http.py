@@ -22,7 +22,7 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]
             script = answers.get(self.path, [status(404)])
             script[min(asked.count(self.path), len(script)) - 1](self)
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
