@@ -67,7 +67,7 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         asked += _after(cursor.after, others)[:IN_TURN]
         answers, failure = _ask(publisher, asked)
         refusals = [answer for answer in answers if isinstance(answer, PermanentError)]
-        if refusals and len(refusals) == len(answers):  # no month's fault, but a setting's
+        if refusals and len(refusals) == len(asked):  # no month's fault, but a setting's
             raise refusals[0]
         for refusal in refusals:
             context.log.warning(str(refusal))
