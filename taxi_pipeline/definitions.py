@@ -1,6 +1,7 @@
 """The front door: everything that Dagster loads, put together in one place.
 
-Assets, checks, jobs, resources and settings meet here and nowhere else; no logic lives here.
+Assets, checks, jobs, automation, resources and settings meet here and nowhere else; no logic lives
+here.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.published import published_months
+from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.resources.environment import from_environment
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
@@ -41,6 +44,11 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         assets=[asset for group in assets.values() for asset in group],
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs],
+        schedules=[
+            newest_month_schedule(service, jobs[service.trips.name])
+            for service in SERVICES.values()
+        ],
+        sensors=[published_months(jobs)],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

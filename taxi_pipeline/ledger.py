@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, LakeObject, Place, place_of
+from taxi_pipeline.resources.lake import Lake, LakeObject, Place, month_of_object, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
@@ -165,10 +165,8 @@ def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:
     found = defaultdict(list)
     for folder in ("raw", "cleaned", "rejected"):
         for item in lake.find(f"{folder}/{service.name}/"):
-            stem, _, rest = item.name.rpartition("/")[2].partition("_tripdata_")
-            key = rest.partition(".")[0]
-            if stem == service.name and Month.is_key(key):  # others are none of ours
-                found[Month.parse(key)].append(item)
+            if whose := month_of_object(item.name):  # others are none of ours
+                found[whose[1]].append(item)
     return found
 
 

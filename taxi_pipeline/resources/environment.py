@@ -14,6 +14,7 @@ import dagster as dg
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 
@@ -26,6 +27,7 @@ class Resources:
     lake: Lake
     warehouse: Warehouse
     database: Database
+    notifier: Notifier
 
 
 _REQUIRED = (
@@ -40,6 +42,7 @@ _DEFAULTS = {
     "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
     "TAXI_DATASET": "trips_data_all",
     "TAXI_NOTIFY_URL": "",
+    "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
     "TAXI_REJECTED_SHARE": "0.05",
     "TAXI_SCHEDULE": "0 6 25 * *",
 }
@@ -92,6 +95,17 @@ def schedule_cron() -> str:
     return _setting("TAXI_SCHEDULE")
 
 
+def published_every_seconds() -> int:
+    """Return how many seconds lie between two looks at what the publisher has."""
+    text = _setting("TAXI_PUBLISHED_EVERY_SECONDS")
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise PermanentError(
+            f"TAXI_PUBLISHED_EVERY_SECONDS: '{text}' is not a whole number of seconds above 0: "
+            "write one such as 3600 for an hour."
+        )
+    return int(text)
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end."""
     text = _setting("TAXI_DAGSTER_URL")
@@ -111,4 +125,5 @@ def _resources(read: Callable[[str], str]) -> Resources:
         Lake(bucket=read("TAXI_BUCKET"), project=project),
         Warehouse(project=project, dataset=read("TAXI_DATASET")),
         Database(url=read("TAXI_POSTGRES_URL")),
+        Notifier(url=read("TAXI_NOTIFY_URL")),
     )

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.services import SERVICES, Service
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _UPLOAD_CHUNK_BYTES = 16 << 20
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+_OF_MONTH = re.compile(
+    r"(?:raw|cleaned|rejected)/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.[a-z.]+",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,14 @@ ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")
 def place_of(service: Service, month: Month) -> Place:
     """Return where a month of a service lies."""
     return Place(service.name, f"{service.name}_tripdata_{month}")
+
+
+def month_of_object(name: str) -> tuple[Service, Month] | None:
+    """Return whose object it is and of which month, by its name; None for one of no month."""
+    match = _OF_MONTH.fullmatch(name)
+    if match is None or match["service"] not in SERVICES or not Month.is_key(match["month"]):
+        return None
+    return SERVICES[match["service"]], Month.parse(match["month"])
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -5,9 +5,10 @@ Knows URLs, status codes and retries. What is in a file is for `tlc.reading` to 
 
 import hashlib
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -44,6 +45,15 @@ class Download:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A published file that was not downloaded; `etag` and `last_modified` as in `Download`."""
+
+    url: str
+    etag: str
+    last_modified: str
+
+
+@dataclass(frozen=True)
 class Unchanged:
     """The publisher's word that the file at `url` is still the one with that ETag."""
 
@@ -63,7 +73,10 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     read_timeout: float = Field(
         default=300.0, description="Seconds to wait for the server's next bytes."
     )
-    attempts: int = Field(default=4, description="How often a request that may yet work is tried.")
+    look_timeout: float = Field(
+        default=5.0, description="Seconds to wait for an answer where nothing is downloaded."
+    )
+    attempts: int = Field(default=4, description="How often a download that may yet work is tried.")
 
     def fetch_month(
         self, service: Service, month: Month, folder: Path, known: Unchanged | None = None
@@ -73,9 +86,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises `PermanentError` that names the month and every URL tried where none has it, and
         `TransientError` where a publisher could not be asked.
         """
-        urls = [
-            template.format(service=service.name, month=month.key) for template in self._templates()
-        ]
+        urls = self._urls(service, month)
         for url in urls:
             found = self._fetch(url, folder, known)
             if found is not None:
@@ -84,6 +95,21 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             f"{service.name} {month} is not published: {' and '.join(urls)} do not have it. "
             "TLC publishes a month about two months after its end."
         )
+
+    def look(
+        self, service: Service, month: Month, known: Unchanged | None = None
+    ) -> Published | Unchanged | None:
+        """Ask what `fetch_month` would find, without downloading; None where no URL has the month.
+
+        Each URL is asked once, and not again. Raises `TransientError` where a publisher could not
+        be asked.
+        """
+        timeouts = (self.look_timeout, self.look_timeout)
+        for url in self._urls(service, month):
+            found = _ask("HEAD", url, known, timeouts, partial(_seen, url))
+            if found is not None:
+                return found
+        return None
 
     def fetch_zones(self, folder: Path, known: Unchanged | None = None) -> Download | Unchanged:
         """Download the taxi zones into `folder`, unless they are the `known` ones."""
@@ -94,6 +120,11 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
             )
         return found
+
+    def _urls(self, service: Service, month: Month) -> list[str]:
+        return [
+            template.format(service=service.name, month=month.key) for template in self._templates()
+        ]
 
     def _templates(self) -> list[str]:
         templates = [template.strip() for template in self.urls.split(",")]
@@ -135,64 +166,77 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             ),
             reraise=True,
         )
-        return retrying(self._fetch_once, url, folder, known)
+        timeouts = (self.connect_timeout, self.read_timeout)
+        return retrying(_ask, "GET", url, known, timeouts, partial(_saved, url, folder))
 
-    def _fetch_once(
-        self, url: str, folder: Path, known: Unchanged | None
-    ) -> Download | Unchanged | None:
-        # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
-        headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
-        if known and known.url == url and known.etag:
-            headers["If-None-Match"] = known.etag
-        with self._answer(url, headers) as response:
-            if response.status_code == 304 and known:
-                return known
-            if response.status_code in _NOT_PUBLISHED:
-                return None
-            if response.status_code in _BUSY:
-                raise TransientError(f"{url} answered {response.status_code} {response.reason}.")
-            if response.status_code != 200:
-                raise PermanentError(
-                    f"{url} answered {response.status_code} {response.reason}; 200 was expected. "
-                    "Check the address in TAXI_PUBLISHER_URLS and TAXI_ZONES_URL."
-                )
-            path = folder / urlsplit(url).path.rpartition("/")[2]
-            digest, size = hashlib.sha256(), 0
-            with path.open("wb") as file:
-                # undecoded: a server that labels the gzip as an encoding must not have it undone
-                for chunk in response.raw.stream(1 << 20, decode_content=False):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-            return Download(
-                path=path,
-                url=url,
-                etag=response.headers.get("ETag", ""),
-                last_modified=response.headers.get("Last-Modified", ""),
-                size=size,
-                sha256=digest.hexdigest(),
+
+def _ask[T](
+    method: str,
+    url: str,
+    known: Unchanged | None,
+    timeouts: tuple[float, float],
+    read: "Callable[[requests.Response], T]",
+) -> T | Unchanged | None:
+    """Ask for a URL once, and `read` the answer if it has the file; None where it has not."""
+    # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
+    headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
+    if known and known.url == url and known.etag:
+        headers["If-None-Match"] = known.etag
+    with _answer(method, url, headers, timeouts) as response:
+        if response.status_code == 304 and known:
+            return known
+        if response.status_code in _NOT_PUBLISHED:
+            return None
+        if response.status_code in _BUSY:
+            raise TransientError(f"{url} answered {response.status_code} {response.reason}.")
+        if response.status_code != 200:
+            raise PermanentError(
+                f"{url} answered {response.status_code} {response.reason}; 200 was expected. "
+                "Check the address in TAXI_PUBLISHER_URLS and TAXI_ZONES_URL."
             )
+        return read(response)
 
-    @contextmanager
-    def _answer(self, url: str, headers: dict[str, str]) -> "Iterator[requests.Response]":
-        """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`."""
-        import requests
-        import urllib3
 
-        try:
-            with requests.get(
-                url, headers=headers, stream=True, timeout=(self.connect_timeout, self.read_timeout)
-            ) as response:
-                yield response
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            urllib3.exceptions.HTTPError,
-        ) as error:
-            raise TransientError(f"{url} could not be fetched: {error}") from error
-        except requests.RequestException as error:
-            raise PermanentError(f"{url} cannot be fetched: {error}") from error
+@contextmanager
+def _answer(
+    method: str, url: str, headers: dict[str, str], timeouts: tuple[float, float]
+) -> "Iterator[requests.Response]":
+    """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`."""
+    import requests
+    import urllib3
+
+    try:
+        with requests.request(
+            method, url, headers=headers, stream=True, timeout=timeouts
+        ) as response:
+            yield response
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+    ) as error:
+        raise TransientError(f"{url} could not be fetched: {error}") from error
+    except requests.RequestException as error:
+        raise PermanentError(f"{url} cannot be fetched: {error}") from error
+
+
+def _saved(url: str, folder: Path, response: "requests.Response") -> Download:
+    path = folder / urlsplit(url).path.rpartition("/")[2]
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        # undecoded: a server that labels the gzip as an encoding must not have it undone
+        for chunk in response.raw.stream(1 << 20, decode_content=False):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    seen = _seen(url, response)
+    return Download(path, url, seen.etag, seen.last_modified, size, digest.hexdigest())
+
+
+def _seen(url: str, response: "requests.Response") -> Published:
+    headers = response.headers
+    return Published(url, headers.get("ETag", ""), headers.get("Last-Modified", ""))
 
 
 def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:

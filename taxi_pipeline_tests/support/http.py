@@ -13,7 +13,7 @@ type Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]:
-    """Serve each path's answers in turn, the last for ever; yield the URL and the requests."""
+    """Serve each path's answers in turn, the last for ever; yield the URL and the paths asked."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -21,6 +21,8 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]
             asked.append(self.path)
             script = answers.get(self.path, [status(404)])
             script[min(asked.count(self.path), len(script)) - 1](self)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -77,7 +79,8 @@ def body(content: bytes, etag: str = "", promised: int | None = None) -> Answer:
             request.send_header("ETag", etag)
         request.send_header("Last-Modified", "Wed, 20 Jul 2022 10:00:00 GMT")
         request.end_headers()
-        request.wfile.write(content)
+        if request.command != "HEAD":
+            request.wfile.write(content)
         request.close_connection = True
 
     return answer

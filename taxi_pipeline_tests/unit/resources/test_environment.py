@@ -5,6 +5,7 @@ from taxi_pipeline.resources.environment import (
     automation_is_on,
     dagster_url,
     from_environment,
+    published_every_seconds,
     ready,
     rejected_share,
     schedule_cron,
@@ -61,3 +62,16 @@ def test_dagsters_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TAXI_DAGSTER_URL", "dagster")
     with pytest.raises(PermanentError, match="TAXI_DAGSTER_URL: 'dagster'"):
         dagster_url()
+
+
+def test_the_publisher_is_looked_at_every_hour_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, seconds in (("", 3600), ("1", 1), ("86400", 86_400)):
+        monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", text)
+        assert published_every_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1h", "1e3", " 5", "²", "\u0665"])
+def test_any_other_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", text)
+    with pytest.raises(PermanentError, match=f"^TAXI_PUBLISHED_EVERY_SECONDS: '{text}' is not"):
+        published_every_seconds()

@@ -2,14 +2,15 @@ import gzip
 import hashlib
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.publisher import Download, Publisher, Unchanged
+from taxi_pipeline.resources.publisher import Download, Published, Publisher, Unchanged
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.support.http import body, serving, status
+from taxi_pipeline_tests.support.http import Answer, body, serving, status
 
 JANUARY = Month(2021, 1)
 CSV = "/csv/yellow_tripdata_2021-01.csv.gz"
@@ -168,3 +169,89 @@ def test_a_malformed_template_names_its_variable(tmp_path: Path, urls: str, said
         Publisher(urls=urls, zones_url="").fetch_month(YELLOW, JANUARY, tmp_path)
     assert str(caught.value).startswith("TAXI_PUBLISHER_URLS: ")
     assert said in str(caught.value)
+
+
+MODIFIED = "Wed, 20 Jul 2022 10:00:00 GMT"
+
+
+def noting(then: Answer, seen: list[str]) -> Answer:
+    """Note the method, and then answer."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.command)
+        then(request)
+
+    return answer
+
+
+def test_looking_asks_for_the_headers_alone() -> None:
+    seen: list[str] = []
+    with serving({CSV: [noting(body(b"x" * 9, '"v1"'), seen)]}) as (base, asked):
+        found = publisher(base).look(YELLOW, JANUARY)
+    assert found == Published(base + CSV, '"v1"', MODIFIED)
+    assert (seen, asked) == (["HEAD"], [CSV])
+
+
+@pytest.mark.parametrize("missing", [403, 404])
+def test_looking_finds_the_url_that_a_download_would(missing: int) -> None:
+    with serving({CSV: [status(missing)], PARQUET: [body(b"PAR1")]}) as (base, asked):
+        found = publisher(base).look(YELLOW, JANUARY)
+    assert found == Published(base + PARQUET, "", MODIFIED)
+    assert asked == [CSV, PARQUET]
+
+
+def test_looking_at_a_month_that_no_url_has_finds_nothing() -> None:
+    with serving({PARQUET: [status(403)]}) as (base, asked):
+        assert publisher(base).look(YELLOW, JANUARY) is None
+    assert asked == [CSV, PARQUET]
+
+
+def test_looking_at_a_known_file_says_whether_it_is_still_the_one() -> None:
+    with serving({CSV: [body(b"x", '"v1"')]}) as (base, _):
+        known = Unchanged(base + CSV, '"v1"')
+        published = Published(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY, known) == known
+        for other in (Unchanged(base + CSV, '"v0"'), Unchanged(base + PARQUET, '"v1"')):
+            assert publisher(base).look(YELLOW, JANUARY, other) == published
+
+
+def test_looking_follows_a_redirect_and_keeps_the_published_address() -> None:
+    seen: list[str] = []
+    answers = {
+        CSV: [noting(status(302, Location="/elsewhere?token=1"), seen)],
+        "/elsewhere?token=1": [noting(body(b"x", '"v1"'), seen)],
+    }
+    with serving(answers) as (base, _):
+        assert publisher(base).look(YELLOW, JANUARY) == Published(base + CSV, '"v1"', MODIFIED)
+    assert seen == ["HEAD", "HEAD"]
+
+
+def test_looking_tries_nothing_again() -> None:
+    with (
+        serving({CSV: [status(503)], PARQUET: [body(b"PAR1")]}) as (base, asked),
+        pytest.raises(TransientError, match="answered 503"),
+    ):
+        publisher(base, attempts=4).look(YELLOW, JANUARY)
+    assert asked == [CSV]
+
+
+def test_looking_waits_no_longer_than_it_is_told() -> None:
+    released = Event()
+
+    def late(_: BaseHTTPRequestHandler) -> None:
+        assert released.wait(60)
+
+    with serving({CSV: [late]}) as (base, asked):
+        impatient = publisher(base).model_copy(update={"look_timeout": 0.05})
+        with pytest.raises(TransientError, match="could not be fetched"):
+            impatient.look(YELLOW, JANUARY)
+        released.set()
+    assert asked == [CSV]
+
+
+def test_looking_at_another_refusal_is_an_error() -> None:
+    with (
+        serving({CSV: [status(405)]}) as (base, _),
+        pytest.raises(PermanentError, match="answered 405"),
+    ):
+        publisher(base).look(YELLOW, JANUARY)

@@ -1,0 +1,236 @@
+"""The sensor `published_months`: asks the publisher for months that are new, or were rewritten.
+
+What the lake has is asked of the lake, month by month; a month is requested when a run of it would
+download something. Fetching it is the run's business.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Self
+
+import dagster as dg
+from pydantic import BaseModel, ValidationError
+
+from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.environment import automation_is_on, published_every_seconds
+from taxi_pipeline.resources.lake import Lake, LakeObject, month_of_object
+from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.resources.publisher import Published, Publisher, Unchanged
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import SERVICES, Service
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+RECENT = 3  # the newest months of each service: asked for at every tick
+IN_TURN = 24  # of all other months, those that a tick asks for
+AT_ONCE = 2  # requests to a publisher that is not ours
+SECONDS = 40.0  # for asking; Dagster gives up a tick after 60
+
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+
+type Answer = Published | Unchanged | PermanentError | None
+
+
+def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.SensorDefinition:
+    """Return the sensor that runs the services' jobs, each of the same name as its table."""
+
+    @dg.sensor(
+        name="published_months",
+        jobs=[jobs[service.trips.name] for service in SERVICES.values()],
+        minimum_interval_seconds=published_every_seconds(),
+        default_status=(
+            dg.DefaultSensorStatus.RUNNING if automation_is_on() else dg.DefaultSensorStatus.STOPPED
+        ),
+        description=f"Asks the publisher for the {RECENT} newest months of each service and, in "
+        f"turn, for {IN_TURN} others; runs the job of those that the lake does not have as they "
+        "are published (TAXI_PUBLISHED_EVERY_SECONDS).",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, publisher: Publisher, lake: Lake, notifier: Notifier
+    ) -> dg.SensorResult:
+        cursor = _Cursor.read(context.cursor)
+        running = set(_running(context.instance))  # before the lake: what ends meanwhile is seen
+        months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
+        if foreign := [str(month) for month in months if month.is_foreign]:
+            context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
+        ours = [month for month in months if not month.is_foreign]
+        others = [month for month in ours if not month.is_recent]
+        asked = [month for month in ours if month.is_recent]
+        asked += _after(cursor.after, others)[:IN_TURN]
+        answers, failure = _ask(publisher, asked)
+        refusals = [answer for answer in answers if isinstance(answer, PermanentError)]
+        if refusals and len(refusals) == len(asked):  # no month's fault, but a setting's
+            raise refusals[0]
+        for refusal in refusals:
+            context.log.warning(str(refusal))
+        requests = [
+            month.request(answer, context.instance)
+            for month, answer in zip(asked, answers, strict=False)
+            if isinstance(answer, Published) and month.differs_from(answer)
+        ]
+        # the month that failed has had its turn, or the others would wait for it for ever
+        had = asked[: len(answers) + 1]
+        after = next((month.key for month in reversed(had) if not month.is_recent), cursor.after)
+        found = (
+            f"{len(answers)} months asked, {answers.count(None)} of them not published yet, "
+            f"{len(requests) or 'none'} new"
+        )
+        if failure:
+            reason = str(failure).partition("\n")[0]
+            said = f"{found}; then the publisher could not be asked: {reason}"
+        else:
+            said = f"{found}; next from {next(iter(_after(after, others)), 'the first')} on."
+        if failure and not cursor.unreachable:
+            notifier.send(
+                "The publisher of TLC's trips cannot be asked",
+                f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and this "
+                "is told again only after it has answered.",
+            )
+        if requests:
+            context.log.info(said)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else dg.SkipReason(said),
+            cursor=_Cursor(after=after, unreachable=bool(failure)).model_dump_json(),
+        )
+
+    return sensor
+
+
+class _Cursor(BaseModel):
+    """What a tick leaves to the next: the last month in turn, and whether asking failed."""
+
+    after: str = ""
+    unreachable: bool = False
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """Read the cursor; one that is damaged, or none, starts over."""
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError:
+            return cls()
+
+
+@dataclass(frozen=True)
+class _DueMonth:
+    """A month that is due, with the raw object that the lake has of it."""
+
+    service: Service
+    month: Month
+    raw: LakeObject | None
+    is_recent: bool
+
+    @property
+    def table(self) -> str:
+        return self.service.trips.name
+
+    @property
+    def key(self) -> str:
+        return f"{self.service.name}/{self.month}"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the raw object was put there by somebody else: ours say where they came from."""
+        return self.raw is not None and "source_url" not in self.raw.metadata
+
+    @property
+    def known(self) -> Unchanged | None:
+        """The raw object as the publisher knows it."""
+        if self.raw is None:
+            return None
+        return Unchanged(self.raw.metadata["source_url"], self.raw.metadata.get("etag", ""))
+
+    def differs_from(self, published: Published) -> bool:
+        """Whether a run would find another file than the lake has.
+
+        So it does where a preferred publisher has the month now; the run makes it the lake's, too.
+        """
+        if self.raw is None or published.url != self.raw.metadata["source_url"]:
+            return True
+        if published.etag:
+            return published.etag != self.raw.metadata.get("etag")
+        return published.last_modified != self.raw.metadata.get("last_modified", "")
+
+    def request(self, published: Published, instance: dg.DagsterInstance) -> dg.RunRequest:
+        """Return the request for a run; Dagster grants one of the same key but once.
+
+        So a file that failed is not fetched again and again. What the run replaces is in the key,
+        because a file may become again what it was, and an object be deleted.
+        """
+        replaced = self.raw.generation if self.raw else self._stored(instance)
+        return dg.RunRequest(
+            run_key=f"{self.key}/{published.etag or published.last_modified}/{replaced}",
+            job_name=self.table,
+            partition_key=self.month.key,
+            tags={"service": self.service.name},
+        )
+
+    def _stored(self, instance: dg.DagsterInstance) -> int:
+        """Return the number of the month's last materialization of raw, 0 before the first."""
+        raw = dg.AssetRecordsFilter(dg.AssetKey(["raw", self.table]), [self.month.key])
+        found = instance.fetch_materializations(raw, limit=1).records
+        return found[0].storage_id if found else 0
+
+    def __str__(self) -> str:
+        return f"{self.service.name} {self.month}"
+
+
+def _due(lake: Lake) -> Iterator[_DueMonth]:
+    for service in SERVICES.values():
+        raw: dict[Month, LakeObject] = {}
+        for item in lake.find(f"raw/{service.name}/"):
+            if whose := month_of_object(item.name):
+                raw.setdefault(whose[1], item)  # the newest comes first
+        months = [Month.parse(key) for key in months_of(service).get_partition_keys()]
+        for month in months:
+            yield _DueMonth(service, month, raw.get(month), month in months[-RECENT:])
+
+
+def _running(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
+    """Yield the table and the month of each run that is not finished."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+        month = run.tags.get("dagster/partition", "")
+        yield run.job_name, month
+        for key in run.asset_selection or ():
+            yield key.path[-1], month
+
+
+def _after(key: str, months: Iterable[_DueMonth]) -> list[_DueMonth]:
+    """Return the months in the order of their turns, from the one after `key` on."""
+    ordered = sorted(months, key=attrgetter("key"))
+    first = bisect_right(ordered, key, key=attrgetter("key"))
+    return ordered[first:] + ordered[:first]
+
+
+def _ask(
+    publisher: Publisher, months: Sequence[_DueMonth]
+) -> tuple[list[Answer], TransientError | None]:
+    """Ask for each month until a publisher cannot be asked; return the answers, and that error."""
+
+    def answer(month: _DueMonth) -> Answer:
+        try:
+            return publisher.look(month.service, month.month, month.known)
+        except PermanentError as error:  # one month's; the others may have an answer
+            return error
+
+    answers: list[Answer] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            # what waits in the pool is cancelled when one fails
+            for found in pool.map(answer, months, timeout=SECONDS):
+                answers.append(found)
+        except TransientError as error:
+            return answers, error
+        except TimeoutError:
+            slow = f"{len(answers)} of {len(months)} months were answered within {SECONDS:.0f} s."
+            return answers, TransientError(slow)
+    return answers, None

@@ -1,0 +1,421 @@
+"""The sensor `published_months`, tick by tick, with a real lake and real HTTP servers."""
+
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation import published
+from taxi_pipeline.automation.published import IN_TURN, RECENT
+from taxi_pipeline.definitions import build_definitions, defs
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.local.publisher import url_templates
+from taxi_pipeline.resources.google import CloudStorage
+from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
+from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline_tests.support.http import Answer, body, serving, status
+from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+
+from .conftest import Platform, with_publisher
+
+# Then yellow has 57 months, to 2013-09, green two, and the other services none.
+THEN = datetime(2013, 11, 15, tzinfo=UTC)
+NEWEST = Month(2013, 9)
+MODIFIED = "Wed, 20 Jul 2022 10:00:00 GMT"  # as `body` answers
+EARLIER = "Tue, 01 Jan 2019 00:00:00 GMT"
+
+
+def in_mirror(service: Service, month: Month) -> str:
+    return f"/releases/{service.name}/{service.name}_tripdata_{month}.csv.gz"
+
+
+def at_tlc(service: Service, month: Month) -> str:
+    return f"/trip-data/{service.name}_tripdata_{month}.parquet"
+
+
+@dataclass
+class Sensor:
+    """The sensor with its surroundings; each tick begins with the cursor of the last."""
+
+    lake: Lake
+    instance: dg.DagsterInstance
+    base: str = ""
+    notify: str = ""
+    cursor: str | None = None
+    at: datetime = THEN
+
+    def tick(self) -> tuple[list[dg.RunRequest], str]:
+        """Evaluate a tick; return the runs requested, and why there are none."""
+        resources = {
+            "publisher": Publisher(urls=url_templates(self.base), zones_url="", look_timeout=2),
+            "lake": self.lake,
+            "notifier": Notifier(url=self.notify),
+        }
+        context = dg.build_sensor_context(
+            self.instance, self.cursor, definitions=defs, resources=resources
+        )
+        with dg.partition_loading_context(self.at), context:
+            found = defs.resolve_sensor_def("published_months").evaluate_tick(context)
+        self.cursor = found.cursor
+        return list(found.run_requests or ()), found.skip_message or ""
+
+    def has(
+        self, service: Service, month: Month, url: str, etag: str = "", modified: str = MODIFIED
+    ) -> LakeObject:
+        """Put a raw object into the lake, as a run does."""
+        origin = {"source_url": url, "etag": etag, "last_modified": modified}
+        return self.put(service, month, origin)
+
+    def put(self, service: Service, month: Month, metadata: dict[str, str]) -> LakeObject:
+        return self.lake.upload(Path(__file__), f"{place_of(service, month).raw}parquet", metadata)
+
+
+@pytest.fixture
+def sensor(platform: Platform) -> Iterator[Sensor]:
+    """Return the sensor with a lake of its own and an instance without a memory."""
+    project, bucket = platform.resources.lake.project, f"published-{uuid4().hex}"
+    CloudStorage(project=project).get_client().create_bucket(bucket)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Sensor(Lake(bucket=bucket, project=project), instance)
+
+
+type Serve = Callable[[Mapping[str, list[Answer]]], list[str]]
+
+
+@pytest.fixture
+def serve(sensor: Sensor) -> Iterator[Serve]:
+    """Return a function that gives the sensor a publisher, and returns the paths asked of it."""
+    with ExitStack() as servers:
+
+        def served(answers: Mapping[str, list[Answer]]) -> list[str]:
+            sensor.base, asked = servers.enter_context(serving(dict(answers)))
+            return asked
+
+        yield served
+
+
+def keys(requests: list[dg.RunRequest]) -> list[str | None]:
+    return [request.run_key for request in requests]
+
+
+def test_a_new_month_is_requested_and_the_same_way_while_it_is_missing(
+    sensor: Sensor, serve: Serve
+) -> None:
+    serve({at_tlc(YELLOW, NEWEST): [body(b"x", '"v1"')]})
+    (request,), skipped = sensor.tick()
+    assert skipped == ""
+    assert (request.job_name, request.partition_key) == ("yellow_trips", "2013-09")
+    assert request.run_key == 'yellow/2013-09/"v1"/0'
+    assert request.tags["service"] == "yellow"
+    assert request.tags["dagster/partition"] == "2013-09"
+    # Dagster runs a key once: a file that fails is not fetched at every tick
+    assert keys(sensor.tick()[0]) == [request.run_key]
+    sensor.has(YELLOW, NEWEST, sensor.base + at_tlc(YELLOW, NEWEST), '"v1"')
+    assert sensor.tick()[0] == []
+
+
+def test_what_is_not_published_is_said_and_not_requested(sensor: Sensor, serve: Serve) -> None:
+    asked = serve({})
+    requests, skipped = sensor.tick()
+    assert requests == []
+    # five recent months (yellow has three, green two) and those in turn
+    assert skipped == (
+        "29 months asked, 29 of them not published yet, none new; next from yellow 2011-01 on."
+    )
+    assert len(asked) == 2 * 29
+
+
+def test_an_unchanged_month_is_asked_for_and_left(sensor: Sensor, serve: Serve) -> None:
+    path = in_mirror(GREEN, NEWEST)
+
+    def careless(request: BaseHTTPRequestHandler) -> None:  # it never answers 304
+        status(200, ETag='"v1"')(request)
+
+    for answer in (body(b"x", '"v1"'), careless):
+        asked = serve({path: [answer]})
+        sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
+        requests, skipped = sensor.tick()
+        assert requests == []
+        assert ", 28 of them not published yet, none new" in skipped
+        assert asked.count(path) == 1
+
+
+def test_a_rewritten_month_is_requested_in_place_of_what_the_lake_has(
+    sensor: Sensor, serve: Serve
+) -> None:
+    path = in_mirror(GREEN, NEWEST)
+    serve({path: [body(b"x", '"v2"')]})
+    first = sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
+    requests, _ = sensor.tick()
+    assert keys(requests) == [f'green/2013-09/"v2"/{first.generation}']
+    # it becomes what it was, after v2 has come: another object is replaced, so the key is new
+    second = sensor.has(GREEN, NEWEST, sensor.base + path, '"v3"')
+    assert second.generation != first.generation
+    requests, _ = sensor.tick()
+    assert keys(requests) == [f'green/2013-09/"v2"/{second.generation}']
+
+
+def test_without_etags_the_date_tells(sensor: Sensor, serve: Serve) -> None:
+    path = in_mirror(GREEN, NEWEST)
+    serve({path: [body(b"x")]})
+    sensor.has(GREEN, NEWEST, sensor.base + path, modified=MODIFIED)
+    assert sensor.tick()[0] == []
+    old = sensor.has(GREEN, NEWEST, sensor.base + path, modified=EARLIER)
+    assert keys(sensor.tick()[0]) == [f"green/2013-09/{MODIFIED}/{old.generation}"]
+
+
+def test_an_object_that_was_deleted_is_requested_by_another_key(
+    sensor: Sensor, serve: Serve
+) -> None:
+    path = in_mirror(GREEN, NEWEST)
+    serve({path: [body(b"x", '"v1"')]})
+    (first,) = keys(sensor.tick()[0])
+    raw = sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
+    event = dg.AssetMaterialization(["raw", "green_trips"], partition="2013-09")
+    sensor.instance.report_runless_asset_event(event)
+    assert sensor.tick()[0] == []
+    sensor.lake.delete(raw.name)
+    (again,) = keys(sensor.tick()[0])
+    assert first == 'green/2013-09/"v1"/0'
+    assert again != first
+    assert again is not None
+    assert again.startswith('green/2013-09/"v1"/')
+    assert keys(sensor.tick()[0]) == [again]
+
+
+def test_a_month_that_the_preferred_publisher_has_now_is_requested_until_it_is_the_lakes(
+    sensor: Sensor, serve: Serve
+) -> None:
+    mirror, tlc = in_mirror(GREEN, NEWEST), at_tlc(GREEN, NEWEST)
+    serve({mirror: [body(b"x", '"m"')], tlc: [body(b"x", '"t"')]})
+    from_tlc = sensor.has(GREEN, NEWEST, sensor.base + tlc, '"t"')
+    assert keys(sensor.tick()[0]) == [f'green/2013-09/"m"/{from_tlc.generation}']
+    sensor.has(GREEN, NEWEST, sensor.base + mirror, '"m"')
+    assert sensor.tick()[0] == []
+
+
+def test_an_object_that_others_put_there_is_left_alone_and_named(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = serve({in_mirror(GREEN, NEWEST): [body(b"x", '"v1"')]})
+    sensor.put(GREEN, NEWEST, {"by": "hand"})
+    sensor.put(YELLOW, Month(2009, 1), {})
+    requests, skipped = sensor.tick()
+    assert requests == []
+    assert in_mirror(GREEN, NEWEST) not in asked
+    assert in_mirror(YELLOW, Month(2009, 1)) not in asked
+    assert skipped.startswith("28 months asked")
+    named = "Put into the lake by others and left alone: yellow 2009-01, green 2013-09."
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("selection", [None, frozenset({dg.AssetKey(["cleaned", "green_trips"])})])
+def test_a_month_with_an_unfinished_run_waits(
+    sensor: Sensor, serve: Serve, selection: frozenset[dg.AssetKey] | None
+) -> None:
+    asked = serve({in_mirror(GREEN, NEWEST): [body(b"x", '"v1"')]})
+    run = create_run_for_test(
+        sensor.instance,
+        "__ASSET_JOB" if selection else "green_trips",
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": "2013-09"},
+        asset_selection=selection,
+    )
+    assert sensor.tick()[0] == []
+    assert in_mirror(GREEN, NEWEST) not in asked
+    assert in_mirror(YELLOW, NEWEST) in asked
+    sensor.instance.report_run_canceled(run)
+    assert keys(sensor.tick()[0]) == ['green/2013-09/"v1"/0']
+
+
+def test_every_month_has_its_turn_once_a_round(sensor: Sensor, serve: Serve) -> None:
+    asked = serve({})
+    others = [key for key in months_at(THEN, YELLOW) if key < "2013-07"]
+    assert len(others) == 54
+    turns: list[str] = []
+    for _ in range(9):  # four rounds
+        asked.clear()
+        sensor.tick()
+        turns += [path[-15:-8] for path in asked if path.startswith("/trip-data/yellow")][RECENT:]
+        for service in (YELLOW, GREEN):
+            assert asked.count(at_tlc(service, NEWEST)) == 1
+    assert Counter(turns) == dict.fromkeys(others, 4)
+    rounds = [sorted(turns[begin : begin + 54]) for begin in range(0, 4 * 54, 54)]
+    assert rounds == [others] * 4
+
+
+def months_at(time: datetime, service: Service) -> list[str]:
+    with dg.partition_loading_context(time):
+        return list(months_of(service).get_partition_keys())
+
+
+@pytest.mark.parametrize("cursor", ["", "{", "[]", "7", '{"after": 7}', '{"unreachable": "?"}'])
+def test_a_damaged_cursor_starts_over(sensor: Sensor, serve: Serve, cursor: str) -> None:
+    asked = serve({})
+    sensor.cursor = cursor
+    sensor.tick()
+    assert in_mirror(YELLOW, Month(2009, 1)) in asked
+    assert sensor.cursor == '{"after":"yellow/2010-12","unreachable":false}'
+
+
+def test_an_unreachable_publisher_is_told_of_once_until_it_answers_again(
+    sensor: Sensor, serve: Serve
+) -> None:
+    told: list[dict[str, str]] = []
+
+    def receive(request: BaseHTTPRequestHandler) -> None:
+        told.append(json.loads(request.rfile.read(int(request.headers["Content-Length"]))))
+        status(200)(request)
+
+    with serving({"/": [receive]}) as (receiver, _):
+        sensor.notify = f"{receiver.replace('http', 'json')}/"
+        serve({in_mirror(GREEN, NEWEST): [status(503)]})
+        for _ in range(2):
+            requests, skipped = sensor.tick()
+            assert requests == []
+            assert "could not be asked: " in skipped
+            assert skipped.endswith("answered 503 Service Unavailable.")
+            assert len(told) == 1
+        assert told[0]["title"] == "The publisher of TLC's trips cannot be asked"
+        assert "answered 503 Service Unavailable." in told[0]["message"]
+        down = sensor.base
+        serve({})
+        assert "could not" not in sensor.tick()[1]
+        assert len(told) == 1
+        sensor.base = down
+        sensor.tick()
+        assert len(told) == 2
+        serve({})
+        sensor.tick()
+        with serving({}) as (sensor.base, _):
+            pass
+        assert "could not be fetched: " in sensor.tick()[1]
+        assert len(told) == 3
+        assert "could not be fetched: " in told[2]["message"]
+
+
+def test_what_was_found_before_the_publisher_failed_is_kept(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recent = [Month(2013, 7), Month(2013, 8), Month(2013, 9)]
+    answers = {in_mirror(YELLOW, month): [body(b"x", '"v1"')] for month in recent}
+    asked = serve({**answers, in_mirror(YELLOW, Month(2009, 2)): [status(500)]})
+    requests, _ = sensor.tick()
+    assert [request.partition_key for request in requests] == ["2013-07", "2013-08", "2013-09"]
+    assert "3 new; then the publisher could not be asked: " in capsys.readouterr().err
+    # it stops asking, up to what was under way, and goes on behind the month that failed
+    assert in_mirror(YELLOW, Month(2009, 6)) not in asked
+    assert sensor.cursor == '{"after":"yellow/2009-02","unreachable":true}'
+    asked.clear()
+    sensor.tick()
+    assert in_mirror(YELLOW, Month(2009, 2)) not in asked
+    assert in_mirror(YELLOW, Month(2009, 3)) in asked
+
+
+def test_a_publisher_that_takes_too_long_ends_the_asking_and_not_the_tick(
+    sensor: Sensor, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = Event()
+
+    def late(request: BaseHTTPRequestHandler) -> None:
+        assert released.wait(60)
+        status(404)(request)
+
+    monkeypatch.setattr(published, "SECONDS", 1)
+    serve({in_mirror(GREEN, NEWEST): [late]})
+    _, skipped = sensor.tick()
+    released.set()
+    assert re.search(r"could not be asked: \d of 29 months were answered within 1 s\.", skipped)
+    assert sensor.cursor == '{"after":"","unreachable":true}'
+
+
+def test_a_month_that_is_refused_is_named_and_keeps_no_other_waiting(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused, fine = in_mirror(YELLOW, NEWEST), in_mirror(GREEN, NEWEST)
+    serve({refused: [status(410)], fine: [body(b"x", '"v1"')]})
+    assert keys(sensor.tick()[0]) == ['green/2013-09/"v1"/0']
+    assert f"{refused} answered 410" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_wrong_fails_the_tick(sensor: Sensor) -> None:
+    sensor.base = "ftp://nowhere"
+    with pytest.raises(PermanentError, match="TAXI_PUBLISHER_URLS: 'ftp://nowhere"):
+        sensor.tick()
+
+
+def test_the_requests_of_a_tick_are_bounded_whatever_the_lake_has(
+    sensor: Sensor, serve: Serve
+) -> None:
+    sensor.at = datetime(2026, 11, 22, tzinfo=UTC)
+    months = [
+        (service, Month.parse(key))
+        for service in SERVICES.values()
+        for key in months_at(sensor.at, service)
+    ]
+    assert len(months) > 500
+    changed = Month(2026, 9)
+    asked = serve(
+        {
+            at_tlc(*month): [body(b"x", '"v2"' if month == (YELLOW, changed) else '"v1"')]
+            for month in months
+        }
+    )
+    for service, month in months:
+        sensor.has(service, month, sensor.base + at_tlc(service, month), '"v1"')
+    for _ in range(2):
+        asked.clear()
+        requests, _ = sensor.tick()
+        assert [(request.job_name, request.partition_key) for request in requests] == [
+            ("yellow_trips", "2026-09")
+        ]
+        # each month at the mirror, which does not have it, and at TLC
+        assert len(asked) == 2 * (RECENT * len(SERVICES) + IN_TURN)
+
+
+def test_a_requested_run_leaves_nothing_to_request_until_the_file_is_rewritten(
+    platform: Platform, sensor: Sensor
+) -> None:
+    path, row = in_mirror(YELLOW, NEWEST), trip().replace("2021-01", NEWEST.key)
+    answers: dict[str, list[Answer]] = {}
+    sensor.lake, sensor.instance = platform.resources.lake, platform.instance
+    with serving(answers) as (sensor.base, _):
+        its = with_publisher(platform, sensor.base)
+        for etag, rows in (('"v1"', [row]), ('"v2"', [row, row])):
+            file = "\r\n".join((YELLOW_HEADER, *rows, "")).encode()
+            answers[path] = [body(gzip.compress(file, mtime=0), etag)]
+            (request,), _ = sensor.tick()
+            assert request.job_name is not None
+            assert its.run(request.job_name, request.partition_key).success
+            assert its.entry("yellow", NEWEST.key).lake.published == len(rows)
+            assert sensor.tick()[0] == []
+
+
+def test_the_sensor_runs_from_the_start_only_where_automation_is_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", "60")
+    for setting, running in (
+        ("on", dg.DefaultSensorStatus.RUNNING),
+        ("off", dg.DefaultSensorStatus.STOPPED),
+    ):
+        monkeypatch.setenv("TAXI_AUTOMATION", setting)
+        found = build_definitions().resolve_sensor_def("published_months")
+        assert found.default_status == running
+        assert found.minimum_interval_seconds == 60

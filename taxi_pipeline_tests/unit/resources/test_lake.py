@@ -1,0 +1,37 @@
+import pytest
+
+from taxi_pipeline.resources.lake import ZONES_PLACE, month_of_object, place_of
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import SERVICES, YELLOW, Service
+
+JANUARY = Month(2021, 1)
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Service) -> None:
+    place = place_of(service, JANUARY)
+    for name in (f"{place.raw}csv.gz", f"{place.raw}parquet", place.cleaned, place.rejected):
+        assert month_of_object(name) == (service, JANUARY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ZONES_PLACE.cleaned,
+        place_of(YELLOW, JANUARY).raw,
+        "raw/yellow/yellow_tripdata_2021-01",
+        "raw/yellow/yellow_tripdata_2021-13.parquet",
+        "raw/yellow/yellow_tripdata_2021-01-15.parquet",
+        "raw/yellow/yellow_tripdata_2021-01.parquet/part-0",
+        "raw/yellow/yellow_tripdata_2021-01.parquet\n",
+        "raw/yellow/green_tripdata_2021-01.parquet",
+        "raw/blue/blue_tripdata_2021-01.parquet",
+        "raw/yellow/old/yellow_tripdata_2021-01.parquet",
+        "archive/yellow/yellow_tripdata_2021-01.parquet",
+        "old/raw/yellow/yellow_tripdata_2021-01.parquet",
+        "yellow_tripdata_2021-01.parquet",
+    ],
+)
+def test_another_name_is_of_no_month(name: str) -> None:
+    assert month_of_object(name) is None
