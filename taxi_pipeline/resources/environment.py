@@ -94,6 +94,11 @@ def schedule_cron() -> str:
     return _setting("TAXI_SCHEDULE")
 
 
+def people_are_told() -> bool:
+    """Return whether there is somewhere to send messages to."""
+    return bool(_setting("TAXI_NOTIFY_URL"))
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end."""
     text = _setting("TAXI_DAGSTER_URL")

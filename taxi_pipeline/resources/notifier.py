@@ -10,6 +10,8 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 
+_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=5&wait=2
+
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where people are told; nobody is while there is no URL."""
@@ -27,11 +29,11 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if not self.url:
             return
-        from apprise import Apprise, NotifyFormat
+        from apprise import Apprise, AppriseAsset, NotifyFormat
 
         # it writes URLs, and with them their secrets, into the log
         logging.getLogger("apprise").disabled = True
-        services = Apprise()
+        services = Apprise(asset=AppriseAsset(default_service_retry=_RETRIES))
         if not services.add(self.url):
             raise PermanentError(
                 "TAXI_NOTIFY_URL: not a URL that Apprise understands, or one of several is not. It "
