@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import dagster as dg
+from dagster._core.events import JobFailureData
 from dagster._core.execution.backfill import (
     BULK_ACTION_TERMINAL_STATUSES,
     BulkActionsFilter,
     BulkActionStatus,
     PartitionBackfill,
 )
+from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from taxi_pipeline.resources.environment import dagster_url, people_are_told
@@ -148,20 +150,22 @@ def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
 
 def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """Say what failed: a line for each step, or one for a run that failed outside its steps."""
-    lines = []
-    for event in _events(instance, run, dg.DagsterEventType.STEP_FAILURE):
-        failure = event.step_failure_data
-        description = failure.user_failure_data and failure.user_failure_data.description
-        error = failure.error and (failure.error.cause or failure.error)  # Dagster wraps ours
-        said = description or (error.message if error else "")
-        lines.append(f"{_subject(run)}, step {event.step_key}: {_first_line(said)}")
-    if lines:
-        return lines
-    for event in _events(instance, run, dg.DagsterEventType.RUN_FAILURE):
-        error = event.job_failure_data.error
-        said = error.message if error else event.message or ""
-        lines.append(f"{_subject(run)}: {_first_line(said)}")
-    return lines
+    steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    return [f"{_subject(run)}, step {event.step_key}: {_reason(event)}" for event in steps] or [
+        f"{_subject(run)}: {_reason(event)}"
+        for event in _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+    ]
+
+
+def _reason(failure: dg.DagsterEvent) -> str:
+    """Return the first line of why a step or a run failed."""
+    match failure.event_specific_data:
+        case StepFailureData(user_failure_data=UserFailureData(description=str(description))):
+            return _first_line(description)
+        case StepFailureData(error=error) | JobFailureData(error=error) if error:
+            return _first_line((error.cause or error).message)  # Dagster's wraps the step's own
+        case _:  # a run whose process was lost
+            return _first_line(failure.message or "")
 
 
 def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
