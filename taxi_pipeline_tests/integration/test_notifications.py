@@ -1,10 +1,6 @@
-"""What people are told: the sensors, evaluated as the daemon does, of runs that have really run."""
+"""What people are told of the real jobs, from a published file to the message that arrives."""
 
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +10,8 @@ from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.support.http import body, receiving
+from taxi_pipeline_tests.support.daemon import Daemon
+from taxi_pipeline_tests.support.http import receiving
 from taxi_pipeline_tests.support.published import YELLOW_HEADER
 
 from .conftest import Platform, Publish
@@ -22,58 +19,23 @@ from .test_checks import Forgetful
 from .test_jobs import MIRRORED, csv_gz, in_month
 
 JOB = YELLOW.trips.name
-SENSORS = ("failed_runs", "finished_runs", "finished_backfills")
 UI = "https://dagster.example.org"
-
-
-@pytest.fixture(autouse=True)
-def _dagster_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
-
-
-@dataclass
-class Daemon:
-    """Evaluates the sensors on an instance, and keeps their cursors, as Dagster's daemon does."""
-
-    instance: dg.DagsterInstance
-    url: str
-    cursors: dict[str, str | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.tick()
-
-    def tick(self, *sensors: str, started_at: float | None = None) -> dict[str, Any]:
-        """Evaluate the sensors, all unless named; return what each said to Dagster."""
-        definitions = build_definitions({"notifier": Notifier(url=self.url)})
-        repository = definitions.get_repository_def()
-        said = {}
-        for name in sensors or SENSORS:
-            with dg.SensorEvaluationContext(
-                instance_ref=None,
-                instance=self.instance,
-                last_tick_completion_time=1.0 if name in self.cursors else None,
-                last_sensor_start_time=started_at,
-                cursor=self.cursors.get(name),
-                repository_def=repository,
-                sensor_name=name,
-                resources={"notifier": repository.get_top_level_resources()["notifier"]},
-            ) as context:
-                said[name] = repository.get_sensor_def(name).evaluate_tick(context)
-                self.cursors[name] = said[name].cursor
-        return said
-
 
 type Told = tuple[Daemon, list[dict[str, str]]]
 
 
 @pytest.fixture
-def told(platform: Platform) -> Iterator[Told]:
-    """Return a daemon, and the messages that people got of what came after it had begun."""
+def told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """Return a daemon that tells of what comes after, and the messages that have arrived."""
+    monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
     with receiving() as (url, received):
-        yield Daemon(platform.instance, url), received
+        resources = {**vars(platform.resources), "notifier": Notifier(url=url)}
+        daemon = Daemon(build_definitions(resources), platform.instance)
+        daemon.tick()
+        yield daemon, received
 
 
-def test_a_failed_month_is_one_message(told: Told, publish: Publish) -> None:
+def test_a_month_that_is_not_published_is_one_message(told: Told, publish: Publish) -> None:
     daemon, received = told
     platform, _ = publish({})
     result = platform.run(JOB, "2010-01")
@@ -81,32 +43,116 @@ def test_a_failed_month_is_one_message(told: Told, publish: Publish) -> None:
     daemon.tick()
     (message,) = received
     assert message["title"] == "yellow 2010-01 failed"
-    step, link = message["message"].splitlines()
-    assert step.startswith(
-        f"yellow 2010-01, step raw__{JOB}: yellow 2010-01 is not published: http://127.0.0.1:"
-    )
+    error, link = message["message"].splitlines()
+    step = f"yellow 2010-01, step raw__{JOB}"
+    assert error.startswith(f"{step}: yellow 2010-01 is not published: http://127.0.0.1:")
     assert link == f"{UI}/runs/{result.run_id}"
     password = platform.resources.database.url.split(":")[2].split("@")[0]
     assert password not in repr(message)
 
 
-def test_an_error_that_is_none_of_ours_is_told_by_its_name(told: Told, publish: Publish) -> None:
+def test_a_month_is_published_then_unchanged_then_republished(told: Told, publish: Publish) -> None:
     daemon, received = told
-    platform, _ = publish({MIRRORED.format("2010-02"): csv_gz(in_month("2010-02"))})
-
-    class Broken(Forgetful):
-        def find(self, prefix: str) -> list[Any]:
-            raise KeyError(f"no {prefix}\nsecond line")
-
-    lake = platform.resources.lake
-    broken = replace(platform.resources, lake=Broken(bucket=lake.bucket, project=lake.project))
-    definitions = build_definitions(vars(broken))
-    result = definitions.resolve_job_def(JOB).execute_in_process(
-        instance=platform.instance,
-        tags={"dagster/partition": "2010-02", "dagster/max_retries": "0"},
-        raise_on_error=False,
-    )
-    assert not result.success
+    path, month = MIRRORED.format("2010-02"), "2010-02"
+    trips = [in_month(month)] * 39
+    platform, _ = publish({path: csv_gz(*trips, in_month(month, passenger_count="0"))})
+    first = platform.run(JOB, month)
     daemon.tick()
     (message,) = received
-    assert "step raw__yellow_trips: KeyError: " in message["message"]
+    assert message["title"] == "yellow 2010-02 published"
+    assert message["message"].splitlines() == [
+        "Rows: raw 40, cleaned 39, bigquery 39, postgres 39",
+        f"{UI}/runs/{first.run_id}",
+    ]
+    assert platform.run(JOB, month).success
+    assert platform.run(f"{JOB}_checks", month).success
+    daemon.tick()
+    assert len(received) == 1
+    republished, _ = publish({path: csv_gz(*trips)})
+    assert republished.run(JOB, month).success
+    daemon.tick()
+    assert [message["title"] for message in received[1:]] == ["yellow 2010-02 republished"]
+
+
+def test_checks_that_warn_are_one_message_also_when_they_run_alone(
+    told: Told, publish: Publish
+) -> None:
+    daemon, received = told
+    month = "2010-03"
+    content = csv_gz(f"{in_month(month, VendorID='77')},?", header=f"{YELLOW_HEADER},surprise")
+    platform, _ = publish({MIRRORED.format(month): content})
+    assert platform.run(JOB, month).success
+    assert platform.run(f"{JOB}_checks", month).success
+    daemon.tick()
+    assert [message["title"] for message in received] == [
+        "yellow 2010-03 published: 2 checks failed",
+        "yellow 2010-03: 2 checks failed",
+    ]
+    for message in received:
+        assert message["message"].splitlines()[-3:-1] == [
+            f"cleaned/{JOB}, check unknown_columns (WARN): Not declared: surprise. They stay in "
+            "raw; declare them in tlc/services.py.",
+            f"cleaned/{JOB}, check unknown_codes (WARN): Not declared: vendor_id=77 (rows: 1). "
+            "The trips keep them; declare them in tlc/services.py.",
+        ]
+
+
+def test_a_check_that_stops_a_run_is_one_message_that_names_it(
+    told: Told, publish: Publish
+) -> None:
+    daemon, received = told
+    month = "2010-04"
+    platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month))})
+    lake = platform.resources.lake
+    forgetful = Forgetful(bucket=lake.bucket, project=lake.project)
+    resources = Resources(**{**vars(platform.resources), "lake": forgetful})
+    assert not Platform(resources, platform.instance).run(JOB, month).success
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "yellow 2010-04 failed"
+    assert (
+        f"cleaned/{JOB}, check every_row_accounted_for (ERROR): The lake has no rejected rows that "
+        "can be read." in message["message"].splitlines()
+    )
+
+
+def test_assets_that_are_materialized_by_hand_are_told_of(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    platform, _ = publish({})
+    everything = build_definitions(vars(platform.resources)).resolve_implicit_global_asset_job_def()
+    result = everything.execute_in_process(
+        instance=platform.instance,
+        asset_selection=[dg.AssetKey(["raw", JOB])],
+        partition_key="2010-05",
+        raise_on_error=False,
+    )
+    assert result.dagster_run.job_name == "__ASSET_JOB"
+    daemon.tick()
+    assert [message["title"] for message in received] == ["yellow 2010-05 failed"]
+
+
+def test_a_backfill_is_one_message(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    months = ("2010-06", "2010-07", "2010-08")
+    platform, _ = publish({MIRRORED.format(key): csv_gz(in_month(key)) for key in months[:2]})
+    for month in months:
+        platform.run(JOB, month, backfill="by-hand")
+    platform.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="by-hand",
+            status=BulkActionStatus.COMPLETED_FAILED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=1.0,
+            backfill_end_timestamp=2.0,
+            asset_selection=[dg.AssetKey(["raw", JOB])],
+        )
+    )
+    daemon.tick()
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "Backfill of yellow ended: 2 succeeded, 1 failed"
+    assets, failed, link = message["message"].splitlines()
+    assert assets == f"Assets: raw/{JOB}"
+    assert failed.startswith(f"yellow 2010-08, step raw__{JOB}: yellow 2010-08 is not published: ")
+    assert link == f"{UI}/runs/b/by-hand"
