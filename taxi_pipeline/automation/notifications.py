@@ -88,52 +88,50 @@ def notification_sensors() -> list[dg.SensorDefinition]:
 
 def _ended_backfills(context: dg.SensorEvaluationContext) -> list[tuple[float, PartitionBackfill]]:
     """Return this code location's backfills that have ended, each with when."""
-    repository = context.repository_def
     found = context.instance.get_backfills(
         BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES), limit=_BACKFILLS_LOOKED_AT
     )
     return [
         (backfill.backfill_end_timestamp, backfill)
         for backfill in found
-        if backfill.backfill_end_timestamp is not None
-        and repository is not None
-        and (
-            repository.has_job(backfill.job_name)
-            if backfill.job_name
-            else any(repository.asset_graph.has(key) for key in backfill.asset_selection or ())
-        )
+        if backfill.backfill_end_timestamp and _is_of(context.repository_def, backfill)
     ]
+
+
+def _is_of(repository: dg.RepositoryDefinition | None, backfill: PartitionBackfill) -> bool:
+    if repository is None:
+        return False
+    if backfill.job_name:
+        return repository.has_job(backfill.job_name)
+    return any(repository.asset_graph.has(key) for key in backfill.asset_selection or ())
 
 
 def _backfill_message(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> tuple[str, str]:
     """Return the title and the body of the message that speaks for all the backfill's runs."""
-    ours = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
+    its = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
     # newest first; of a month that was retried the last run counts
-    runs = {_subject(run): run for run in reversed(instance.get_runs(ours))}
+    runs = {_subject(run): run for run in reversed(instance.get_runs(its))}
     outcomes = Counter(_OUTCOMES.get(run.status, "not finished") for run in runs.values())
     counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common())
     ended = "canceled" if backfill.status == BulkActionStatus.CANCELED else "ended"
     assets = backfill.asset_selection or ()
-    errors = [
-        line
-        for _, run in sorted(runs.items())
-        if run.status == dg.DagsterRunStatus.FAILURE
-        for line in _errors(instance, run)[:1]
-    ]
-    checks = sum(len(_failed_checks(instance, run)) for run in runs.values())
-    lines = [
-        "Assets: " + ", ".join(sorted(key.to_user_string() for key in assets))
-        if assets
-        else f"Job: {backfill.job_name}",
-        *([_first_line(backfill.error.message)] if backfill.error else []),
-        *errors[:_FAILURES_SHOWN],
-        *([f"and {left} more"] if (left := len(errors) - _FAILURES_SHOWN) > 0 else []),
-        *([f"{_number(checks, 'check')} failed"] if checks else []),
-    ]
-    return (
-        f"Backfill of {_service(assets, backfill.job_name or '')} {ended}: {counts or 'no runs'}",
-        _body(lines, f"runs/b/{backfill.backfill_id}"),
+    title = (
+        f"Backfill of {_service(assets, backfill.job_name or '')} {ended}: {counts or 'no runs'}"
     )
+    if assets:
+        lines = ["Assets: " + ", ".join(sorted(key.to_user_string() for key in assets))]
+    else:
+        lines = [f"Job: {backfill.job_name}"]
+    if backfill.error:
+        lines.append(_first_line(backfill.error.message))
+    failed = [run for run in runs.values() if run.status == dg.DagsterRunStatus.FAILURE]
+    for run in sorted(failed, key=_subject)[:_FAILURES_SHOWN]:
+        lines += _errors(instance, run)[:1]
+    if len(failed) > _FAILURES_SHOWN:
+        lines.append(f"and {len(failed) - _FAILURES_SHOWN} more")
+    if checks := sum(len(_failed_checks(instance, run)) for run in runs.values()):
+        lines.append(f"{_number(checks, 'check')} failed")
+    return title, _body(lines, f"runs/b/{backfill.backfill_id}")
 
 
 def _subject(run: dg.DagsterRun) -> str:

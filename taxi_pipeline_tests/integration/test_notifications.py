@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.notifier import Notifier
@@ -19,6 +20,7 @@ from .test_checks import Forgetful
 from .test_jobs import MIRRORED, csv_gz, in_month
 
 JOB = YELLOW.trips.name
+SENSORS = [sensor.name for sensor in notification_sensors()]
 UI = "https://dagster.example.org"
 
 type Told = tuple[Daemon, list[dict[str, str]]]
@@ -30,7 +32,7 @@ def told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
     with receiving() as (url, received):
         resources = {**vars(platform.resources), "notifier": Notifier(url=url)}
-        daemon = Daemon(build_definitions(resources), platform.instance)
+        daemon = Daemon(build_definitions(resources), platform.instance, SENSORS)
         daemon.tick()
         yield daemon, received
 

@@ -1,5 +1,6 @@
 """Dagster's daemon, as far as it evaluates sensors: in this process, and only when asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -8,17 +9,18 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 @dataclass
 class Daemon:
-    """Evaluates the sensors of a code location on an instance, and keeps their cursors."""
+    """Evaluates some sensors of a code location on an instance, and keeps their cursors."""
 
     definitions: dg.Definitions
     instance: dg.DagsterInstance
+    sensors: Sequence[str]
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     def tick(self, *, just_started: bool = False) -> dict[str, SensorExecutionData]:
-        """Evaluate every sensor; return what each said, by name."""
+        """Evaluate the sensors; return what each said, by name."""
         repository = self.definitions.get_repository_def()
         said = {}
-        for sensor in repository.sensor_defs:
+        for sensor in map(repository.get_sensor_def, self.sensors):
             resources = repository.get_top_level_resources()
             with dg.SensorEvaluationContext(
                 instance_ref=None,

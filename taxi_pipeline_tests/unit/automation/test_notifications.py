@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster_shared.error import SerializableErrorInfo
 
 from taxi_pipeline.automation.notifications import notification_sensors
@@ -13,6 +14,7 @@ from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
 
+SENSORS = ["failed_runs", "finished_runs", "finished_backfills"]
 UI = "https://dagster.example.org"
 SECRET = "s3cr3t-t0k3n"
 MONTHS = dg.MonthlyPartitionsDefinition("2021-01", fmt="%Y-%m")
@@ -25,6 +27,12 @@ def green_trips(context: dg.AssetExecutionContext) -> None:
         raise ValueError("no such month\nand a second line")
 
 
+@dg.asset_check(asset=green_trips)
+def is_not_march(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    march = context.run.tags["dagster/partition"] == "2021-03"
+    return dg.AssetCheckResult(passed=not march, description="It is March." if march else None)
+
+
 @dg.asset(key=["raw", "taxi_zones"])
 def taxi_zones() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"downloaded": True, "dagster/row_count": 265})
@@ -33,6 +41,7 @@ def taxi_zones() -> dg.MaterializeResult[None]:
 def code_location(url: str) -> dg.Definitions:
     return dg.Definitions(
         assets=[green_trips, taxi_zones],
+        asset_checks=[is_not_march],
         jobs=[dg.define_asset_job("green_trips", [green_trips])],
         sensors=notification_sensors(),
         resources={"notifier": Notifier(url=url)},
@@ -73,7 +82,7 @@ type Told = tuple[Daemon, list[dict[str, str]]]
 def told(instance: dg.DagsterInstance) -> Iterator[Told]:
     """Return a daemon that has begun, and the messages that have arrived."""
     with receiving() as (url, received):
-        yield begun(Daemon(code_location(url), instance)), received
+        yield begun(Daemon(code_location(url), instance, SENSORS)), received
 
 
 def test_a_failed_run_is_told_once_by_the_first_line_of_its_error(told: Told) -> None:
@@ -96,7 +105,7 @@ def test_a_run_that_will_be_retried_is_not_told_of_but_the_last_is() -> None:
         dg.DagsterInstance.ephemeral(settings=settings) as instance,
         receiving() as (url, received),
     ):
-        daemon = begun(Daemon(code_location(url), instance))
+        daemon = begun(Daemon(code_location(url), instance, SENSORS))
         retried = run(daemon, "2021-02")
         daemon.tick()
         assert received == []
@@ -148,10 +157,10 @@ def backfilled(
     months: list[str],
     status: BulkActionStatus,
     end: float,
-    key: dg.AssetKey = green_trips.key,
-    **details: Any,
-) -> str:
-    """Run the months as a backfill that ends so; return its id."""
+    error: SerializableErrorInfo | None = None,
+    **of: Any,
+) -> None:
+    """Run the months as the backfill of green_trips, unless of another, that ends so."""
     backfill_id = f"b{end:.0f}"
     for month in months:
         run(daemon, month, backfill=backfill_id)
@@ -163,11 +172,10 @@ def backfilled(
             tags={},
             backfill_timestamp=end - 1.0,
             backfill_end_timestamp=float(end),
-            asset_selection=[key],
-            **details,
+            error=error,
+            **(of or {"asset_selection": [green_trips.key]}),
         )
     )
-    return backfill_id
 
 
 def test_a_backfill_is_one_message_for_all_its_runs(told: Told) -> None:
@@ -181,6 +189,7 @@ def test_a_backfill_is_one_message_for_all_its_runs(told: Told) -> None:
     assert message["message"].splitlines() == [
         "Assets: raw/green_trips",
         "green 2021-02, step raw__green_trips: ValueError: no such month",
+        "1 check failed",
         f"{UI}/runs/b/b10",
     ]
 
@@ -192,6 +201,24 @@ def test_a_backfill_that_went_well_is_told_of_too(told: Told) -> None:
     (message,) = received
     assert message["title"] == "Backfill of green ended: 1 succeeded"
     assert message["message"] == f"Assets: raw/green_trips\n{UI}/runs/b/b10"
+
+
+def of_job(name: str) -> dict[str, Any]:
+    location = GrpcServerCodeLocationOrigin("127.0.0.1", 1)
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    return {
+        "partition_set_origin": repository.get_partition_set_origin(f"{name}_partition_set"),
+        "partition_names": ["2021-01"],
+    }
+
+
+def test_a_backfill_of_a_job_is_told_by_the_jobs_name(told: Told) -> None:
+    daemon, received = told
+    backfilled(daemon, ["2021-01"], BulkActionStatus.COMPLETED_SUCCESS, 10, **of_job("green_trips"))
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "Backfill of green ended: 1 succeeded"
+    assert message["message"] == f"Job: green_trips\n{UI}/runs/b/b10"
 
 
 def test_of_many_failures_ten_are_shown(told: Told) -> None:
@@ -234,7 +261,9 @@ def test_a_backfill_that_still_runs_or_is_of_another_code_location_is_not_told_o
 ) -> None:
     daemon, received = told
     backfilled(daemon, ["2021-02"], BulkActionStatus.REQUESTED, 10)
-    backfilled(daemon, [], BulkActionStatus.COMPLETED_SUCCESS, 11, dg.AssetKey("other"))
+    elsewhere = [dg.AssetKey("other")]
+    backfilled(daemon, [], BulkActionStatus.COMPLETED_SUCCESS, 11, asset_selection=elsewhere)
+    backfilled(daemon, [], BulkActionStatus.COMPLETED_SUCCESS, 12, **of_job("other"))
     daemon.tick()
     assert received == []
 
@@ -243,7 +272,7 @@ def test_old_backfills_are_not_told_of_when_the_sensor_is_switched_on(
     instance: dg.DagsterInstance,
 ) -> None:
     with receiving() as (url, received):
-        daemon = Daemon(code_location(url), instance)
+        daemon = Daemon(code_location(url), instance, SENSORS)
         backfilled(daemon, [], BulkActionStatus.COMPLETED_SUCCESS, 10)
         daemon.tick()
         daemon.tick()
@@ -262,11 +291,7 @@ def test_without_a_url_the_sensors_stand_still(monkeypatch: pytest.MonkeyPatch) 
     ):
         monkeypatch.setenv("TAXI_NOTIFY_URL", url)
         sensors = notification_sensors()
-        assert [sensor.name for sensor in sensors] == [
-            "failed_runs",
-            "finished_runs",
-            "finished_backfills",
-        ]
+        assert [sensor.name for sensor in sensors] == SENSORS
         assert {sensor.default_status for sensor in sensors} == {status}
 
 
@@ -274,7 +299,7 @@ def test_without_a_url_the_sensors_stand_still(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_that_could_not_be_told_of_shows_in_the_tick_and_is_gone(
     instance: dg.DagsterInstance, url: str
 ) -> None:
-    daemon = begun(Daemon(code_location(url), instance))
+    daemon = begun(Daemon(code_location(url), instance, SENSORS))
     failed = run(daemon, "2021-02")
     (reaction,) = daemon.tick()["failed_runs"].dagster_run_reactions or ()
     assert reaction.dagster_run == failed.dagster_run
@@ -288,7 +313,7 @@ def test_a_backfill_that_could_not_be_told_of_is_tried_again(
     instance: dg.DagsterInstance,
 ) -> None:
     with receiving(500) as (refusing, _), receiving() as (url, received):
-        daemon = begun(Daemon(code_location(refusing), instance))
+        daemon = begun(Daemon(code_location(refusing), instance, SENSORS))
         backfilled(daemon, [], BulkActionStatus.COMPLETED_SUCCESS, 10)
         with pytest.raises(Exception, match="TAXI_NOTIFY_URL"):
             daemon.tick()
