@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster_shared.error import SerializableErrorInfo
@@ -23,7 +24,7 @@ BROKEN = ("2021-02", "2022-")  # the months that fail
 
 @dg.asset(key=["raw", "green_trips"], partitions_def=MONTHS)
 def green_trips(context: dg.AssetExecutionContext) -> None:
-    if context.partition_key.startswith(BROKEN):
+    if context.partition_key.startswith(BROKEN) and "dagster/mended" not in context.run.tags:
         raise ValueError("no such month\nand a second line")
 
 
@@ -116,18 +117,25 @@ def test_a_run_that_will_be_retried_is_not_told_of_but_the_last_is() -> None:
     assert message["message"].endswith(last.run_id)
 
 
-def test_a_run_that_never_came_to_its_steps_is_told_by_its_jobs_name(told: Told) -> None:
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        (None, "The run worker was lost."),
+        (JobFailureData(None, RunFailureReason.START_TIMEOUT), "The run worker was lost."),
+        (JobFailureData(SerializableErrorInfo("a.b.Broken: gone\n", [], "Broken")), "Broken: gone"),
+    ],
+)
+def test_a_run_that_never_came_to_its_steps_is_told_of(
+    told: Told, details: JobFailureData | None, said: str
+) -> None:
     daemon, received = told
     job = daemon.definitions.resolve_job_def("green_trips")
     lost = daemon.instance.create_run_for_job(job, tags={"dagster/partition": "2021-03"})
-    daemon.instance.report_run_failed(lost, "The run worker was lost.\nIts pid was 7.")
+    daemon.instance.report_run_failed(lost, "The run worker was lost.\nIts pid was 7.", details)
     daemon.tick()
     (message,) = received
     assert message["title"] == "green 2021-03 failed"
-    assert message["message"].splitlines() == [
-        "green 2021-03: The run worker was lost.",
-        f"{UI}/runs/{lost.run_id}",
-    ]
+    assert message["message"] == f"green 2021-03: {said}\n{UI}/runs/{lost.run_id}"
 
 
 def test_what_has_no_month_is_told_without_one_also_when_run_from_the_ui(told: Told) -> None:
@@ -181,7 +189,6 @@ def backfilled(
 def test_a_backfill_is_one_message_for_all_its_runs(told: Told) -> None:
     daemon, received = told
     backfilled(daemon, ["2021-01", "2021-02", "2021-03"], BulkActionStatus.COMPLETED_FAILED, 10)
-    run(daemon, "2021-02", backfill="b10")  # a retry, that failed again
     daemon.tick()
     daemon.tick()
     (message,) = received
@@ -192,6 +199,15 @@ def test_a_backfill_is_one_message_for_all_its_runs(told: Told) -> None:
         "1 check failed",
         f"{UI}/runs/b/b10",
     ]
+
+
+def test_of_a_month_that_was_retried_the_last_run_counts(told: Told) -> None:
+    daemon, received = told
+    backfilled(daemon, ["2021-02"], BulkActionStatus.COMPLETED_SUCCESS, 10)
+    run(daemon, "2021-02", backfill="b10", mended="yes")
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "Backfill of green ended: 1 succeeded"
 
 
 def test_a_backfill_that_went_well_is_told_of_too(told: Told) -> None:
@@ -224,7 +240,7 @@ def test_a_backfill_of_a_job_is_told_by_the_jobs_name(told: Told) -> None:
 def test_of_many_failures_ten_are_shown(told: Told) -> None:
     daemon, received = told
     months = [f"2022-{number:02}" for number in range(1, 13)]
-    backfilled(daemon, months, BulkActionStatus.COMPLETED_FAILED, 10)
+    backfilled(daemon, months[::-1], BulkActionStatus.COMPLETED_FAILED, 10)
     daemon.tick()
     (message,) = received
     assert message["title"] == "Backfill of green ended: 12 failed"
