@@ -10,6 +10,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import trips_checks
@@ -48,7 +49,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             newest_month_schedule(service, jobs[service.trips.name])
             for service in SERVICES.values()
         ],
-        sensors=[published_months(jobs)],
+        sensors=[published_months(jobs), *notification_sensors()],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

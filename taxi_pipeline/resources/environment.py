@@ -106,6 +106,11 @@ def published_every_seconds() -> int:
     return int(text)
 
 
+def people_are_told() -> bool:
+    """Return whether there is somewhere to send messages to."""
+    return bool(_setting("TAXI_NOTIFY_URL"))
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end."""
     text = _setting("TAXI_DAGSTER_URL")

@@ -1,22 +1,48 @@
-"""The notifier: whom to tell, by one of Apprise's URLs. What is worth it is for others to say."""
+"""The notifier: messages to people, through whatever service Apprise can reach.
+
+Knows how a message leaves. What is worth telling, and in which words, is for `automation`.
+"""
+
+import logging
 
 import dagster as dg
 from pydantic import Field
 
-from taxi_pipeline.errors import TransientError
+from taxi_pipeline.errors import PermanentError, TransientError
+
+_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=5&wait=2
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where messages go; nowhere without a URL."""
+    """Where people are told; nobody is while there is no URL."""
 
-    url: str = Field(default="", repr=False, description="One of Apprise's URLs (TAXI_NOTIFY_URL).")
+    url: str = Field(
+        default="",
+        description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
+    )
 
     def send(self, title: str, body: str) -> None:
-        """Tell; raise `TransientError` where the message did not arrive."""
+        """Send a message, in plain text, to every URL.
+
+        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where a
+        service did not take the message: the others, if any, have it. Neither shows a URL.
+        """
         if not self.url:
             return
-        import apprise
+        from apprise import Apprise, AppriseAsset, NotifyFormat
 
-        target = apprise.Apprise()
-        if not (target.add(self.url) and target.notify(body, title)):
-            raise TransientError("The message did not reach the address in TAXI_NOTIFY_URL.")
+        # it writes URLs, and with them their secrets, into the log
+        logging.getLogger("apprise").disabled = True
+        services = Apprise(asset=AppriseAsset(default_service_retry=_RETRIES))
+        if not services.add(self.url):
+            raise PermanentError(
+                "TAXI_NOTIFY_URL: not a URL that Apprise understands, or one of several is not. It "
+                "is not shown here, for the secrets in it; https://appriseit.com has each "
+                "service's form."
+            )
+        if not services.notify(body=body, title=title, body_format=NotifyFormat.TEXT):
+            names = ", ".join(str(service.service_name) for service in services)
+            raise TransientError(
+                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL ({names}): one "
+                "could not be reached or refused it."
+            )

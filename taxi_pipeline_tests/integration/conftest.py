@@ -46,12 +46,14 @@ class Platform:
     resources: Resources
     instance: dg.DagsterInstance
 
-    def run(self, job: str, month: str | None = None) -> dg.ExecuteInProcessResult:
-        """Run a job as `dagster job execute` does, but in this process."""
+    def run(self, job: str, month: str | None = None, **tags: str) -> dg.ExecuteInProcessResult:
+        """Run a job as `dagster job execute` does, but in this process; `tags` are Dagster's."""
         definitions = build_definitions(vars(self.resources))
         return definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            tags={"dagster/partition": month} if month else {},
+            tags={
+                f"dagster/{key}": tag for key, tag in {**tags, "partition": month}.items() if tag
+            },
             raise_on_error=False,
         )
 

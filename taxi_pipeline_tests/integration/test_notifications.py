@@ -1,0 +1,160 @@
+"""What people are told of the real jobs, from a published file to the message that arrives."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+
+from taxi_pipeline.automation.notifications import notification_sensors
+from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.daemon import Daemon
+from taxi_pipeline_tests.support.http import receiving
+from taxi_pipeline_tests.support.published import YELLOW_HEADER
+
+from .conftest import Platform, Publish
+from .test_checks import Forgetful
+from .test_jobs import MIRRORED, csv_gz, in_month
+
+JOB = YELLOW.trips.name
+SENSORS = [sensor.name for sensor in notification_sensors()]
+UI = "https://dagster.example.org"
+
+type Told = tuple[Daemon, list[dict[str, str]]]
+
+
+@pytest.fixture
+def told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """Return a daemon that tells of what comes after, and the messages that have arrived."""
+    monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
+    with receiving() as (url, received):
+        resources = {**vars(platform.resources), "notifier": Notifier(url=url)}
+        daemon = Daemon(build_definitions(resources), platform.instance, SENSORS)
+        daemon.tick()
+        yield daemon, received
+
+
+def test_a_month_that_is_not_published_is_one_message(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    platform, _ = publish({})
+    result = platform.run(JOB, "2010-01")
+    daemon.tick()
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "yellow 2010-01 failed"
+    error, link = message["message"].splitlines()
+    step = f"yellow 2010-01, step raw__{JOB}"
+    assert error.startswith(f"{step}: yellow 2010-01 is not published: http://127.0.0.1:")
+    assert link == f"{UI}/runs/{result.run_id}"
+    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    assert password not in repr(message)
+
+
+def test_a_month_is_published_then_unchanged_then_republished(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    path, month = MIRRORED.format("2010-02"), "2010-02"
+    trips = [in_month(month)] * 39
+    platform, _ = publish({path: csv_gz(*trips, in_month(month, passenger_count="0"))})
+    first = platform.run(JOB, month)
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "yellow 2010-02 published"
+    assert message["message"].splitlines() == [
+        "Rows: raw 40, cleaned 39, bigquery 39, postgres 39",
+        f"{UI}/runs/{first.run_id}",
+    ]
+    assert platform.run(JOB, month).success
+    assert platform.run(f"{JOB}_checks", month).success
+    daemon.tick()
+    assert len(received) == 1
+    republished, _ = publish({path: csv_gz(*trips)})
+    assert republished.run(JOB, month).success
+    daemon.tick()
+    assert [message["title"] for message in received[1:]] == ["yellow 2010-02 republished"]
+
+
+def test_checks_that_warn_are_one_message_also_when_they_run_alone(
+    told: Told, publish: Publish
+) -> None:
+    daemon, received = told
+    month = "2010-03"
+    content = csv_gz(f"{in_month(month, VendorID='77')},?", header=f"{YELLOW_HEADER},surprise")
+    platform, _ = publish({MIRRORED.format(month): content})
+    assert platform.run(JOB, month).success
+    assert platform.run(f"{JOB}_checks", month).success
+    daemon.tick()
+    assert [message["title"] for message in received] == [
+        "yellow 2010-03 published: 2 checks failed",
+        "yellow 2010-03: 2 checks failed",
+    ]
+    for message in received:
+        assert message["message"].splitlines()[-3:-1] == [
+            f"cleaned/{JOB}, check unknown_columns (WARN): Not declared: surprise. They stay in "
+            "raw; declare them in tlc/services.py.",
+            f"cleaned/{JOB}, check unknown_codes (WARN): Not declared: vendor_id=77 (rows: 1). "
+            "The trips keep them; declare them in tlc/services.py.",
+        ]
+
+
+def test_a_check_that_stops_a_run_is_one_message_that_names_it(
+    told: Told, publish: Publish
+) -> None:
+    daemon, received = told
+    month = "2010-04"
+    platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month))})
+    lake = platform.resources.lake
+    forgetful = Forgetful(bucket=lake.bucket, project=lake.project)
+    resources = Resources(**{**vars(platform.resources), "lake": forgetful})
+    assert not Platform(resources, platform.instance).run(JOB, month).success
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "yellow 2010-04 failed"
+    assert (
+        f"cleaned/{JOB}, check every_row_accounted_for (ERROR): The lake has no rejected rows that "
+        "can be read." in message["message"].splitlines()
+    )
+
+
+def test_assets_that_are_materialized_by_hand_are_told_of(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    platform, _ = publish({})
+    everything = build_definitions(vars(platform.resources)).resolve_implicit_global_asset_job_def()
+    result = everything.execute_in_process(
+        instance=platform.instance,
+        asset_selection=[dg.AssetKey(["raw", JOB])],
+        partition_key="2010-05",
+        raise_on_error=False,
+    )
+    assert result.dagster_run.job_name == "__ASSET_JOB"
+    daemon.tick()
+    assert [message["title"] for message in received] == ["yellow 2010-05 failed"]
+
+
+def test_a_backfill_is_one_message(told: Told, publish: Publish) -> None:
+    daemon, received = told
+    months = ("2010-06", "2010-07", "2010-08")
+    platform, _ = publish({MIRRORED.format(key): csv_gz(in_month(key)) for key in months[:2]})
+    for month in months:
+        platform.run(JOB, month, backfill="by-hand")
+    platform.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="by-hand",
+            status=BulkActionStatus.COMPLETED_FAILED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=1.0,
+            backfill_end_timestamp=2.0,
+            asset_selection=[dg.AssetKey(["raw", JOB])],
+        )
+    )
+    daemon.tick()
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "Backfill of yellow ended: 2 succeeded, 1 failed"
+    assets, failed, link = message["message"].splitlines()
+    assert assets == f"Assets: raw/{JOB}"
+    assert failed.startswith(f"yellow 2010-08, step raw__{JOB}: yellow 2010-08 is not published: ")
+    assert link == f"{UI}/runs/b/by-hand"
