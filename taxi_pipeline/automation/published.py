@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RECENT = 3  # the newest months of each service: asked for at every tick
 IN_TURN = 24  # of all other months, those that a tick asks for
 AT_ONCE = 2  # requests to a publisher that is not ours
-SECONDS = 40.0  # for asking; Dagster gives up a tick after 60
+SECONDS = 30.0  # for asking, and what is under way then may take 20; Dagster gives up after 60
 
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
