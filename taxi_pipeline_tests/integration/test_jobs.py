@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 from click.testing import CliRunner
+from requests.adapters import HTTPAdapter
 
 from taxi_pipeline.assets.reporting import PREVIEW_ROWS
 from taxi_pipeline.assets.steps import cleaned_in_lake
+from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.cli import main
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.lake import place_of
@@ -318,54 +321,55 @@ def test_the_zones_show_a_query_that_runs_and_no_picture(platform: Platform) -> 
     assert len(platform.postgres(sql_of(said["postgres"]["query"]))) == 100
 
 
-def test_what_others_cleaned_is_read_and_has_no_line_of_the_ledger(
-    publish: Publish, tmp_path: Path
-) -> None:
-    platform, _ = publish({MIRRORED.format("2018-05"): csv_gz(in_month("2018-05"))})
-    assert platform.run("yellow_trips", "2018-05").success
-    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 5))
-    lake.upload(lake.download(place.cleaned, tmp_path), place.cleaned, {})
-    cleaned = cleaned_in_lake(lake, place)
-    report = cleaned.loaded(YELLOW.trips, Month(2018, 5), platform.resources.database)
-    assert report.metadata
-    assert report.metadata["dagster/row_count"] == 1
-    assert "ledger" not in report.metadata
-
-
-def test_bigquerys_asset_reads_little_of_a_large_month(
+def test_only_postgres_pulls_a_whole_month_through_the_worker(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from google.cloud import storage
-
-    month, groups, group_rows = Month(2030, 1), 40, 50_000
-    place = place_of(YELLOW, month)
+    month, group_rows, groups = Month(2018, 7), 5_000, 40
+    random, schema = np.random.default_rng(1), arrow_schema(YELLOW.trips)
+    columns = {
+        field.name: pa.array(random.random(group_rows))
+        if field.type == pa.float64()
+        else pa.array([month.start if field.name == "pickup_datetime" else None] * group_rows)
+        for field in schema
+    }
+    group = pa.table(columns).cast(schema)
     path = tmp_path / "large.parquet"
-    schema = arrow_schema(YELLOW.trips)
-    random = np.random.default_rng(1)
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
         for _ in range(groups):
-            rows = {
-                field.name: pa.array(random.random(group_rows))
-                if field.type == pa.float64()
-                else pa.nulls(group_rows, field.type)
-                for field in schema
-            }
-            writer.write_table(pa.table(rows, schema))
+            writer.write_table(group)
+    place = place_of(YELLOW, month)
     stored = platform.resources.lake.upload(path, place.cleaned, {})
+
     fetched: list[int] = []
-    download = storage.Blob.download_as_bytes
+    send = HTTPAdapter.send
 
-    def counted(blob: storage.Blob, **how: Any) -> bytes:
-        content: bytes = download(blob, **how)
-        fetched.append(len(content))
-        return content
+    def counting(adapter: HTTPAdapter, request: Any, **how: Any) -> requests.Response:
+        answer = send(adapter, request, **how)
+        if request.url.startswith(os.environ["STORAGE_EMULATOR_HOST"]):
+            fetched.append(int(answer.headers.get("Content-Length", 0)))
+        return answer
 
-    monkeypatch.setattr(storage.Blob, "download_as_bytes", counted)
-    cleaned = cleaned_in_lake(platform.resources.lake, place)
-    assert cleaned.rows == groups * group_rows
-    assert len(cleaned.preview.records) == PREVIEW_ROWS
-    assert 0 < sum(fetched) < stored.size / 10
-    platform.resources.lake.delete(place.cleaned)
+    def fetched_by(layer: str) -> int:
+        fetched.clear()
+        result = dg.materialize(  # without the checks, which read a column of all rows
+            trips_assets(YELLOW),
+            selection=[dg.AssetKey([layer, "yellow_trips"])],
+            partition_key=month.key,
+            resources=vars(platform.resources),
+            instance=platform.instance,
+        )
+        said = said_by(result)
+        assert said[layer]["dagster/row_count"].value == groups * group_rows
+        preview = said[layer]["preview"]
+        assert isinstance(preview, dg.TableMetadataValue)
+        assert len(preview.records) == PREVIEW_ROWS
+        assert "ledger" not in said[layer]  # somebody else put the object there
+        return sum(fetched)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HTTPAdapter, "send", counting)
+        assert 0 < fetched_by("bigquery") < stored.size / 4
+        assert fetched_by("postgres") > stored.size
 
 
 def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
