@@ -204,7 +204,10 @@ def _raw(lake: Lake, place: Place) -> LakeObject:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A cleaned object of the lake, its rows and the first of them; `began` is when it was read."""
+    """A cleaned object of the lake, its rows and the first of them.
+
+    `began` is when its reading began, in seconds of the monotonic clock.
+    """
 
     stored: LakeObject
     rows: int
@@ -290,12 +293,12 @@ def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[
 
 
 def _cleaned(lake: Lake, place: Place) -> LakeObject:
-    found = lake.find(place.cleaned)
-    if not found:
-        raise PermanentError(
-            f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
-        )
-    return found[0]
+    for found in lake.find(place.cleaned):
+        if found.name == place.cleaned:  # another's may only begin like it
+            return found
+    raise PermanentError(
+        f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
+    )
 
 
 def _batches(path: Path) -> "Iterator[pa.RecordBatch]":

@@ -372,6 +372,17 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
         assert fetched_by("postgres") > stored.size
 
 
+def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 8))
+    path = tmp_path / "copy"
+    path.write_bytes(b"")
+    lake.upload(path, f"{place.cleaned}.copy", {})
+    with pytest.raises(PermanentError, match=r"2018-08\.parquet is not in the lake: materialize"):
+        cleaned_in_lake(lake, place)
+
+
 def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
     publish: Publish, tmp_path: Path
 ) -> None:

@@ -23,7 +23,10 @@ def modules_after(statement: str) -> set[str]:
         ("import taxi_pipeline.cli", {"dagster", "pyarrow", "numpy", "requests", "psutil"}),
         (
             "import taxi_pipeline.definitions",
-            {"dagster_gcp", "google.cloud.bigquery", "google.cloud.storage", "pandas", "psycopg"},
+            {
+                *("dagster_gcp", "google.cloud.bigquery", "google.cloud.storage"),
+                *("matplotlib", "pandas", "psycopg"),
+            },
         ),
     ],
 )
