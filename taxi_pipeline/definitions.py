@@ -4,6 +4,7 @@ Assets, checks, jobs, automation, resources and settings meet here and nowhere e
 here.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -24,6 +25,12 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         **{service.trips.name: trips_assets(service) for service in SERVICES.values()},
         TAXI_ZONES.name: ZONES_ASSETS,
     }
+    with warnings.catch_warnings():
+        # Dagster calls links to the code a beta; the tests hold what we need of them
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        linked = dg.with_source_code_references(
+            [asset for group in assets.values() for asset in group]
+        )
     checks = {service.trips.name: trips_checks(service) for service in SERVICES.values()}
     jobs = {
         name: dg.define_asset_job(
@@ -42,7 +49,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         for name, group in checks.items()
     ]
     return dg.Definitions(
-        assets=[asset for group in assets.values() for asset in group],
+        assets=linked,
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs],
         schedules=[

@@ -5,19 +5,22 @@ Only the form of a report belongs here; nothing in it moves data.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 PREVIEW_ROWS = 5
+
+OWNERS = ("team:taxi-data",)
 
 RETRIES = dg.RetryPolicy(
     max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
@@ -69,13 +72,24 @@ def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.Tab
     return table(dict.fromkeys(schema.names, "string"), texts)
 
 
-def parquet_preview(path: Path) -> dg.TableMetadataValue:
-    """Return the first rows of a Parquet file as a table."""
-    from taxi_pipeline.tlc.reading import opened_parquet
+def parquet_preview(file: "pq.ParquetFile") -> dg.TableMetadataValue:
+    """Return the first rows of an open Parquet file as a table."""
+    # no threads: they may hold a Python file when the process ends, and abort it
+    first = next(file.iter_batches(PREVIEW_ROWS, use_threads=False), None)
+    return preview([] if first is None else first.to_pylist(), file.schema_arrow)
 
-    with opened_parquet(path) as file:
-        first = next(file.iter_batches(PREVIEW_ROWS), None)
-        return preview([] if first is None else first.to_pylist(), file.schema_arrow)
+
+def query(name: str, month: Month | None) -> dg.MarkdownMetadataValue:
+    """Return SQL that shows some rows of a table, of the month if it has months, for people.
+
+    `name` is the table's as its store writes it; PostgreSQL and BigQuery both take the rest.
+    """
+    lines = ["SELECT *", f"FROM {name}"]
+    if month:
+        lines.append(
+            f"WHERE pickup_datetime >= '{month}-01' AND pickup_datetime < '{month.next}-01'"
+        )
+    return dg.MetadataValue.md("\n".join(["```sql", *lines, "LIMIT 100", "```"]))
 
 
 def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
@@ -84,6 +98,11 @@ def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
     return table(
         {of: "string", "rows": "int"}, [{of: name, "rows": count} for name, count in ordered]
     )
+
+
+def figures(row: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return figures by name as a table of one row."""
+    return table(dict.fromkeys(row, "int"), [row])
 
 
 def compared(

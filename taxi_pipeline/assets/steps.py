@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,14 +20,19 @@ from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
     columns_from,
     counts,
+    figures,
     file_columns,
     parquet_preview,
     preview,
+    query,
     table_columns,
 )
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import UNKNOWN_WORDS, Table
 
 if TYPE_CHECKING:
@@ -37,6 +43,9 @@ if TYPE_CHECKING:
 
 type Fetch = Callable[[Path, Unchanged | None], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path], Summary]
+type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
+
+_READ_BYTES = 1 << 16  # of a column at a time
 
 
 def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.MaterializeResult[None]:
@@ -46,6 +55,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     """
     from taxi_pipeline.tlc.reading import examine, open_published
 
+    began = monotonic()
     with TemporaryDirectory() as scratch, TemporaryDirectory() as stored:
         copy = _intact_copy(lake, place, Path(stored))
         known = copy and Unchanged(copy[0].metadata["source_url"], copy[0].metadata["etag"])
@@ -74,7 +84,9 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
             "dagster/row_count": found.rows,
             "dagster/column_schema": file_columns(found.schema),
             "dagster/uri": raw.uri,
+            "link": dg.MetadataValue.url(lake.link(raw.name)),
             "bytes": raw.size,
+            "seconds": _seconds_since(began),
             "downloaded": isinstance(fetched, Download),
             "preview": preview(found.first_rows, found.schema),
             "source": dg.MetadataValue.url(raw.metadata["source_url"]),
@@ -86,11 +98,20 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
 
 
 def clean_raw(
-    lake: Lake, place: Place, table: Table, clean: Clean, log: Callable[[str], None]
+    lake: Lake,
+    place: Place,
+    table: Table,
+    clean: Clean,
+    log: Callable[[str], None],
+    picture: Picture | None = None,
 ) -> dg.MaterializeResult[None]:
-    """Clean the raw object into two: its rows in canonical form, and the rejected ones."""
-    from taxi_pipeline.tlc.reading import open_published
+    """Clean the raw object into two: its rows in canonical form, and the rejected ones.
 
+    `picture`, if there is one, draws what is kept and the summary.
+    """
+    from taxi_pipeline.tlc.reading import open_published, opened_parquet
+
+    began = monotonic()
     raw = _raw(lake, place)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -128,20 +149,26 @@ def clean_raw(
         }
         beside = lake.upload(rejected, place.rejected, history)
         cleaned = lake.upload(kept, place.cleaned, history | findings)
+        with opened_parquet(kept) as file:
+            first_rows = parquet_preview(file)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": summary.kept,
                 "dagster/column_schema": table_columns(table),
                 "dagster/column_lineage": columns_from("raw", table, _origins(source)),
                 "dagster/uri": cleaned.uri,
+                "link": dg.MetadataValue.url(lake.link(cleaned.name)),
+                **({"picture": picture(kept, summary)} if picture else {}),
                 "bytes": cleaned.size,
+                "seconds": _seconds_since(began),
                 "published": summary.published,
                 "rejected": summary.rejected.total(),
+                "rejected_share": summary.rejected.total() / max(summary.published, 1),
                 "rejected_because": counts("reason", summary.rejected),
                 "rejected_rows": beside.uri,
                 "kept_but_odd": counts("oddity", summary.noted),
                 "unknown_columns": list(unknown),
-                "preview": parquet_preview(kept),
+                "preview": first_rows,
             }
         )
 
@@ -177,44 +204,109 @@ def _raw(lake: Lake, place: Place) -> LakeObject:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A cleaned object: its place in the lake, its rows, and how to read it."""
+    """A cleaned object of the lake, its rows and the first of them.
 
-    uri: str
+    `began` is when its reading began, in seconds of the monotonic clock.
+    """
+
+    stored: LakeObject
     rows: int
-    path: Path
+    preview: dg.TableMetadataValue
+    began: float
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
-        """Stream the rows in the table's canonical schema."""
-        from taxi_pipeline.tlc.reading import opened_parquet
+    @property
+    def uri(self) -> str:
+        """The object's `gs://` URI."""
+        return self.stored.uri
 
-        with opened_parquet(self.path) as file:
-            yield from file.iter_batches()
+    def loaded(
+        self,
+        table: Table,
+        month: Month | None,
+        store: Warehouse | Database,
+        link: str | None = None,
+    ) -> dg.MaterializeResult[None]:
+        """Return the report of a store's table that now holds these rows, counted on arrival.
 
-    def loaded(self, table: Table, uri: str) -> dg.MaterializeResult[None]:
-        """Return the report of a table that now holds these rows."""
+        `link` is the table's page, if it has one.
+        """
         same = ((column.name, column.name) for column in table.columns)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": self.rows,
                 "dagster/column_schema": table_columns(table),
                 "dagster/column_lineage": columns_from("cleaned", table, same),
-                "dagster/uri": uri,
+                "dagster/uri": store.uri(table),
+                **({"link": dg.MetadataValue.url(link)} if link else {}),
+                "seconds": _seconds_since(self.began),
+                **self._ledger(store.title),
+                "query": query(store.sql_name(table), month),
                 "loaded_from": self.uri,
-                "preview": parquet_preview(self.path),
+                "preview": self.preview,
             }
         )
 
+    def _ledger(self, store: str) -> dict[str, dg.TableMetadataValue]:
+        """Return the ledger's line as far as this store has it; none of what others cleaned."""
+        history = self.stored.metadata
+        if not history.keys() >= {"published", "kept", "rejected"}:
+            return {}
+        row = {
+            "published": int(history["published"]),
+            "kept": int(history["kept"]),
+            "rejected": sum(json.loads(history["rejected"]).values()),
+            store: self.rows,
+        }
+        return {"ledger": figures(row)}
 
-@contextmanager
-def cleaned_copy(lake: Lake, place: Place) -> Iterator[Cleaned]:
-    """Yield the cleaned object, copied from the lake for as long as the context lasts."""
+
+def cleaned_in_lake(lake: Lake, place: Place) -> Cleaned:
+    """Return the cleaned object, of which only the footer and the first rows are read."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found: list[LakeObject] = lake.find(place.cleaned)
-    if not found:
+    began, stored = monotonic(), _cleaned(lake, place)
+    try:
+        with (
+            lake.opened(stored.name) as file,
+            # without a buffer Arrow would read a whole row group, with pre_buffer in threads
+            pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
+        ):
+            return Cleaned(stored, parquet.metadata.num_rows, parquet_preview(parquet), began)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise PermanentError(
-            f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
-        )
+            f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
+        ) from error
+
+
+@contextmanager
+def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
+    """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts."""
+    from taxi_pipeline.tlc.reading import opened_parquet
+
+    began, stored = monotonic(), _cleaned(lake, place)
     with TemporaryDirectory() as scratch:
-        path = lake.download(place.cleaned, Path(scratch))
-        yield Cleaned(found[0].uri, pq.read_metadata(path).num_rows, path)
+        path = lake.download(stored.name, Path(scratch))
+        with opened_parquet(path) as file:
+            cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
+        yield cleaned, _batches(path)
+
+
+def _cleaned(lake: Lake, place: Place) -> LakeObject:
+    for found in lake.find(place.cleaned):
+        if found.name == place.cleaned:  # another's may only begin like it
+            return found
+    raise PermanentError(
+        f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
+    )
+
+
+def _batches(path: Path) -> "Iterator[pa.RecordBatch]":
+    from taxi_pipeline.tlc.reading import opened_parquet
+
+    with opened_parquet(path) as file:
+        yield from file.iter_batches()
+
+
+def _seconds_since(began: float) -> float:
+    return round(monotonic() - began, 3)

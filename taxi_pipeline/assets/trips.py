@@ -8,11 +8,14 @@ Each replaces its month whole, so any of them can be run again at any time.
 
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail, table_columns
-from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
+from taxi_pipeline.assets.pictures import month_picture
+from taxi_pipeline.assets.reporting import OWNERS, RETRIES, permanent_errors_fail, table_columns
+from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake, place_of
@@ -20,6 +23,9 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
+
+if TYPE_CHECKING:
+    from taxi_pipeline.tlc.cleaning import Summary
 
 # a month comes about 30 days after the one before it; a fourth of that is patience
 FRESH = dg.FreshnessPolicy.time_window(
@@ -44,15 +50,17 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         dg.asset,
         partitions_def=months_of(service),
         group_name=service.name,
+        owners=OWNERS,
         retry_policy=RETRIES,
-        tags={"service": service.name},
     )
+    tags = {"service": service.name}
     declared = {"dagster/column_schema": table_columns(table)}  # for before the first run
 
     @asset(
         key=["raw", table.name],
         kinds={"gcs"},
         pool="publisher",
+        tags=tags | {"layer": "raw"},
         description=f"The published file of {service.name} trips, byte for byte, in the lake.",
     )
     def raw(
@@ -67,6 +75,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         key=["cleaned", table.name],
         deps=[raw],
         kinds={"gcs", "parquet"},
+        tags=tags | {"layer": "cleaned"},
         metadata=declared,
         description=f"{table.description} Parquet in the lake; the rows that are no trips lie "
         "beside it under rejected/, each with its reason.",
@@ -77,7 +86,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with permanent_errors_fail():
             month = month_of(context, service)
             clean = partial(clean_trips, month)
-            return clean_raw(lake, place_of(service, month), table, clean, context.log.warning)
+            picture = partial(_picture, service, month)
+            place = place_of(service, month)
+            return clean_raw(lake, place, table, clean, context.log.warning, picture)
 
     @asset(
         key=["bigquery", table.name],
@@ -85,6 +96,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         kinds={"bigquery", "table"},
         pool="bigquery",
         freshness_policy=FRESH,
+        tags=tags | {"layer": "bigquery"},
         metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
@@ -94,9 +106,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with permanent_errors_fail():
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
-            with cleaned_copy(lake, place_of(service, month)) as trips:
-                warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
-                return trips.loaded(table, warehouse.uri(table))
+            trips = cleaned_in_lake(lake, place_of(service, month))
+            warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
+            return trips.loaded(table, month, warehouse, warehouse.link(table))
 
     @asset(
         key=["postgres", table.name],
@@ -104,6 +116,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         kinds={"postgres", "table"},
         pool="postgres",
         freshness_policy=FRESH,
+        tags=tags | {"layer": "postgres"},
         metadata=declared,
         description=f"{table.description} Partitioned by the month of pickup_datetime.",
     )
@@ -112,11 +125,19 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[None]:
         with permanent_errors_fail():
             month = month_of(context, service)
-            with cleaned_copy(lake, place_of(service, month)) as trips:
-                database.replace_month(table, month, trips.batches(), trips.rows)
-                return trips.loaded(table, database.uri(table))
+            with cleaned_copy(lake, place_of(service, month)) as (trips, batches):
+                database.replace_month(table, month, batches, trips.rows)
+                return trips.loaded(table, month, database)
 
     return [raw, cleaned, bigquery, postgres]
+
+
+def _picture(
+    service: Service, month: Month, trips: Path, summary: "Summary"
+) -> dg.MarkdownMetadataValue:
+    from taxi_pipeline.tlc.daily import trips_by_day
+
+    return month_picture(service, month, trips_by_day(trips, month), summary.rejected)
 
 
 def month_of(

@@ -7,22 +7,24 @@ from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import RETRIES, permanent_errors_fail, table_columns
-from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, store_raw
+from taxi_pipeline.assets.reporting import OWNERS, RETRIES, permanent_errors_fail, table_columns
+from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import TAXI_ZONES
 
-_asset = partial(dg.asset, group_name="zones", retry_policy=RETRIES)
+_asset = partial(dg.asset, group_name="zones", owners=OWNERS, retry_policy=RETRIES)
+_TAGS = {"service": "zones"}
 _DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before the first run
 
 
 @_asset(
     key=["raw", TAXI_ZONES.name],
-    kinds={"gcs"},
     pool="publisher",
+    kinds={"gcs", "csv"},
+    tags=_TAGS | {"layer": "raw"},
     description="The published table of taxi zones, byte for byte, in the lake.",
 )
 def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[None]:
@@ -35,6 +37,7 @@ def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[Non
     key=["cleaned", TAXI_ZONES.name],
     deps=[raw_taxi_zones],
     kinds={"gcs", "parquet"},
+    tags=_TAGS | {"layer": "cleaned"},
     metadata=_DECLARED,
     description=f"{TAXI_ZONES.description} Parquet in the lake.",
 )
@@ -51,6 +54,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     deps=[cleaned_taxi_zones],
     kinds={"bigquery", "table"},
     pool="bigquery",
+    tags=_TAGS | {"layer": "bigquery"},
     metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
@@ -58,9 +62,10 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as zones:
+    with permanent_errors_fail():
+        zones = cleaned_in_lake(lake, ZONES_PLACE)
         warehouse.replace(TAXI_ZONES, zones.uri, zones.rows, {"run": context.run.run_id})
-        return zones.loaded(TAXI_ZONES, warehouse.uri(TAXI_ZONES))
+        return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 
 
 @_asset(
@@ -68,14 +73,15 @@ def bigquery_taxi_zones(
     deps=[cleaned_taxi_zones],
     kinds={"postgres", "table"},
     pool="postgres",
+    tags=_TAGS | {"layer": "postgres"},
     metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
 def postgres_taxi_zones(lake: Lake, database: Database) -> dg.MaterializeResult[None]:
     """Copy the zones into PostgreSQL."""
-    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as zones:
-        database.replace(TAXI_ZONES, zones.batches(), zones.rows)
-        return zones.loaded(TAXI_ZONES, database.uri(TAXI_ZONES))
+    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
+        database.replace(TAXI_ZONES, batches, zones.rows)
+        return zones.loaded(TAXI_ZONES, None, database)
 
 
 ZONES_ASSETS = [

@@ -8,7 +8,7 @@ point leaves the old one.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, ClassVar, LiteralString
 
 import dagster as dg
 from pydantic import Field
@@ -30,6 +30,8 @@ SCHEMA = "tlc"
 class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The database, whose tables lie in the schema `tlc`."""
 
+    title: ClassVar[str] = "Postgres"  # as the ledger calls it
+
     url: str = Field(
         repr=False, description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL)."
     )
@@ -45,6 +47,10 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         where = conninfo_to_dict(self._conninfo())
         host, port = where.get("host", "localhost"), where.get("port", 5432)
         return f"postgresql://{host}:{port}/{where.get('dbname', '')}/{SCHEMA}.{table.name}"
+
+    def sql_name(self, table: Table) -> str:
+        """Return the table's name as a query writes it."""
+        return f"{SCHEMA}.{table.name}"
 
     def replace_month(
         self, table: Table, month: Month, batches: "Iterable[pa.RecordBatch]", rows: int

@@ -8,6 +8,7 @@ An upload is atomic and checksummed, so a reader sees the old object or the new 
 object is the domain's business.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
 
 import dagster as dg
 from pydantic import Field
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # Google's client would hold 100 MiB of a large file at a time; a multiple of 256 KiB.
 _UPLOAD_CHUNK_BYTES = 16 << 20
+
+_CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 _OF_MONTH = re.compile(
@@ -97,6 +101,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def uri(self, name: str) -> str:
         """Return the `gs://` URI of an object."""
         return f"gs://{self.bucket}/{name}"
+
+    def link(self, name: str) -> str:
+        """Return where people see an object: its page in Google's console, or the emulator's file.
+
+        The emulator (STORAGE_EMULATOR_HOST) has no pages; there the link downloads the object.
+        """
+        base = os.environ.get("STORAGE_EMULATOR_HOST") or _CONSOLE
+        return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
 
     def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived."""

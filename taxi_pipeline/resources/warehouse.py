@@ -4,10 +4,12 @@ No row passes through here: BigQuery reads the lake's Parquet itself. A load job
 partition in one step, so a query sees the old month or the new one.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlencode
 
 import dagster as dg
 from pydantic import Field
@@ -29,6 +31,8 @@ _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The dataset. Google's client finds an emulator (BIGQUERY_EMULATOR_HOST) by itself."""
 
+    title: ClassVar[str] = "BigQuery"  # as the ledger calls it
+
     project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
     dataset: str = Field(description="The dataset's name (TAXI_DATASET).")
     timeout: float = Field(default=60.0, description="Seconds to wait for the server's answer.")
@@ -37,6 +41,17 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def uri(self, table: Table) -> str:
         """Return the table's address as Dagster's catalog shows it."""
         return f"bigquery://{self._table_id(table)}"
+
+    def sql_name(self, table: Table) -> str:
+        """Return the table's name as a query writes it."""
+        return f"`{self._table_id(table)}`"
+
+    def link(self, table: Table) -> str | None:
+        """Return the table's page in Google's console; the emulator's tables have none."""
+        if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+            return None
+        named = {"p": self.project, "d": self.dataset, "t": table.name, "page": "table"}
+        return f"https://console.cloud.google.com/bigquery?{urlencode(named)}"
 
     def replace_month(
         self, table: Table, month: Month, uri: str, rows: int, labels: dict[str, str]
@@ -78,7 +93,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         by_month = (
             "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
             f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
-            f"FROM `{self._table_id(table)}` WHERE pickup_datetime IS NULL OR "
+            f"FROM {self.sql_name(table)} WHERE pickup_datetime IS NULL OR "
             f"({' AND '.join(conditions)}) GROUP BY year, month"
         )
         config = bigquery.QueryJobConfig(query_parameters=bounds)

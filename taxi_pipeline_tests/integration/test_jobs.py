@@ -1,7 +1,11 @@
 """The jobs, from the generator's published files to all three stores."""
 
+import base64
 import gzip
+import io
+import os
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -9,13 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from click.testing import CliRunner
+from requests.adapters import HTTPAdapter
 
+from taxi_pipeline.assets.reporting import PREVIEW_ROWS
+from taxi_pipeline.assets.steps import cleaned_in_lake
+from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.cli import main
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
@@ -47,6 +58,29 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     assert error is not None
     assert failed.step_failure_data.user_failure_data is not None, error.to_string()
     return failed.step_failure_data.user_failure_data.description or ""
+
+
+def said_by(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
+    """Return what each layer's materialization says, by its name."""
+    assert result.success
+    return {
+        event.asset_key.path[0]: event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+
+
+def url_of(link: dg.MetadataValue[Any]) -> str:
+    assert isinstance(link, dg.UrlMetadataValue)
+    return link.url or ""
+
+
+def sql_of(query: dg.MetadataValue[Any]) -> str:
+    """Return the query within Markdown's fence."""
+    assert isinstance(query, dg.MarkdownMetadataValue)
+    first, *lines, last = query.value.splitlines()
+    assert (first, last) == ("```sql", "```")
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +207,7 @@ def test_what_every_materialization_says(publish: Publish) -> None:
     content = csv_gz(in_month(month), in_month(month, passenger_count="0"), "garbage")
     platform, _ = publish({MIRRORED.format(month): content})
     result = platform.run("yellow_trips", month)
-    said = {
-        event.asset_key.path[0]: event.materialization.metadata
-        for event in result.get_asset_materialization_events()
-        if event.asset_key
-    }
+    said = said_by(result)
     assert said.keys() == {"raw", "cleaned", "bigquery", "postgres"}
     rows = {layer: metadata["dagster/row_count"].value for layer, metadata in said.items()}
     assert rows == {"raw": 3, "cleaned": 1, "bigquery": 1, "postgres": 1}
@@ -218,6 +248,152 @@ def test_what_every_materialization_says(publish: Publish) -> None:
     }
     password = platform.resources.database.url.split(":")[2].split("@")[0]
     assert password not in repr(said)
+
+
+def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
+    month = "2018-03"
+    rows = [in_month(month), in_month(month), "garbage", in_month(month, passenger_count="0")]
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*rows)})
+    said = said_by(platform.run("yellow_trips", month))
+    cleaned = {name: value.value for name, value in said["cleaned"].items()}
+    assert cleaned["picture"].startswith("![yellow 2018-03: ")
+    assert base64.b64decode(cleaned["picture"].partition("base64,")[2].rstrip(")")).startswith(
+        b"\x89PNG"
+    )
+    assert (cleaned["published"], cleaned["rejected"], cleaned["rejected_share"]) == (4, 2, 0.5)
+    numbers = {
+        "raw": {"dagster/row_count", "bytes", "seconds"},
+        "cleaned": {"dagster/row_count", "bytes", "seconds", "published", "rejected"},
+        "bigquery": {"dagster/row_count", "seconds"},
+        "postgres": {"dagster/row_count", "seconds"},
+    }
+    for layer, names in numbers.items():
+        for name in names:  # such as Dagster plots over the months
+            metadata = said[layer][name]
+            assert isinstance(metadata, dg.IntMetadataValue | dg.FloatMetadataValue)
+            assert metadata.value
+
+
+def test_a_link_leads_to_the_object(publish: Publish) -> None:
+    content = csv_gz(in_month("2018-04"))
+    platform, _ = publish({MIRRORED.format("2018-04"): content})
+    said = said_by(platform.run("yellow_trips", "2018-04"))
+    assert requests.get(url_of(said["raw"]["link"]), timeout=30).content == content
+    cleaned = requests.get(url_of(said["cleaned"]["link"]), timeout=30).content
+    assert pq.read_metadata(io.BytesIO(cleaned)).num_rows == 1
+    assert "link" not in said["bigquery"]  # the emulator has no pages
+    assert "link" not in said["postgres"]
+
+
+def test_a_link_leads_to_an_object_of_any_name(platform: Platform, tmp_path: Path) -> None:
+    lake, name = platform.resources.lake, "raw/elsewhere/a b?c#d%2F&é+.txt"
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    lake.upload(path, name, {})
+    assert requests.get(lake.link(name), timeout=30).content == b"content"
+    lake.delete(name)
+
+
+def test_the_tables_show_the_ledgers_line_and_a_query_that_runs(publish: Publish) -> None:
+    months = ("2018-12", "2018-11")  # the first one's end is in another year
+    rows = {month: [in_month(month)] * 3 + ["garbage"] for month in months}
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*rows[month]) for month in months})
+    said = {month: said_by(platform.run("yellow_trips", month)) for month in months}["2018-12"]
+    for layer, store in (("bigquery", "BigQuery"), ("postgres", "Postgres")):
+        ledger = said[layer]["ledger"]
+        assert isinstance(ledger, dg.TableMetadataValue)
+        assert [record.data for record in ledger.records] == [
+            {"published": 4, "kept": 3, "rejected": 1, store: 3}
+        ]
+    found = {
+        "bigquery": platform.bigquery(sql_of(said["bigquery"]["query"])),
+        "postgres": platform.postgres(sql_of(said["postgres"]["query"])),
+    }
+    pickup = [column.name for column in YELLOW.trips.columns].index("pickup_datetime")
+    for layer in found:
+        assert [f"{row[pickup]:%Y-%m}" for row in found[layer]] == ["2018-12"] * 3, layer
+
+
+def test_the_zones_show_a_query_that_runs_and_no_picture(platform: Platform) -> None:
+    said = said_by(platform.run("taxi_zones"))
+    assert "picture" not in said["cleaned"]
+    assert len(platform.bigquery(sql_of(said["bigquery"]["query"]))) == 100
+    assert len(platform.postgres(sql_of(said["postgres"]["query"]))) == 100
+
+
+def test_only_postgres_pulls_a_whole_month_through_the_worker(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month, group_rows, groups = Month(2018, 7), 5_000, 40
+    random, schema = np.random.default_rng(1), arrow_schema(YELLOW.trips)
+    columns = {
+        field.name: pa.array(random.random(group_rows))
+        if field.type == pa.float64()
+        else pa.array([month.start if field.name == "pickup_datetime" else None] * group_rows)
+        for field in schema
+    }
+    group = pa.table(columns).cast(schema)
+    path = tmp_path / "large.parquet"
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+        for _ in range(groups):
+            writer.write_table(group)
+    place = place_of(YELLOW, month)
+    stored = platform.resources.lake.upload(path, place.cleaned, {})
+
+    fetched: list[int] = []
+    send = HTTPAdapter.send
+
+    def counting(adapter: HTTPAdapter, request: Any, **how: Any) -> requests.Response:
+        answer = send(adapter, request, **how)
+        if request.url.startswith(os.environ["STORAGE_EMULATOR_HOST"]):
+            fetched.append(int(answer.headers.get("Content-Length", 0)))
+        return answer
+
+    def fetched_by(layer: str) -> int:
+        fetched.clear()
+        result = dg.materialize(  # without the checks, which read a column of all rows
+            trips_assets(YELLOW),
+            selection=[dg.AssetKey([layer, "yellow_trips"])],
+            partition_key=month.key,
+            resources=vars(platform.resources),
+            instance=platform.instance,
+        )
+        said = said_by(result)
+        assert said[layer]["dagster/row_count"].value == groups * group_rows
+        preview = said[layer]["preview"]
+        assert isinstance(preview, dg.TableMetadataValue)
+        assert len(preview.records) == PREVIEW_ROWS
+        assert "ledger" not in said[layer]  # somebody else put the object there
+        return sum(fetched)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HTTPAdapter, "send", counting)
+        assert 0 < fetched_by("bigquery") < stored.size / 4
+        assert fetched_by("postgres") > stored.size
+
+
+def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 8))
+    path = tmp_path / "copy"
+    path.write_bytes(b"")
+    lake.upload(path, f"{place.cleaned}.copy", {})
+    with pytest.raises(PermanentError, match=r"2018-08\.parquet is not in the lake: materialize"):
+        cleaned_in_lake(lake, place)
+
+
+def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
+    publish: Publish, tmp_path: Path
+) -> None:
+    platform, _ = publish({MIRRORED.format("2018-06"): csv_gz(in_month("2018-06"))})
+    assert platform.run("yellow_trips", "2018-06").success
+    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 6))
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(lake.download(place.cleaned, tmp_path).read_bytes()[:-50])
+    lake.upload(broken, place.cleaned, {})
+    with pytest.raises(PermanentError, match=r"2018-06\.parquet cannot be read: .*Materialize the"):
+        cleaned_in_lake(lake, place)
 
 
 def test_the_tables_are_described_and_partitioned(platform: Platform) -> None:
@@ -368,8 +544,6 @@ def test_what_is_no_month_is_refused_by_dagster_before_a_run_begins(platform: Pl
 def test_postgres_keeps_the_old_month_when_rows_go_missing(publish: Publish) -> None:
     platform, _ = publish({MIRRORED.format("2019-11"): csv_gz(in_month("2019-11"))})
     assert platform.run("yellow_trips", "2019-11").success
-    from taxi_pipeline.errors import PermanentError
-
     with pytest.raises(PermanentError, match="0 rows arrived of 5; nothing was changed"):
         platform.resources.database.replace_month(YELLOW.trips, Month(2019, 11), [], 5)
     assert platform.entry("yellow", "2019-11").postgres == Tally(1, 11.8)

@@ -3,15 +3,18 @@
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from taxi_pipeline import assets
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, YELLOW, Service
 
+ASSETS = Path(assets.__file__).parent
 LAYERS = ("raw", "cleaned", "bigquery", "postgres")
 
 
@@ -48,6 +51,33 @@ def test_a_services_assets_are_grouped_described_and_linked(
         "bigquery": ["cleaned"],
         "postgres": ["cleaned"],
     }
+
+
+def test_every_asset_has_an_owner_and_says_its_service_and_layer(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    for key, spec in specs.items():
+        layer, table = key.path
+        service = "zones" if table == "taxi_zones" else table.removesuffix("_trips")
+        assert [*spec.owners] == ["team:taxi-data"]
+        assert (spec.tags["service"], spec.tags["layer"]) == (service, layer)
+        store = {"raw": "gcs", "cleaned": "gcs"}.get(layer, layer)
+        assert store in spec.kinds
+
+
+def test_every_asset_links_to_the_lines_that_make_it(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    for key, spec in specs.items():
+        layer, table = key.path
+        (code,) = spec.metadata["dagster/code_references"].code_references
+        zones = table == "taxi_zones"
+        name = f"{layer}_{table}" if zones else layer
+        assert Path(code.file_path) == ASSETS / ("zones.py" if zones else "trips.py")
+        from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
+        head = next(line.strip() for line in from_there if line.strip().startswith("def "))
+        assert from_there[0].strip().startswith(("@asset(", "@_asset("))
+        assert head.startswith(f"def {name}(")
 
 
 def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:

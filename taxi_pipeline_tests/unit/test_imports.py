@@ -24,12 +24,8 @@ def modules_after(statement: str) -> set[str]:
         (
             "import taxi_pipeline.definitions",
             {
-                "apprise",
-                "dagster_gcp",
-                "google.cloud.bigquery",
-                "google.cloud.storage",
-                "pandas",
-                "psycopg",
+                *("dagster_gcp", "google.cloud.bigquery", "google.cloud.storage"),
+                *("apprise", "matplotlib", "pandas", "psycopg"),
             },
         ),
     ],

@@ -1,0 +1,134 @@
+"""What can be said of a picture without looking at it: its form, its size and its background."""
+
+import base64
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from io import BytesIO
+
+import dagster as dg
+import pytest
+from PIL import Image
+
+from taxi_pipeline.assets.pictures import HEIGHT, WIDTH, daily_picture, month_picture
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import GREEN
+
+JANUARY = Month(2021, 1)
+MANY = {f"reason_{number}": 10**number for number in range(9)}
+BACKGROUNDS = ("white", "#0d1117")
+
+
+def png_of(picture: dg.MarkdownMetadataValue) -> bytes:
+    found = re.fullmatch(r"!\[[^]]+\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", picture.value)
+    assert found
+    return base64.b64decode(found[1], validate=True)
+
+
+def image_of(picture: dg.MarkdownMetadataValue) -> Image.Image:
+    png = png_of(picture)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert 5_000 < len(png) < 45_000
+    image = Image.open(BytesIO(png))
+    assert image.size == (WIDTH, HEIGHT)
+    return image
+
+
+def colours_on(image: Image.Image, background: str) -> set[tuple[int, ...]]:
+    page = Image.new("RGBA", image.size, background)
+    page.alpha_composite(image)
+    found = page.convert("RGB").getcolors(image.width * image.height)
+    assert found
+    return {colour for count, colour in found if isinstance(colour, tuple) and count > 20}
+
+
+@pytest.mark.parametrize(
+    ("trips", "rejected"),
+    [
+        ([1_000 + 7 * day for day in range(31)], {"no_passengers": 120, "unparsable": 1}),
+        ([700_000] * 28, {}),
+        ([0] * 31, {"pickup_missing": 10_000_000}),
+        ([0] * 30, {}),
+        ([5] * 29, MANY),
+    ],
+    ids=["a month", "nothing rejected", "everything rejected", "nothing at all", "many reasons"],
+)
+def test_a_month_is_a_small_picture_without_a_background(
+    trips: list[int], rejected: Mapping[str, int]
+) -> None:
+    image = image_of(month_picture(GREEN, JANUARY, trips, rejected))
+    transparency = image.getchannel("A").histogram()
+    assert transparency[0] > 0.4 * WIDTH * HEIGHT
+
+
+def test_trips_and_rejected_rows_have_a_colour_each_only_where_there_are_any() -> None:
+    nothing = colours_on(image_of(month_picture(GREEN, JANUARY, [0] * 31, {})), "white")
+    trips = colours_on(image_of(month_picture(GREEN, JANUARY, [9] * 31, {})), "white")
+    rejected = colours_on(image_of(month_picture(GREEN, JANUARY, [0] * 31, {"a": 1})), "white")
+    blue, orange = (0x3B, 0x8B, 0xD0), (0xD9, 0x77, 0x2B)
+    assert {blue, orange} & nothing == set()
+    assert {blue, orange} & trips == {blue}
+    assert {blue, orange} & rejected == {orange}
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (value / 255 for value in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_ink_and_bars_stand_out_from_a_light_and_from_a_dark_page(background: str) -> None:
+    image = image_of(month_picture(GREEN, JANUARY, [9] * 31, {"unparsable": 1}))
+    page = luminance(Image.new("RGB", (1, 1), background).getpixel((0, 0)))  # type: ignore[arg-type]
+    for solid in ((0x82, 0x8B, 0x96), (0x3B, 0x8B, 0xD0), (0xD9, 0x77, 0x2B)):
+        assert solid in colours_on(image, background)
+        light, dark = sorted([luminance(solid), page], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 3  # what WCAG asks of graphics
+
+
+def days(number: int) -> list[date]:
+    return [date(2021, 1, 1) + timedelta(day) for day in range(number)]
+
+
+@pytest.mark.parametrize(
+    "trips",
+    [
+        {},
+        {"yellow": [1_000] * 90},
+        {"yellow": [90_000] * 90, "green": [2_000] * 90, "fhvhv": [0] * 90},
+        {"yellow": [0] * 90, "green": [0] * 90},
+    ],
+    ids=["no services", "one service", "services that differ", "no trips"],
+)
+def test_the_days_are_a_small_picture_without_a_background(
+    trips: Mapping[str, list[int]],
+) -> None:
+    image = image_of(daily_picture(days(90) if trips else [], trips))
+    assert image.getchannel("A").histogram()[0] > 0.8 * WIDTH * HEIGHT
+
+
+def test_days_that_are_left_out_are_a_gap_in_the_line() -> None:
+    whole = days(90)
+    ends = [*whole[:10], *whole[-10:]]
+    drawn = [
+        sum(
+            image_of(daily_picture(some, {"yellow": [50] * len(some)}))
+            .getchannel("A")
+            .histogram()[1:]
+        )
+        for some in (whole, ends)
+    ]
+    assert drawn[1] < drawn[0] - 400  # pixels
+
+
+def test_pictures_drawn_side_by_side_are_those_drawn_one_by_one() -> None:
+    def drawn(number: int) -> bytes:
+        return png_of(month_picture(GREEN, JANUARY, [number] * 31, {"unparsable": number}))
+
+    numbers = range(1, 5)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(drawn, numbers)) == [drawn(number) for number in numbers]
