@@ -1,0 +1,144 @@
+"""Pictures of trips by day, as PNG inside Markdown: the form in which Dagster's UI shows a picture.
+
+Only drawing belongs here: who asks for a picture has counted. The background is transparent, and
+all colours read on a light page as on a dark one.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import date
+from io import BytesIO
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 700, 260  # in pixels
+_DPI = 100
+
+_INK = "#828b96"
+_TRIPS, _REJECTED = "#3b8bd0", "#d9772b"
+_LINES = ("#d9a400", "#2f9e5b", "#3b8bd0", "#b264d6", "#d9772b")
+
+_MOST_REASONS = 6
+_LOG_FROM = 30  # times: on a linear scale the smallest line would lie on the axis
+
+
+def month_picture(
+    service: Service, month: Month, trips: Sequence[int], rejected: Mapping[str, int]
+) -> dg.MarkdownMetadataValue:
+    """Draw a month: its trips by day, and beside them its rejected rows by reason.
+
+    `trips` has one count for each day of the month, from the first on.
+    """
+    figure = _figure()
+    by_day, by_reason = figure.subplots(1, 2, width_ratios=(7, 2))
+    _style(by_day, f"{service.name} {month}: {sum(trips):,} trips")
+    by_day.bar(range(1, len(trips) + 1), trips, color=_TRIPS)
+    by_day.set(xlabel="day of the month", ylabel="trips a day")
+    by_day.set(xlim=(0.4, len(trips) + 0.6), xticks=range(1, len(trips) + 1, 7))
+    by_day.set_ylim(0, max(*trips, 1) * 1.05)
+    _count_along(by_day.yaxis)
+
+    rows = f"{sum(rejected.values()):,}" if rejected else "none"
+    _style(by_reason, f"{rows} rejected", "right")
+    reasons = _largest(rejected)
+    by_reason.barh(range(len(reasons)), [rows for _, rows in reasons], color=_REJECTED)
+    by_reason.set_yticks(range(len(reasons)), [f"{name}\n{rows:,}" for name, rows in reasons])
+    by_reason.set_ylim(max(len(reasons), 4) - 0.5, -0.5)  # the largest on top, none too thick
+    by_reason.tick_params(left=False, bottom=False, labelbottom=False)
+    by_reason.spines[["left", "bottom"]].set_visible(False)
+    return as_markdown(figure, f"{service.name} {month}: trips by day, rejected rows by reason")
+
+
+def daily_picture(
+    days: Sequence[date], trips: Mapping[str, Sequence[int]]
+) -> dg.MarkdownMetadataValue:
+    """Draw the trips by day of several services, a line for each.
+
+    `days` ascend; where some are left out, the lines have a gap. `trips` has a service's counts by
+    its name, one for each of `days`.
+    """
+    import numpy as np
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+    figure = _figure()
+    axes = figure.subplots()
+    if not days:
+        _style(axes, "no trips")
+        return as_markdown(figure, "no trips")
+    _style(axes, f"trips a day, {days[0]} to {days[-1]}")
+    axes.set_prop_cycle(color=_LINES)
+    at = date2num(days)  # type: ignore[no-untyped-call]
+    every = np.arange(at[0], at[-1] + 1)
+    for name, counts in trips.items():
+        line = np.full(len(every), np.nan)
+        line[(at - at[0]).astype(int)] = counts
+        # the dots show a day that stands alone
+        axes.plot(every, line, label=name, linewidth=1.2, marker=".", markersize=3)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=len(trips),
+        frameon=False,
+        labelcolor=_INK,
+        fontsize=8,
+    )
+    largest = [max(counts) for counts in trips.values() if any(counts)]
+    if largest and max(largest) > _LOG_FROM * min(largest):
+        axes.set_yscale("log", nonpositive="mask")
+    else:
+        axes.set_ylim(0)
+    _count_along(axes.yaxis)
+    axes.set_xlim(at[0] - 0.5, at[-1] + 0.5)
+    dates = AutoDateLocator()  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(dates)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))  # type: ignore[no-untyped-call]
+    axes.xaxis.get_offset_text().set_fontsize(8)
+    return as_markdown(figure, "trips a day by service")
+
+
+def as_markdown(figure: "Figure", alt: str) -> dg.MarkdownMetadataValue:
+    """Return a figure as Markdown that carries its PNG within; `alt` says in words what it is."""
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=_DPI, transparent=True)
+    encoded = base64.b64encode(png.getvalue()).decode()
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
+
+
+def _figure() -> "Figure":
+    from matplotlib.figure import Figure  # not pyplot, which keeps all figures in one global list
+
+    return Figure((WIDTH / _DPI, HEIGHT / _DPI), layout="constrained")
+
+
+def _style(axes: "Axes", title: str, loc: Literal["left", "right"] = "left") -> None:
+    axes.set_title(title, color=_INK, fontsize=10, loc=loc)
+    axes.tick_params(colors=_INK, labelsize=8)
+    axes.xaxis.label.set(color=_INK, fontsize=8)
+    axes.yaxis.label.set(color=_INK, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+
+
+def _count_along(axis: "Axis") -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if axis.get_scale() == "linear":
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _largest(rejected: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the reasons with the most rows, the largest first, and the rest as `others`."""
+    ordered = sorted(rejected.items(), key=lambda item: -item[1])
+    rest = ordered[_MOST_REASONS:]
+    others = [("others", sum(rows for _, rows in rest))] if rest else []
+    return ordered[:_MOST_REASONS] + others
