@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from taxi_pipeline.assets.daily_trips import daily_trips
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.resources.environment import from_environment
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
 
 def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -29,6 +31,11 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         )
         for name, group in assets.items()
     }
+    mart_job = dg.define_asset_job(
+        DAILY_TRIPS.name,
+        selection=[daily_trips],
+        description=f"{DAILY_TRIPS.name}: computed in BigQuery from the tables of trips.",
+    )
     check_jobs = [
         dg.define_asset_job(
             f"{name}_checks",
@@ -38,9 +45,10 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         for name, group in checks.items()
     ]
     return dg.Definitions(
-        assets=[asset for group in assets.values() for asset in group],
+        assets=[*(asset for group in assets.values() for asset in group), daily_trips],
         asset_checks=[check for group in checks.values() for check in group],
-        jobs=[*jobs.values(), *check_jobs],
+        jobs=[*jobs.values(), mart_job, *check_jobs],
+        sensors=[automation_condition_sensor()],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
