@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from taxi_pipeline.assets.daily_trips import daily_trips
+from taxi_pipeline.assets.daily_trips import daily_trips, mart_month
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
 from taxi_pipeline.automation.conditions import automation_condition_sensor
@@ -49,7 +49,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), mart_job, *check_jobs],
         sensors=[automation_condition_sensor()],
-        resources={**vars(from_environment()), **(resources or {})},
+        resources={**vars(from_environment()), "mart_month": mart_month, **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )

@@ -12,7 +12,7 @@ month has no rows in it.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -26,24 +26,26 @@ from taxi_pipeline.assets.reporting import (
 )
 from taxi_pipeline.assets.trips import month_among, months_from
 from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
 from taxi_pipeline.tlc.tally import CENTS
 
 MONTHS = months_from(min(service.first_month for service in SERVICES.values()))
 
-# A month is computed anew when a service's table of it was replaced, whichever month and service,
-# and computed at all when a table has it and the mart has not: so also the months that were there
-# before anybody looked. Only a request settles that; a run by hand may have begun before the table
-# was replaced. A run that fails is not asked for again.
-REFRESHED = (
-    (
-        dg.AutomationCondition.any_deps_updated()
-        | (
-            dg.AutomationCondition.missing()
-            & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
-        ).newly_true()
-    ).since(dg.AutomationCondition.newly_requested())
+# A table's month was replaced. (`any_deps_updated` forgets when, and so would lose what is replaced
+# between a request and the next look.)
+_REPLACED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+# A table has a month that the mart has not, such as those from before automation was turned on.
+_LACKING = (
+    dg.AutomationCondition.missing()
+    & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
+).newly_true()
+# Only a request settles either: a run by hand may have read its tables before. One that fails is
+# not asked for again.
+_REQUESTED = dg.AutomationCondition.newly_requested()
+DUE = (
+    (_REPLACED.since(_REQUESTED) | _LACKING.since(_REQUESTED))
     & ~dg.AutomationCondition.any_deps_in_progress()
     & ~dg.AutomationCondition.in_progress()
 )
@@ -122,11 +124,22 @@ def _lineage() -> dg.TableColumnLineage:
     )
 
 
+@dg.resource
+def mart_month(context: dg.InitResourceContext) -> Month:
+    """Return the run's month; raise `PermanentError` where it has none or none of the mart's.
+
+    A resource, because Dagster looks for the month among the tables' own before it calls the asset,
+    and fails there in words of its own.
+    """
+    run = cast("dg.DagsterRun", context.run)  # there always is one where a run gets its resources
+    return month_among(run, MONTHS, DAILY_TRIPS.name)
+
+
 @dg.asset(
     key=["bigquery", DAILY_TRIPS.name],
     deps=_deps(),
     partitions_def=MONTHS,
-    automation_condition=REFRESHED,
+    automation_condition=DUE,
     group_name="marts",
     kinds={"bigquery", "table"},
     owners=["team:taxi-data"],
@@ -136,18 +149,17 @@ def _lineage() -> dg.TableColumnLineage:
     description=f"{DAILY_TRIPS.description} Partitioned by the month of day.",
 )
 def daily_trips(
-    context: dg.AssetExecutionContext, warehouse: Warehouse
+    context: dg.AssetExecutionContext, warehouse: Warehouse, mart_month: dg.ResourceParam[Month]
 ) -> dg.MaterializeResult[None]:
     """Compute a month of the mart in BigQuery."""
     with permanent_errors_fail():
         began = monotonic()
-        month = month_among(context, MONTHS, DAILY_TRIPS.name)
-        labels = {"mart": DAILY_TRIPS.name, "month": month.key, "run": context.run.run_id}
+        labels = {"mart": DAILY_TRIPS.name, "month": mart_month.key, "run": context.run.run_id}
         sources = [service.trips for service in SERVICES.values()]
         rows = warehouse.replace_month_by_query(
-            DAILY_TRIPS, month, daily_trips_query(), sources, labels
+            DAILY_TRIPS, mart_month, daily_trips_query(), sources, labels
         )
-        found = warehouse.query_month(_READ_BACK, month)
+        found = warehouse.query_month(_READ_BACK, mart_month)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,

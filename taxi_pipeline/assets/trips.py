@@ -117,24 +117,21 @@ def month_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, service: Service
 ) -> Month:
     """Return the run's month; raise `PermanentError` where it has none or TLC has no such month."""
-    return month_among(context, months_of(service), service.name)
+    return month_among(context.run, months_of(service), service.name)
 
 
-def month_among(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
-    months: dg.MonthlyPartitionsDefinition,
-    whose: str,
-) -> Month:
-    """Return the run's month; raise `PermanentError` where it has none or one of no partition."""
+def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, whose: str) -> Month:
+    """Return the run's month; raise `PermanentError` where it has none or none of these."""
     newest = months.get_last_partition_key()
-    if not context.has_partition_key:
-        job = context.run.job_name
+    key = run.tags.get("dagster/partition")
+    if key is None:
+        job = run.job_name
         raise PermanentError(
             f"The job {job} needs a month, given as a tag: dagster job execute "
             f"-m taxi_pipeline.definitions -j {job} "
             f"""--tags '{{"dagster/partition": "{newest}"}}'"""
         )
-    month = Month.parse(context.partition_key)
+    month = Month.parse(key)
     if not months.has_partition_key(month.key):
         raise PermanentError(
             f"{month} is not a month of {whose}: it has {months.get_first_partition_key()} to "
