@@ -9,14 +9,16 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from taxi_pipeline.assets.daily_trips import daily_trips, mart_month
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.resources.environment import from_environment
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
 
 def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -29,7 +31,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         # Dagster calls links to the code a beta; the tests hold what we need of them
         warnings.simplefilter("ignore", dg.BetaWarning)
         linked = dg.with_source_code_references(
-            [asset for group in assets.values() for asset in group]
+            [*(asset for group in assets.values() for asset in group), daily_trips]
         )
     checks = {service.trips.name: trips_checks(service) for service in SERVICES.values()}
     jobs = {
@@ -40,6 +42,11 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         )
         for name, group in assets.items()
     }
+    mart_job = dg.define_asset_job(
+        DAILY_TRIPS.name,
+        selection=[daily_trips],
+        description=f"{DAILY_TRIPS.name}: computed in BigQuery from the tables of trips.",
+    )
     check_jobs = [
         dg.define_asset_job(
             f"{name}_checks",
@@ -51,13 +58,13 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
     return dg.Definitions(
         assets=linked,
         asset_checks=[check for group in checks.values() for check in group],
-        jobs=[*jobs.values(), *check_jobs],
+        jobs=[*jobs.values(), mart_job, *check_jobs],
         schedules=[
             newest_month_schedule(service, jobs[service.trips.name])
             for service in SERVICES.values()
         ],
-        sensors=[published_months(jobs), *notification_sensors()],
-        resources={**vars(from_environment()), **(resources or {})},
+        sensors=[published_months(jobs), automation_condition_sensor(), *notification_sensors()],
+        resources={**vars(from_environment()), "mart_month": mart_month, **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )

@@ -20,6 +20,8 @@ RUNS = (
     ("green_trips", "2021-02"),
     ("fhv_trips", "2025-01"),
     ("fhvhv_trips", "2025-01"),
+    ("daily_trips", "2021-01"),
+    ("daily_trips", "2021-02"),
 )
 _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 

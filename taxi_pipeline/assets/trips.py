@@ -35,8 +35,13 @@ FRESH = dg.FreshnessPolicy.time_window(
 
 def months_of(service: Service) -> dg.MonthlyPartitionsDefinition:
     """Return the service's partitions: its first month to the newest that TLC has published."""
+    return months_from(service.first_month)
+
+
+def months_from(first: Month) -> dg.MonthlyPartitionsDefinition:
+    """Return the partitions from the first month to the newest that TLC has published."""
     return dg.MonthlyPartitionsDefinition(
-        start_date=service.first_month.key,
+        start_date=first.key,
         fmt="%Y-%m",
         timezone="America/New_York",
         end_offset=1 - PUBLICATION_LAG_MONTHS,
@@ -144,18 +149,24 @@ def month_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, service: Service
 ) -> Month:
     """Return the run's month; raise `PermanentError` where it has none or TLC has no such month."""
-    months = months_of(service)
+    return month_among(context.run, months_of(service), service.name)
+
+
+def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, whose: str) -> Month:
+    """Return the run's month; raise `PermanentError` where it has none or none of these."""
     newest = months.get_last_partition_key()
-    if not context.has_partition_key:
-        job = context.run.job_name
+    key = run.tags.get("dagster/partition")
+    if key is None:
+        job = run.job_name
         raise PermanentError(
             f"The job {job} needs a month, given as a tag: dagster job execute "
             f"-m taxi_pipeline.definitions -j {job} "
             f"""--tags '{{"dagster/partition": "{newest}"}}'"""
         )
-    month = Month.parse(context.partition_key)
+    month = Month.parse(key)
     if not months.has_partition_key(month.key):
         raise PermanentError(
-            f"{month} is not a month of {service.name}: it has {service.first_month} to {newest}."
+            f"{month} is not a month of {whose}: it has {months.get_first_partition_key()} to "
+            f"{newest}."
         )
     return month

@@ -5,7 +5,8 @@ BigQuery's REST API on 127.0.0.1, reads `gs://` objects from the folder of the G
 it and keeps all it stores in its data directory.
 
 Only what the emulator gets wrong belongs here. It takes `trips$202101` for a table of its own;
-BigQuery takes it for a partition of `trips`, replaces just that one, and refuses rows of others.
+BigQuery takes it for a partition of `trips`: a load job's or a query's rows replace just that one,
+rows of others are refused, and what is listed of it are its rows.
 And it leaves a job that it died in the middle of running forever, so that nobody can retry it.
 """
 
@@ -80,10 +81,11 @@ def _fail_interrupted_jobs(project: str) -> None:
 
 
 def _teach_partition_decorators() -> None:
-    """Wrap the two functions through which a load job meets the name of its destination."""
-    from local_bigquery.catalog import tables
+    """Wrap the functions through which a job meets the name of its destination."""
+    from local_bigquery.catalog import tabledata, tables
 
-    write_table, table_columns = tables.write, tables.columns
+    write_table, table_columns, table_name = tables.write, tables.columns, tables.name
+    load_table = tables.load
 
     def write(
         cursor: "DuckDBPyConnection",
@@ -91,38 +93,59 @@ def _teach_partition_decorators() -> None:
         params: Any,
         reference: Reference,
         config: Any,
+        default: str = "WRITE_EMPTY",
         *args: Any,
         **kwargs: Any,
     ) -> bool:
         if "$" not in reference[2]:
-            created: bool = write_table(cursor, query, params, reference, config, *args, **kwargs)
+            created: bool = write_table(
+                cursor, query, params, reference, config, default, *args, **kwargs
+            )
             return created
-        _write_partition(cursor, query, reference, config)
+        _write_partition(cursor, query, params, reference, config, default)
         return False
 
     def columns(project: str, dataset: str, table: str) -> Any:
         return table_columns(project, dataset, table.partition("$")[0])
 
+    def load(project: str, dataset: str, table: str) -> Any:
+        return load_table(project, dataset, table.partition("$")[0])
+
+    def name(project: str, dataset: str, table: str) -> str:
+        """Give what follows FROM: the table, of a partition with the condition for its rows."""
+        if "$" not in table:
+            named: str = table_name(project, dataset, table)
+            return named
+        base = (project, dataset, table.partition("$")[0])
+        return f"{table_name(*base)} WHERE {_partition(base, table)}"
+
     tables.write, tables.columns = write, columns
+    # these functions list a table's rows
+    tabledata.columns, tabledata.load, tabledata.name = columns, load, name
 
 
 def _write_partition(
-    cursor: "DuckDBPyConnection", query: str, reference: Reference, config: Any
+    cursor: "DuckDBPyConnection",
+    query: str,
+    params: Any,
+    reference: Reference,
+    config: Any,
+    default_disposition: str,
 ) -> None:
     """Write the query's rows to the partition that `reference` names: all of them or none."""
     from local_bigquery.catalog import names, tables
     from local_bigquery.engine import database, results
     from local_bigquery.errors import BigQueryError, already_exists, not_implemented
-    from local_bigquery.models import JobConfigurationLoad
+    from local_bigquery.models import JobConfigurationTableCopy
 
-    if not isinstance(config, JobConfigurationLoad):
-        raise not_implemented("Writing to a partition by anything but a load job")
+    if isinstance(config, JobConfigurationTableCopy):
+        raise not_implemented("Copying to a partition")
     project, dataset, decorated = reference
     base = (project, dataset, decorated.partition("$")[0])
-    condition, start = _partition(base, decorated)
-    _check_schema(cursor, query, base, config)
+    condition = _partition(base, decorated)
+    _check_schema(cursor, query, params, base, config)
     outside = f"SELECT 1 FROM ({query}) WHERE ({condition}) IS NOT TRUE LIMIT 1"  # noqa: S608
-    if cursor.execute(outside, {"start": start}).fetchone():
+    if cursor.execute(outside, params).fetchone():
         raise BigQueryError(
             "invalid",
             "Some rows belong to different partitions rather than destination partition "
@@ -130,25 +153,23 @@ def _write_partition(
         )
     target = tables.name(*base)
     present = f"FROM {target} WHERE {condition}"
+    disposition = config.writeDisposition or default_disposition
     with database.writing(*base):
         cursor.begin()
         try:
-            if config.writeDisposition == "WRITE_TRUNCATE":
-                cursor.execute(f"DELETE {present}", {"start": start})
-            elif (
-                config.writeDisposition == "WRITE_EMPTY"
-                and cursor.execute(f"{present} LIMIT 1", {"start": start}).fetchone()
-            ):
+            if disposition == "WRITE_TRUNCATE":
+                cursor.execute(f"DELETE {present}")
+            elif disposition == "WRITE_EMPTY" and cursor.execute(f"{present} LIMIT 1").fetchone():
                 raise already_exists("Table", names.label(*reference))
-            results.materialise(cursor, query, target, append=True)
+            results.materialise(cursor, query, target, params, append=True)
         except BaseException:
             cursor.rollback()
             raise
         cursor.commit()
 
 
-def _partition(base: Reference, decorated: str) -> tuple[str, datetime]:
-    """Give the SQL condition that a row is inside of the partition, and `$start` for it."""
+def _partition(base: Reference, decorated: str) -> str:
+    """Give the SQL condition that a row is inside of the partition."""
     from local_bigquery.catalog import names, tables
     from local_bigquery.engine.database import quote
     from local_bigquery.errors import BigQueryError
@@ -172,19 +193,26 @@ def _partition(base: Reference, decorated: str) -> tuple[str, datetime]:
             f"{partitioning.type}",
         )
     column = quote(partitioning.field)
-    end = f"$start + INTERVAL 1 {partitioning.type}"
-    return f"{column} >= $start AND {column} < {end}", start
+    first = f"TIMESTAMP '{start}'"
+    return f"{column} >= {first} AND {column} < {first} + INTERVAL 1 {partitioning.type}"
 
 
-def _check_schema(cursor: "DuckDBPyConnection", query: str, base: Reference, config: Any) -> None:
+def _check_schema(
+    cursor: "DuckDBPyConnection", query: str, params: Any, base: Reference, config: Any
+) -> None:
     """Refuse fields that the table lacks or has as another type."""
     from local_bigquery.catalog import names, tables
     from local_bigquery.engine import types
     from local_bigquery.errors import BigQueryError
     from local_bigquery.jobs import storage
+    from local_bigquery.models import JobConfigurationLoad
 
-    relations = [cursor.sql(query)]
-    if config.sourceFormat == "PARQUET" and config.sourceUris:
+    relations = [cursor.sql(query, params=params)]
+    if (
+        isinstance(config, JobConfigurationLoad)
+        and config.sourceFormat == "PARQUET"
+        and config.sourceUris
+    ):
         # The query leaves out the file's fields that the job's schema does not name.
         paths = [path for uri in config.sourceUris for path in storage.paths(cursor, uri)]
         relations.insert(0, cursor.read_parquet(paths))

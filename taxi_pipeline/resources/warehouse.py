@@ -1,14 +1,14 @@
-"""The warehouse: tables in BigQuery, loaded from the lake by load jobs.
+"""The warehouse: tables in BigQuery, loaded from the lake by load jobs or computed by queries.
 
-No row passes through here: BigQuery reads the lake's Parquet itself. A load job replaces its
-partition in one step, so a query sees the old month or the new one.
+No row passes through here: BigQuery reads the lake's Parquet itself. A job replaces its partition
+in one step, so a query sees the old month or the new one. What a query computes is for who asks.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 import dagster as dg
@@ -60,12 +60,52 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         `rows` is the number that must arrive; raises `PermanentError` if another does.
         """
-        partition = f"{self._table_id(table)}${month.year:04}{month.month:02}"
-        self._load(table, partition, uri, rows, labels)
+        self._load(table, self._partition_id(table, month), uri, rows, labels)
 
     def replace(self, table: Table, uri: str, rows: int, labels: dict[str, str]) -> None:
         """Load the Parquet at a `gs://` URI in place of the whole of an unpartitioned table."""
         self._load(table, self._table_id(table), uri, rows, labels)
+
+    def replace_month_by_query(
+        self,
+        table: Table,
+        month: Month,
+        query: str,
+        sources: Iterable[Table],
+        labels: dict[str, str],
+    ) -> int:
+        """Put a query's rows in place of the month's partition; return how many they are.
+
+        The query gets the month as `query_month` gives it. The `sources` that it reads are made,
+        without rows, where they are missing.
+        """
+        from google.cloud import bigquery
+
+        config = self._month_config(month)
+        config.destination = bigquery.TableReference.from_string(self._partition_id(table, month))
+        config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+        config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
+        config.labels = labels
+        with self._connected() as client:
+            for needed in (*sources, table):
+                self._ensure(client, needed)
+            job = client.query(query, config, timeout=self.timeout)
+            return int(job.result(timeout=self.job_timeout).total_rows or 0)
+
+    def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
+        """Return a query's rows, by column.
+
+        It names the dataset's tables alone, and gets the month as two DATETIME parameters: @start,
+        its first instant, and @end, the first after it.
+        """
+        with self._connected() as client:
+            rows = client.query_and_wait(
+                query,
+                job_config=self._month_config(month),
+                api_timeout=self.timeout,
+                wait_timeout=self.job_timeout,
+            )
+            return [dict(row) for row in rows]
 
     def tallies(
         self,
@@ -115,7 +155,25 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 for start, (rows, cents) in by_start.items()
             }
 
+    def _month_config(self, month: Month) -> "bigquery.QueryJobConfig":
+        from google.cloud import bigquery
+
+        bounds = {"start": month.start, "end": month.end}
+        return bigquery.QueryJobConfig(
+            default_dataset=self._dataset_id(),
+            query_parameters=[
+                bigquery.ScalarQueryParameter(name, "DATETIME", bound)
+                for name, bound in bounds.items()
+            ],
+        )
+
+    def _partition_id(self, table: Table, month: Month) -> str:
+        return f"{self._table_id(table)}${month.year:04}{month.month:02}"
+
     def _table_id(self, table: Table) -> str:
+        return f"{self._dataset_id()}.{table.name}"
+
+    def _dataset_id(self) -> str:
         # BigQuery has no parameters for names: only plain ones may reach a query
         if not _PROJECT.fullmatch(self.project):
             raise PermanentError(f"TAXI_GCP_PROJECT: '{self.project}' is not a project's id.")
@@ -123,24 +181,23 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise PermanentError(
                 f"TAXI_DATASET: '{self.dataset}' is not a dataset's name: letters, digits and _."
             )
-        return f"{self.project}.{self.dataset}.{table.name}"
+        return f"{self.project}.{self.dataset}"
 
     def _load(
         self, table: Table, destination: str, uri: str, rows: int, labels: dict[str, str]
     ) -> None:
         from google.cloud import bigquery
 
-        schema = [bigquery.SchemaField.from_api_repr(f) for f in bigquery_fields(table)]
         config = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             # without a schema, a truncating load takes the file's and drops the descriptions
-            schema=schema,
+            schema=_schema(table),
             labels=labels,
         )
         with self._connected() as client:
-            self._ensure(client, table, schema, partitioned="$" in destination)
+            self._ensure(client, table)
             job = client.load_table_from_uri(
                 uri, destination, job_config=config, timeout=self.timeout
             )
@@ -151,22 +208,17 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "Materialize the month again from `cleaned` on."
             )
 
-    def _ensure(
-        self,
-        client: "bigquery.Client",
-        table: Table,
-        schema: "list[bigquery.SchemaField]",
-        partitioned: bool,
-    ) -> None:
+    def _ensure(self, client: "bigquery.Client", table: Table) -> None:
         """Create the table if it is not there; add what was declared, or described anew, since."""
         from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
+        schema = _schema(table)
         wanted = bigquery.Table(self._table_id(table), schema=schema)
         wanted.description = table.description
-        if partitioned:
+        if table.partitioned_by:
             wanted.time_partitioning = bigquery.TimePartitioning(
-                type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
+                type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
             )
         try:
             found = client.get_table(wanted.reference, timeout=self.timeout)
@@ -201,3 +253,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"BigQuery refused us: {error.message}. Grant the credentials in use the right to "
                 "run jobs in TAXI_GCP_PROJECT and to edit TAXI_DATASET."
             ) from error
+
+
+def _schema(table: Table) -> "list[bigquery.SchemaField]":
+    from google.cloud import bigquery
+
+    return [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]

@@ -9,10 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
 from taxi_pipeline.tlc.schema import TYPE_NAMES
-from taxi_pipeline.tlc.services import REJECTED_COLUMNS, SERVICES, TAXI_ZONES, Column, Table
+from taxi_pipeline.tlc.services import (
+    DAILY_TRIPS,
+    REJECTED_COLUMNS,
+    SERVICES,
+    TAXI_ZONES,
+    Column,
+    Table,
+)
 
 TRIPS = tuple(service.trips for service in SERVICES.values())
-TABLES = (*TRIPS, TAXI_ZONES)
+PUBLISHED = (*TRIPS, TAXI_ZONES)
+TABLES = (*PUBLISHED, DAILY_TRIPS)
 
 _INTRODUCTION = """\
 # Data dictionary
@@ -40,7 +48,7 @@ What is odd but possible is kept, and counted in the metadata of the cleaned ass
 
 def data_dictionary() -> str:
     """Return the page."""
-    unparsable = {UNPARSABLE: ("A line or a value does not parse.", TABLES)}
+    unparsable = {UNPARSABLE: ("A line or a value does not parse.", PUBLISHED)}
     duplicates = {
         EXACT_DUPLICATES: ("An earlier row of the month has the same in every column.", TRIPS)
     }

@@ -9,7 +9,7 @@ from typing import LiteralString
 
 import pyarrow as pa
 
-from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Table
+from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Table
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ TYPE_NAMES: dict[pa.DataType, TypeNames] = {
     NUMBER: TypeNames("FLOAT64", "double precision"),
     TEXT: TypeNames("STRING", "text"),
     DATETIME: TypeNames("DATETIME", "timestamp"),
+    DATE: TypeNames("DATE", "date"),
 }
 
 

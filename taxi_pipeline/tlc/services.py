@@ -1,5 +1,7 @@
 """The declared columns: what a trip of each service is, in one table that all else derives from.
 
+What is computed from the trips in turn, the marts, is declared here too, at the end.
+
 To follow a new column of TLC, add one line here: reader, Arrow and Parquet schema, BigQuery
 schema, PostgreSQL table, Dagster's column metadata, the data dictionary and the descriptions people
 read all come from it. How a type is spelled in each system is `schema`'s; how rows are judged is
@@ -11,6 +13,7 @@ from 2009 on (names over the years, and the words that stood for codes).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -20,6 +23,7 @@ INTEGER = pa.int32()
 NUMBER = pa.float64()
 TEXT = pa.string()
 DATETIME = pa.timestamp("us")  # no zone: TLC publishes New York's wall-clock time
+DATE = pa.date32()
 
 UNKNOWN_WORDS = "unknown_words"
 
@@ -54,11 +58,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A named list of columns, in the order in which every store keeps them."""
+    """A named list of columns, in the order in which every store keeps them.
+
+    `partitioned_by` is the column by whose months the stores partition it, if they do.
+    """
 
     name: str
     description: str
     columns: tuple[Column, ...]
+    partitioned_by: str | None = None
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -68,13 +76,15 @@ class Table:
 class Service:
     """One of TLC's services: its name in file names, its trips, its first published month.
 
-    `total` is the column whose sum the ledger compares between the stores; fhv has no amounts.
+    `total` is the column whose sum the ledger compares between the stores, `distance` the one that
+    says how far a trip went, in miles; fhv has neither.
     """
 
     name: str
     trips: Table
     first_month: Month
     total: str | None
+    distance: str | None
 
 
 _DOLLARS = "US dollars"
@@ -257,6 +267,7 @@ def _trips(service: str, whose: str, columns: tuple[Column, ...]) -> Table:
         f"Trips of New York's {whose}, one row each, as TLC published and this project cleaned "
         "them.",
         columns,
+        partitioned_by="pickup_datetime",
     )
 
 
@@ -265,6 +276,7 @@ YELLOW = Service(
     _trips("yellow", "yellow taxis", _metered("tpep")),
     first_month=Month(2009, 1),
     total="total_amount",
+    distance="trip_distance",
 )
 
 GREEN = Service(
@@ -285,6 +297,7 @@ GREEN = Service(
     ),
     first_month=Month(2013, 8),
     total="total_amount",
+    distance="trip_distance",
 )
 
 _DISPATCHING_BASE = Column(
@@ -336,6 +349,7 @@ FHV = Service(
     ),
     first_month=Month(2015, 1),
     total=None,
+    distance=None,
 )
 
 
@@ -427,6 +441,7 @@ FHVHV = Service(
     ),
     first_month=Month(2019, 2),
     total="base_passenger_fare",
+    distance="trip_miles",
 )
 
 SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
@@ -448,4 +463,33 @@ TAXI_ZONES = Table(
         Column("zone", TEXT, "The zone's name; a few names repeat."),
         Column("service_zone", TEXT, "Boro Zone, Yellow Zone, Airports, EWR or 'N/A'."),
     ),
+)
+
+_computed = partial(Column, required=False)  # so it is in no published file
+
+DAILY_TRIPS = Table(
+    "daily_trips",
+    "The services' trips a day, one row for each service and day with trips. It is computed in "
+    "BigQuery from the tables of trips, and is there alone.",
+    (
+        _computed("service", TEXT, "The service: yellow, green, fhv or fhvhv."),
+        _computed("day", DATE, "The day on which the trips began, by New York's wall clock."),
+        _computed("trips", INTEGER, "How many trips began on the day."),
+        _computed(
+            "revenue",
+            NUMBER,
+            "What the day's trips cost, to the cent: of yellow and green everything charged to the "
+            "passengers but cash tips, of fhvhv the base fares alone. Null where no trip has an "
+            "amount, as in all of fhv, which publishes none.",
+            unit=_DOLLARS,
+        ),
+        _computed(
+            "median_distance",
+            NUMBER,
+            "The median of the distances of the day's trips, without those that have none. Null "
+            "where no trip has a distance, as in all of fhv, which publishes none.",
+            unit="miles",
+        ),
+    ),
+    partitioned_by="day",
 )

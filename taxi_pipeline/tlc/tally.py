@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-# What PostgreSQL and BigQuery both take for the sum of a column's whole cents.
-SUM_OF_CENTS = "COALESCE(SUM(FLOOR({} * 100 + 0.5)), 0)"
+# What PostgreSQL and BigQuery both take for a column's whole cents, and for their sum.
+CENTS = "FLOOR({} * 100 + 0.5)"
+SUM_OF_CENTS = f"COALESCE(SUM({CENTS}), 0)"
 
 
 @dataclass(frozen=True)

@@ -367,6 +367,109 @@ def test_a_field_added_to_the_table_can_be_loaded(
     assert [tuple(row) for row in client.query(query).result()] == [(5, 3)]
 
 
+def replace_by_query(
+    client: bigquery.Client,
+    table: str,
+    query: str,
+    start: datetime,
+    partition: str = "202101",
+    disposition: str | None = "WRITE_TRUNCATE",
+) -> list[tuple[object, ...]]:
+    """Run a query, which gets @start, into a partition; return what the job lists as its rows."""
+    config = bigquery.QueryJobConfig(
+        destination=f"{PROJECT}.{DATASET}.{table}${partition}",
+        create_disposition="CREATE_NEVER",
+        default_dataset=f"{PROJECT}.{DATASET}",
+        query_parameters=[bigquery.ScalarQueryParameter("start", "DATETIME", start)],
+    )
+    if disposition:
+        config.write_disposition = disposition
+    rows = client.query(query, config).result()
+    listed = [tuple(row) for row in rows]
+    assert rows.total_rows == len(listed)
+    return listed
+
+
+TWO_TRIPS = (
+    "SELECT @start AS pickup_datetime, 1.5 AS total_amount UNION ALL "
+    "SELECT DATETIME_ADD(@start, INTERVAL 30 DAY), 2.5"
+)
+
+
+def test_a_query_replaces_its_partition_and_no_other(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    load(client, emulator.put("jan", pickups(JANUARY, 3)), table)
+    load(client, emulator.put("feb", pickups(FEBRUARY, 4)), table, "202102")
+
+    for _ in range(2):
+        listed = replace_by_query(client, table, TWO_TRIPS, JANUARY.start)
+        assert listed == [(JANUARY.start, 1.5), (JANUARY.start + timedelta(days=30), 2.5)]
+        assert months(client, table) == {"2021-01": 2, "2021-02": 4}
+
+    nothing = f"SELECT * FROM {table} WHERE pickup_datetime < @start"
+    assert replace_by_query(client, table, nothing, JANUARY.start) == []
+    assert months(client, table) == {"2021-02": 4}
+    assert [name for name in tables(client) if name.startswith(table)] == [table]
+    described = {field.name: field.description for field in SCHEMA}
+    schema = client.get_table(f"{DATASET}.{table}").schema
+    assert {field.name: field.description for field in schema} == described
+
+
+def test_a_querys_months_may_be_of_a_date(client: bigquery.Client) -> None:
+    resource = bigquery.Table(
+        f"{PROJECT}.{DATASET}.days", schema=[bigquery.SchemaField("day", "DATE")]
+    )
+    resource.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="day")
+    client.create_table(resource)
+    query = "SELECT DATE(@start) AS day"
+
+    for month in (JANUARY, FEBRUARY):
+        partition = month.key.replace("-", "")
+        assert replace_by_query(client, "days", query, month.start, partition) == [
+            (month.start.date(),)
+        ]
+    with pytest.raises(BadRequest, match="Some rows belong to different partitions"):
+        replace_by_query(client, "days", query, FEBRUARY.start)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (TWO_TRIPS.replace("30 DAY", "31 DAY"), "Some rows belong to different partitions"),
+        (TWO_TRIPS.replace("1.5", "ERROR('stop')"), "stop"),
+        ("SELECT @start AS pickup_datetime, 1 AS tolls", "Cannot add fields (field: tolls)"),
+        (
+            "SELECT @start AS pickup_datetime, 'much' AS total_amount",
+            "total_amount has changed type from FLOAT to STRING",
+        ),
+    ],
+    ids=["another month", "an error", "another field", "another type"],
+)
+def test_a_query_that_fails_leaves_the_old_rows(
+    emulator: Emulator, client: bigquery.Client, table: str, query: str, said: str
+) -> None:
+    load(client, emulator.put("good", pickups(JANUARY, 3)), table)
+
+    with pytest.raises(BadRequest) as failure:
+        replace_by_query(client, table, query, JANUARY.start)
+
+    assert said in str(failure.value)
+    assert months(client, table) == {"2021-01": 3}
+
+
+def test_a_query_into_a_partition_wants_it_empty_unless_told_otherwise(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    load(client, emulator.put("feb", pickups(FEBRUARY, 1)), table, "202102")
+
+    replace_by_query(client, table, TWO_TRIPS, JANUARY.start, disposition=None)
+    with pytest.raises(Conflict, match="Already Exists: Table"):
+        replace_by_query(client, table, TWO_TRIPS, JANUARY.start, disposition=None)
+    replace_by_query(client, table, TWO_TRIPS, JANUARY.start, disposition="WRITE_APPEND")
+    assert months(client, table) == {"2021-01": 4, "2021-02": 1}
+
+
 def test_loads_at_once_all_land(emulator: Emulator, client: bigquery.Client, table: str) -> None:
     january = emulator.put("many-jan", pickups(JANUARY, 20_000))
     february = emulator.put("many-feb", pickups(FEBRUARY, 30_000))

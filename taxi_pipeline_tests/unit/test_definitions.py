@@ -12,10 +12,19 @@ from taxi_pipeline import assets
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.definitions import build_definitions, defs
-from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, YELLOW, Service
+from taxi_pipeline.tlc.services import (
+    DAILY_TRIPS,
+    GREEN,
+    SERVICES,
+    TAXI_ZONES,
+    YELLOW,
+    Service,
+    Table,
+)
 
 ASSETS = Path(assets.__file__).parent
 LAYERS = ("raw", "cleaned", "bigquery", "postgres")
+MART = dg.AssetKey(["bigquery", "daily_trips"])
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +36,34 @@ def test_the_definitions_are_sound() -> None:
     dg.Definitions.validate_loadable(build_definitions())
 
 
-def test_there_are_four_assets_a_service_and_four_of_zones(
+def test_there_are_four_assets_a_service_four_of_zones_and_a_mart(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     names = [*(f"{service}_trips" for service in SERVICES), "taxi_zones"]
-    assert specs.keys() == {dg.AssetKey([layer, name]) for name in names for layer in LAYERS}
+    published = {dg.AssetKey([layer, name]) for name in names for layer in LAYERS}
+    assert specs.keys() == published | {MART}
+
+
+def test_the_mart_is_grouped_owned_and_linked_to_every_services_table(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    mart = specs[MART]
+    assert (mart.group_name, mart.owners) == ("marts", ["team:taxi-data"])
+    assert mart.kinds == {"bigquery", "table"}
+    assert mart.description
+    assert mart.automation_condition
+    assert {dep.asset_key.to_user_string() for dep in mart.deps} == {
+        f"bigquery/{service}_trips" for service in SERVICES
+    }
+    job = defs.resolve_job_def("daily_trips")
+    assert job.asset_layer.selected_asset_keys == {MART}
+
+
+def test_a_backfill_of_the_mart_reaches_months_that_not_all_services_have() -> None:
+    graph = defs.resolve_asset_graph()
+    for mapping in graph.get(MART).partition_mappings.values():
+        assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+        assert mapping.allow_nonexistent_upstream_partitions
 
 
 @pytest.mark.parametrize("service", [YELLOW, GREEN], ids=lambda service: service.name)
@@ -84,9 +116,12 @@ def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetS
     for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
         for layer in ("cleaned", "bigquery", "postgres"):
             schema = specs[dg.AssetKey([layer, table.name])].metadata["dagster/column_schema"]
-            assert [(column.name, column.description) for column in schema.columns] == [
-                (column.name, column.description) for column in table.columns
-            ]
+            assert described(schema) == described(table)
+    assert described(specs[MART].metadata["dagster/column_schema"]) == described(DAILY_TRIPS)
+
+
+def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:
+    return [(column.name, column.description) for column in table.columns]
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)

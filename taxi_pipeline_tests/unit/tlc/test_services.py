@@ -3,6 +3,7 @@ import pytest
 
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import (
+    DAILY_TRIPS,
     FHV,
     FHVHV,
     GREEN,
@@ -34,7 +35,7 @@ FHVHV_COLUMNS = (
     "wav_match_flag cbd_congestion_fee sr_flag affiliated_base_num"
 )
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES]
+TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS]
 
 
 def test_the_canonical_columns_and_their_order() -> None:
@@ -54,7 +55,10 @@ def test_the_first_months_are_tlcs() -> None:
 def test_what_a_column_refers_to_is_a_column(service: Service) -> None:
     names = {column.name for column in service.trips.columns}
     assert {column.required_unless for column in service.trips.columns} <= {"", *names}
-    assert service.total is None or service.trips[service.total].type == NUMBER
+    for name, unit in ((service.total, "US dollars"), (service.distance, "miles")):
+        assert name is None or service.trips[name].type == NUMBER
+        assert name is None or service.trips[name].unit == unit
+    assert service.trips.partitioned_by in names
     for column in service.trips.columns:
         assert {*column.words.values()} <= column.codes.keys()
     if any(column.words for column in service.trips.columns):
@@ -84,6 +88,8 @@ def test_bigquery_gets_types_and_descriptions() -> None:
     assert fields["trip_distance"]["type"] == "FLOAT64"
     assert fields["store_and_fwd_flag"]["type"] == "STRING"
     assert "taximeter" in fields["trip_distance"]["description"]
+    kinds = {field["name"]: field["type"] for field in bigquery_fields(DAILY_TRIPS)}
+    assert (kinds["day"], kinds["trips"]) == ("DATE", "INT64")
 
 
 def test_times_carry_no_zone() -> None:

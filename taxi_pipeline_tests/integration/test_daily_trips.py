@@ -1,0 +1,256 @@
+"""The mart of daily trips: its figures, counted anew from the lake, and what a run touches."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.google import BigQuery
+from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
+
+from .conftest import Platform, Publish
+from .test_job_execute import job_execute
+from .test_jobs import LINEAGE, MIRRORED, csv_gz, failure_of, in_month
+
+JOB = DAILY_TRIPS.name
+
+type Days = dict[tuple[str, date], tuple[int, float | None, float | None]]
+
+
+def days_of(platform: Platform, month: str) -> Days:
+    """Return the mart's rows of a month: trips, revenue and median distance."""
+    rows = platform.bigquery(
+        f"SELECT * FROM {JOB} WHERE FORMAT_DATE('%Y-%m', day) = '{month}' ORDER BY day, service"
+    )
+    found = {(service, day): (trips, *figures) for service, day, trips, *figures in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def counted(platform: Platform, services: Iterable[Service], month: str, folder: Path) -> Days:
+    """Count a month's days anew from the lake, by pandas."""
+    found: Days = {}
+    for service in services:
+        path = platform.resources.lake.download(
+            place_of(service, Month.parse(month)).cleaned, folder
+        )
+        trips = pq.read_table(path).to_pandas()
+        for day, group in trips.groupby(trips["pickup_datetime"].dt.date):
+            dollars, miles = (
+                group[column].dropna() if column else pd.Series(dtype="float64")
+                for column in (service.total, service.distance)
+            )
+            found[service.name, day] = (
+                len(group),
+                round(math.fsum(dollars), 2) if len(dollars) else None,
+                miles.median() if len(miles) else None,
+            )
+    return found
+
+
+def assert_same(found: Days, expected: Days) -> None:
+    assert found.keys() == expected.keys()
+    for key, (trips, revenue, median) in expected.items():
+        # pandas may take the middle between two distances by another formula
+        close = None if median is None else pytest.approx(median, rel=1e-12)
+        assert found[key] == (trips, revenue, close), key
+
+
+def materialized(result: dg.ExecuteInProcessResult) -> dg.AssetMaterialization:
+    assert result.success
+    (event,) = result.get_asset_materialization_events()
+    return event.materialization
+
+
+def test_a_months_figures_are_those_of_the_lake_and_the_ledger(
+    platform: Platform, tmp_path: Path
+) -> None:
+    month = "2023-08"
+    for service in SERVICES.values():
+        assert platform.run(f"{service.name}_trips", month).success
+    assert platform.run(JOB, month).success
+    found = days_of(platform, month)
+    assert_same(found, counted(platform, SERVICES.values(), month, tmp_path))
+    assert len(found) == 4 * 31
+    for service in SERVICES.values():
+        tally = platform.entry(service.name, month).bigquery
+        assert tally
+        mine = [figures for (name, _), figures in found.items() if name == service.name]
+        assert sum(trips for trips, _, _ in mine) == tally.rows
+        revenue = [dollars for _, dollars, _ in mine if dollars is not None]
+        assert (round(math.fsum(revenue), 2) if revenue else None) == tally.total
+        assert any(median for _, _, median in mine) == bool(service.distance)
+
+
+def test_a_second_run_ends_the_same(platform: Platform) -> None:
+    month = "2014-06"
+    assert platform.run("green_trips", month).success
+    first = materialized(platform.run(JOB, month))
+    found = days_of(platform, month)
+    second = materialized(platform.run(JOB, month))
+    assert days_of(platform, month) == found
+    rows = {said.metadata["dagster/row_count"].value for said in (first, second)}
+    assert rows == {len(found)} == {30}
+
+
+def test_what_a_materialization_says(platform: Platform) -> None:
+    month = "2014-03"
+    assert platform.run("green_trips", month).success
+    result = platform.run(JOB, month)
+    said = materialized(result).metadata
+    assert materialized(result).partition == month
+    assert said["dagster/row_count"].value == 31
+    assert said["dagster/uri"].value == platform.resources.warehouse.uri(DAILY_TRIPS)
+    seconds, preview, lineage = said["seconds"], said["preview"], said["dagster/column_lineage"]
+    assert isinstance(seconds, dg.FloatMetadataValue)
+    assert seconds.value
+    assert isinstance(preview, dg.TableMetadataValue)
+    assert [record.data["day"] for record in preview.records] == [
+        f"{month}-0{day}" for day in range(1, 6)
+    ]
+    assert isinstance(said["picture"], dg.MarkdownMetadataValue)
+    assert "data:image/png;base64," in (said["picture"].md_str or "")
+    assert isinstance(lineage, LINEAGE)
+    assert {
+        column: {(dep.asset_key.path[1], dep.column_name) for dep in deps}
+        for column, deps in lineage.column_lineage.deps_by_column.items()
+    } == {
+        "day": {(service.trips.name, "pickup_datetime") for service in SERVICES.values()},
+        "revenue": {
+            ("yellow_trips", "total_amount"),
+            ("green_trips", "total_amount"),
+            ("fhvhv_trips", "base_passenger_fare"),
+        },
+        "median_distance": {
+            ("yellow_trips", "trip_distance"),
+            ("green_trips", "trip_distance"),
+            ("fhvhv_trips", "trip_miles"),
+        },
+    }
+
+
+def test_the_table_is_described_and_partitioned_and_the_job_labelled(platform: Platform) -> None:
+    month = "2014-04"
+    assert platform.run(JOB, month).success  # twice: replacing a month keeps the descriptions
+    result = platform.run(JOB, month)
+    warehouse = platform.resources.warehouse
+    with BigQuery(project=warehouse.project).get_client() as client:
+        table = client.get_table(warehouse.uri(DAILY_TRIPS).removeprefix("bigquery://"))
+        labels = [job.labels for job in client.list_jobs(max_results=20)]
+    assert table.time_partitioning.type_ == "MONTH"
+    assert table.time_partitioning.field == "day"
+    assert table.description == DAILY_TRIPS.description
+    assert {field.name: field.description for field in table.schema} == {
+        column.name: column.description for column in DAILY_TRIPS.columns
+    }
+    assert {"mart": JOB, "month": month, "run": result.run_id} in labels
+
+
+def test_a_month_of_one_service_has_its_rows_alone(platform: Platform, tmp_path: Path) -> None:
+    month = "2011-03"
+    assert platform.run("yellow_trips", month).success
+    assert platform.run(JOB, month).success
+    expected = counted(platform, [SERVICES["yellow"]], month, tmp_path)
+    assert_same(days_of(platform, month), expected)
+
+
+def test_what_no_trip_has_is_null_and_not_nothing(platform: Platform, tmp_path: Path) -> None:
+    month = "2021-06"  # of which fhvhv was published under fhv's header, without fares and miles
+    assert platform.run("fhvhv_trips", month).success
+    assert platform.run(JOB, month).success
+    mine = {key: figures for key, figures in days_of(platform, month).items() if key[0] == "fhvhv"}
+    assert_same(mine, counted(platform, [SERVICES["fhvhv"]], month, tmp_path))
+    assert {figures[1:] for figures in mine.values()} == {(None, None)}
+
+
+def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish) -> None:
+    march, april = "2017-03", "2017-04"
+    trip = {
+        month: in_month(month, total_amount="10.01", trip_distance="3") for month in (march, april)
+    }
+    files = {MIRRORED.format(month): csv_gz(trip[month]) for month in (march, april)}
+    platform, _ = publish(files)
+    for month in (march, april):
+        assert platform.run("yellow_trips", month).success
+        assert platform.run(JOB, month).success
+        day = date.fromisoformat(f"{month}-15")
+        assert days_of(platform, month) == {("yellow", day): (1, 10.01, 3.0)}
+
+    more = [
+        trip[march],
+        in_month(march, total_amount="-0.02", trip_distance="4"),
+        in_month(march, total_amount="", trip_distance=""),
+        in_month(march, total_amount="0.1", trip_distance="100"),
+        in_month(march, total_amount="0.2", trip_distance="0"),
+    ]
+    files = {MIRRORED.format(march): csv_gz(*more), MIRRORED.format(april): csv_gz()}
+    replaced, _ = publish(files)
+    for month in (march, april):
+        assert replaced.run("yellow_trips", month).success
+    assert replaced.run(JOB, march).success
+    of_march = {("yellow", date(2017, 3, 15)): (5, 10.29, 3.5)}
+    assert days_of(replaced, march) == of_march
+    assert len(days_of(replaced, april)) == 1  # as it was: nobody has run it
+    assert replaced.run(JOB, april).success
+    assert days_of(replaced, april) == {}
+    assert days_of(replaced, march) == of_march
+
+
+def test_tables_that_are_not_there_yet_are_made(platform: Platform) -> None:
+    there = platform.resources.warehouse
+    empty = Warehouse(project=there.project, dataset="without_trips")
+    with BigQuery(project=there.project).get_client() as client:
+        client.create_dataset(empty.dataset)
+        resources = Resources(**{**vars(platform.resources), "warehouse": empty})
+        said = materialized(replace(platform, resources=resources).run(JOB, "2021-01")).metadata
+        tables = {table.table_id for table in client.list_tables(empty.dataset)}
+    assert said["dagster/row_count"].value == 0
+    assert tables == {JOB, *(service.trips.name for service in SERVICES.values())}
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [
+        ("2008-12", "2008-12 is not a month of daily_trips: it has 2009-01 to 20"),
+        ("2099-01", "2099-01 is not a month of daily_trips"),
+        (None, "The job daily_trips needs a month, given as a tag: dagster job execute "),
+    ],
+)
+def test_an_unknown_month_is_a_clear_failure(
+    platform: Platform, month: str | None, said: str
+) -> None:
+    # Dagster has its own, unclear words for it as soon as a table has any month
+    assert platform.run("green_trips", "2014-06").success
+    result = platform.run(JOB, month)
+    assert not result.success
+    (refused,) = [
+        event.engine_event_data.error
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.RESOURCE_INIT_FAILURE
+    ]
+    assert refused
+    assert refused.message.startswith(f"taxi_pipeline.errors.PermanentError: {said}")
+
+
+def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
+    nowhere = Warehouse(project=platform.resources.warehouse.project, dataset="nowhere")
+    resources = Resources(**{**vars(platform.resources), "warehouse": nowhere})
+    failure = failure_of(replace(platform, resources=resources).run(JOB, "2021-01"))
+    assert "Check TAXI_GCP_PROJECT and TAXI_DATASET" in failure
+
+
+def test_the_job_runs_from_the_command_line(platform: Platform) -> None:
+    assert platform.run("green_trips", "2014-05").success
+    done = job_execute(JOB, "--tags", '{"dagster/partition": "2014-05"}')
+    assert done.returncode == 0, done.stderr
+    assert len(days_of(platform, "2014-05")) == 31

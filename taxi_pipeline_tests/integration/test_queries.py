@@ -1,0 +1,45 @@
+"""The queries of docs/queries.md: each runs as it stands on the page, and finds something."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taxi_pipeline.demo import RUNS
+
+from .conftest import Platform
+
+PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yield each query of the page, with the store in whose section it is."""
+    _, *parts = re.split(r"^## (.+)\n", PAGE.read_text(), flags=re.MULTILINE)
+    for store, section in zip(parts[::2], parts[1::2], strict=True):
+        for query in re.findall(r"^```sql\n(.+?)^```", section, re.MULTILINE | re.DOTALL):
+            yield store, query
+
+
+QUERIES = list(queries())
+
+
+@pytest.fixture(scope="module")
+def demo(platform: Platform) -> Platform:
+    """Return the platform with the demo's months of 2021."""
+    for job, month in RUNS:
+        if month is None or month.startswith("2021"):
+            assert platform.run(job, month).success
+    return platform
+
+
+def test_the_page_asks_both_stores() -> None:
+    assert [store for store, _ in QUERIES] == ["BigQuery"] * 3 + ["PostgreSQL"]
+
+
+@pytest.mark.parametrize(("store", "query"), QUERIES, ids=range(len(QUERIES)))
+def test_a_query_of_the_page_finds_something(demo: Platform, store: str, query: str) -> None:
+    rows = {"BigQuery": demo.bigquery, "PostgreSQL": demo.postgres}[store](query)
+    assert rows
+    for column in zip(*rows, strict=True):
+        assert any(value is not None for value in column)
