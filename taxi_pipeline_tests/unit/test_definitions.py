@@ -90,9 +90,10 @@ def test_every_asset_has_an_owner_and_says_its_service_and_layer(
 ) -> None:
     for key, spec in specs.items():
         layer, table = key.path
-        service = "zones" if table == "taxi_zones" else table.removesuffix("_trips")
+        service = table.removesuffix("_trips")
+        of = {"taxi_zones": "zones", "daily_trips": None}.get(table, service)
         assert [*spec.owners] == ["team:taxi-data"]
-        assert (spec.tags["service"], spec.tags["layer"]) == (service, layer)
+        assert (spec.tags.get("service"), spec.tags["layer"]) == (of, layer)
         store = {"raw": "gcs", "cleaned": "gcs"}.get(layer, layer)
         assert store in spec.kinds
 
@@ -103,12 +104,14 @@ def test_every_asset_links_to_the_lines_that_make_it(
     for key, spec in specs.items():
         layer, table = key.path
         (code,) = spec.metadata["dagster/code_references"].code_references
-        zones = table == "taxi_zones"
-        name = f"{layer}_{table}" if zones else layer
-        assert Path(code.file_path) == ASSETS / ("zones.py" if zones else "trips.py")
+        name, module = {
+            "taxi_zones": (f"{layer}_taxi_zones", "zones.py"),
+            "daily_trips": ("daily_trips", "daily_trips.py"),
+        }.get(table, (layer, "trips.py"))
+        assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
-        assert from_there[0].strip().startswith(("@asset(", "@_asset("))
+        assert from_there[0].strip().startswith(("@asset(", "@_asset(", "@dg.asset("))
         assert head.startswith(f"def {name}(")
 
 
