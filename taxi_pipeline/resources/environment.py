@@ -14,6 +14,7 @@ import dagster as dg
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 
@@ -26,6 +27,7 @@ class Resources:
     lake: Lake
     warehouse: Warehouse
     database: Database
+    notifier: Notifier
 
 
 _REQUIRED = (
@@ -111,4 +113,5 @@ def _resources(read: Callable[[str], str]) -> Resources:
         Lake(bucket=read("TAXI_BUCKET"), project=project),
         Warehouse(project=project, dataset=read("TAXI_DATASET")),
         Database(url=read("TAXI_POSTGRES_URL")),
+        Notifier(url=read("TAXI_NOTIFY_URL")),
     )

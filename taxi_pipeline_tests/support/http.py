@@ -1,5 +1,6 @@
-"""Real HTTP servers on loopback: one that answers as a test scripts it, one for an application."""
+"""Real HTTP servers on loopback: scripted by a test, taking messages, or with an application."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,20 +17,43 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]
     """Serve each path's answers in turn, the last for ever; yield the URL and the requests."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Silent):
         def do_GET(self) -> None:
             asked.append(self.path)
             script = answers.get(self.path, [status(404)])
             script[min(asked.count(self.path), len(script)) - 1](self)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
+    with _listening(Handler) as address:
+        yield f"http://{address}", asked
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+@contextmanager
+def receiving(code: int = 200) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Take messages, answering with a status; yield the URL for Apprise and the messages' JSON."""
+    received: list[dict[str, str]] = []
+
+    class Handler(_Silent):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            status(code)(self)
+
+    with _listening(Handler) as address:
+        yield f"json://{address}/", received
+
+
+class _Silent(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def _listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve with the handler; yield the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

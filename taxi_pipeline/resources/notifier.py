@@ -1,0 +1,46 @@
+"""The notifier: messages to people, through whatever service Apprise can reach.
+
+Knows how a message leaves. What is worth telling, and in which words, is for `automation`.
+"""
+
+import logging
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError, TransientError
+
+
+class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where people are told; nobody is while there is no URL."""
+
+    url: str = Field(
+        default="",
+        description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
+    )
+
+    def send(self, title: str, body: str) -> None:
+        """Send a message, in plain text, to every URL.
+
+        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where a
+        service did not take the message: the others, if any, have it. Neither shows a URL.
+        """
+        if not self.url:
+            return
+        from apprise import Apprise, NotifyFormat
+
+        # it writes URLs, and with them their secrets, into the log
+        logging.getLogger("apprise").disabled = True
+        services = Apprise()
+        if not services.add(self.url):
+            raise PermanentError(
+                "TAXI_NOTIFY_URL: not a URL that Apprise understands, or one of several is not. It "
+                "is not shown here, for the secrets in it; https://appriseit.com has each "
+                "service's form."
+            )
+        if not services.notify(body=body, title=title, body_format=NotifyFormat.TEXT):
+            names = ", ".join(str(service.service_name) for service in services)
+            raise TransientError(
+                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL ({names}): one "
+                "could not be reached or refused it."
+            )
