@@ -94,12 +94,30 @@ def schedule_cron() -> str:
     return _setting("TAXI_SCHEDULE")
 
 
+def people_are_told() -> bool:
+    """Return whether there is somebody to tell of what goes wrong."""
+    return bool(_setting("TAXI_NOTIFY_URL"))
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end."""
     text = _setting("TAXI_DAGSTER_URL")
     if not text.startswith(("http://", "https://")):
         raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
     return text.rstrip("/")
+
+
+def dagster_instance() -> dg.DagsterInstance:
+    """Return Dagster's memory of its runs; raise `PermanentError` where DAGSTER_HOME has none."""
+    if not os.environ.get("DAGSTER_HOME"):
+        raise PermanentError(
+            "DAGSTER_HOME: not set. Set it to the folder that Dagster's webserver has, or run "
+            "inside the embedded stack: taxi local COMMAND."
+        )
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvariantViolationError as error:
+        raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
 
 
 def _setting(name: str) -> str:
