@@ -9,6 +9,8 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.arrivals import lake_arrivals
+from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.resources.environment import from_environment
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
@@ -41,6 +43,10 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         assets=[asset for group in assets.values() for asset in group],
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs],
+        sensors=[
+            lake_arrivals(jobs),
+            failed_months(),
+        ],
         resources={**vars(from_environment()), **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
