@@ -105,7 +105,9 @@ def failed_months(
         listed = _by_job(failed)
         time = now().astimezone(_NEW_YORK)
         today = time.date().isoformat()
-        if context.cursor == today:
+        if not notifier.url:
+            told = "nobody is told, since TAXI_NOTIFY_URL is not set"
+        elif context.cursor == today:
             told = "people were told today"
         elif time.hour < _FIRST_HOUR:
             told = f"people are told from {_FIRST_HOUR}:00 on, in New York"

@@ -95,7 +95,7 @@ def schedule_cron() -> str:
 
 
 def people_are_told() -> bool:
-    """Return whether there is somebody to tell of what goes wrong."""
+    """Return whether there is somewhere to send messages to."""
     return bool(_setting("TAXI_NOTIFY_URL"))
 
 

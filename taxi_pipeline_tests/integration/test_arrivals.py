@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from taxi_pipeline.assets.steps import clean_raw
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import GREEN
+from taxi_pipeline_tests.support.http import serving_application
 
 from .conftest import ROWS, Platform
 from .test_checks import EVERY_ROW, MATCHES, failed
@@ -140,6 +145,28 @@ def test_the_newest_object_of_a_month_counts_whatever_its_format(
     assert raw.name.endswith(".csv.gz")
     assert own.entry("green", "2021-06").adds_up
     assert own.tick("lake_arrivals").run_requests == []
+
+
+def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The emulator annotates whatever is there, so a server of the test's own stands in for it."""
+
+    async def patch(request: Request) -> JSONResponse:
+        if request.query_params["ifGenerationMatch"] != "7":
+            return JSONResponse({"error": {"message": "conditionNotMet"}}, 412)
+        return JSONResponse({**await request.json(), "generation": "7", "size": "1"})
+
+    path = "/storage/v1/b/a-bucket/o/{name:path}"
+    server = Starlette(routes=[Route(path, patch, methods=["PATCH"])])
+    with serving_application(server) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        lake = Lake(bucket="a-bucket", project="a-project")
+        known = LakeObject("raw/x.csv", "gs://a-bucket/raw/x.csv", 1, 7, {"hers": "kept"})
+        annotated = replace(known, metadata={"hers": "kept", "rows": "3"})
+        assert lake.annotate(known, {"rows": "3"}) == annotated
+        with pytest.raises(TransientError, match=r"gs://a-bucket/raw/x.csv was replaced while"):
+            lake.annotate(replace(known, generation=6), {"rows": "3"})
 
 
 @pytest.mark.parametrize(

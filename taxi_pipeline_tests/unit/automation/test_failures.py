@@ -153,16 +153,23 @@ def test_people_are_reminded_once_a_day_from_8_in_new_york(instance: dg.DagsterI
 def test_every_tick_says_what_has_failed(instance: dg.DagsterInstance) -> None:
     run(instance, "trips", "2021-01", "raw/trips")
     early = datetime(2026, 11, 20, 5, tzinfo=UTC)
-    said = [
-        tick(instance, early).skip_message,
-        tick(instance, NOON).skip_message,
-        tick(instance, NOON, "2026-11-20").skip_message,
+    with receiving() as (url, _):
+        told = [
+            tick(instance, NOON),
+            tick(instance, early, None, url),
+            tick(instance, NOON, None, url),
+            tick(instance, NOON, "2026-11-20", url),
+        ]
+    assert [ticked.skip_message for ticked in told] == [
+        f"1 failed month ({whom}). trips: 2021-01."
+        for whom in (
+            "nobody is told, since TAXI_NOTIFY_URL is not set",
+            "people are told from 8:00 on, in New York",
+            "people were told now",
+            "people were told today",
+        )
     ]
-    assert said == [
-        "1 failed month (people are told from 8:00 on, in New York). trips: 2021-01.",
-        "1 failed month (people were told now). trips: 2021-01.",
-        "1 failed month (people were told today). trips: 2021-01.",
-    ]
+    assert [ticked.cursor for ticked in told] == [None, None, "2026-11-20", "2026-11-20"]
 
 
 def test_nobody_is_told_where_nothing_failed(instance: dg.DagsterInstance) -> None:
