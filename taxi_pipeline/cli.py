@@ -171,13 +171,13 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
     taxi local taxi retry-failed --dry-run
     taxi retry-failed --service green
     """  # noqa: D301 - click's \\b must be the character
-    from taxi_pipeline.automation.failures import failed_partitions, run_again
-    from taxi_pipeline.definitions import defs
-    from taxi_pipeline.resources.environment import dagster_instance, dagster_url
-
-    names = {service.trips.name for service in services}
-    jobs = defs.get_repository_def().get_all_jobs()
     with _errors_shown():
+        from taxi_pipeline.automation.failures import failed_partitions, run_again
+        from taxi_pipeline.definitions import defs
+        from taxi_pipeline.resources.environment import dagster_instance, dagster_url
+
+        names = {service.trips.name for service in services}
+        jobs = defs.get_repository_def().get_all_jobs()
         with dagster_instance() as instance:
             asked = [job for job in jobs if not names or job.name in names]
             failed = failed_partitions(instance, asked)
