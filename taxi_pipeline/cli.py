@@ -101,8 +101,7 @@ def _month(key: str) -> Month:
         raise click.BadParameter(str(error)) from error
 
 
-@main.command()
-@click.option(
+_of_services = click.option(
     "--service",
     "services",
     type=_service,
@@ -110,6 +109,10 @@ def _month(key: str) -> Month:
     multiple=True,
     help="Only this service: yellow, green, fhv or fhvhv. Can be repeated.",
 )
+
+
+@main.command()
+@_of_services
 @click.option("--month", type=_month, metavar="MONTH", help="Only this month, such as 2021-01.")
 @click.option("--from", "first", type=_month, metavar="MONTH", help="Only from this month on.")
 @click.option("--to", "last", type=_month, metavar="MONTH", help="Only up to this month.")
@@ -151,6 +154,39 @@ def ledger(
         )
     with _errors_shown():
         _show_ledger(services, month or first, month or last, as_json, recount)
+
+
+@main.command()
+@_of_services
+@click.option("--dry-run", is_flag=True, help="Say what would run, and launch nothing.")
+def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
+    """Run the failed months again.
+
+    What has failed is what Dagster's UI shows as failed, as its memory in DAGSTER_HOME has it; a
+    month that is being run again already is left alone. The runs go through the webserver at
+    TAXI_DAGSTER_URL into Dagster's queue. They take up the assets from the first that failed on, so
+    a file that lies in the lake is not fetched again.
+
+    \b
+    taxi local taxi retry-failed --dry-run
+    taxi retry-failed --service green
+    """  # noqa: D301 - click's \\b must be the character
+    with _errors_shown():
+        from taxi_pipeline.automation.failures import failed_partitions, run_again
+        from taxi_pipeline.definitions import defs
+        from taxi_pipeline.resources.environment import dagster_instance, dagster_url
+
+        names = {service.trips.name for service in services}
+        jobs = defs.get_repository_def().get_all_jobs()
+        with dagster_instance() as instance:
+            asked = [job for job in jobs if not names or job.name in names]
+            failed = failed_partitions(instance, asked)
+        if not failed:
+            click.echo("No month has failed.")
+        for one in failed:
+            assets = ", ".join(asset.to_user_string() for asset in one.assets)
+            ran = f"would run {assets}" if dry_run else run_again(one, dagster_url())
+            click.echo(f"{one}: {ran}")
 
 
 @main.command()

@@ -12,7 +12,9 @@ import dagster as dg
 from taxi_pipeline.assets.daily_trips import daily_trips, mart_month
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.assets.zones import ZONES_ASSETS
+from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
+from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
@@ -63,7 +65,13 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             newest_month_schedule(service, jobs[service.trips.name])
             for service in SERVICES.values()
         ],
-        sensors=[published_months(jobs), automation_condition_sensor(), *notification_sensors()],
+        sensors=[
+            published_months(jobs),
+            lake_arrivals(jobs),
+            automation_condition_sensor(),
+            failed_months(),
+            *notification_sensors(),
+        ],
         resources={**vars(from_environment()), "mart_month": mart_month, **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,

@@ -29,7 +29,7 @@ from taxi_pipeline.assets.reporting import (
 )
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import Lake, LakeObject, Place
+from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
@@ -58,7 +58,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     began = monotonic()
     with TemporaryDirectory() as scratch, TemporaryDirectory() as stored:
         copy = _intact_copy(lake, place, Path(stored))
-        known = copy and Unchanged(copy[0].metadata["source_url"], copy[0].metadata["etag"])
+        known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata["etag"])
         fetched = fetch(Path(scratch), known)
         if copy and isinstance(fetched, Unchanged):
             raw = copy[0]
@@ -68,7 +68,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
             open_published(fetched.path, table)  # it has the columns, or raises
             ending = fetched.path.name.partition(".")[2]
             origin = {
-                "source_url": fetched.url,
+                SOURCE_URL: fetched.url,
                 "etag": fetched.etag,
                 "last_modified": fetched.last_modified,
                 "sha256": fetched.sha256,
@@ -89,7 +89,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
             "seconds": _seconds_since(began),
             "downloaded": isinstance(fetched, Download),
             "preview": preview(found.first_rows, found.schema),
-            "source": dg.MetadataValue.url(raw.metadata["source_url"]),
+            "source": dg.MetadataValue.url(raw.metadata[SOURCE_URL]),
             "etag": raw.metadata["etag"],
             "last_modified": raw.metadata["last_modified"],
             "sha256": raw.metadata["sha256"],
@@ -107,15 +107,22 @@ def clean_raw(
 ) -> dg.MaterializeResult[None]:
     """Clean the raw object into two: its rows in canonical form, and the rejected ones.
 
+    One that somebody else put into the lake gets its rows and its SHA-256 noted first, counted as
+    `store_raw` counts them, so that the ledger can hold the cleaning against them.
+
     `picture`, if there is one, draws what is kept and the summary.
     """
-    from taxi_pipeline.tlc.reading import open_published, opened_parquet
+    from taxi_pipeline.tlc.reading import examine, open_published, opened_parquet
 
     began = monotonic()
     raw = _raw(lake, place)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        source = open_published(lake.download(raw.name, folder), table)
+        path = lake.download(raw.name, folder)
+        source = open_published(path, table)
+        if not raw.metadata.keys() >= {"rows", "sha256"}:
+            rows = examine(path, first_rows=0).rows
+            raw = lake.annotate(raw, {"rows": str(rows), "sha256": _sha256(path)})
         kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
         summary = clean(source, kept, rejected)
         if unknown := source.header.unknown:
@@ -123,7 +130,7 @@ def clean_raw(
                 f"{raw.uri} has columns that are not declared: {', '.join(unknown)}. They stay in "
                 "raw; declare them in tlc/services.py to carry them on."
             )
-        expected = int(raw.metadata.get("rows", summary.published))
+        expected = int(raw.metadata["rows"])
         if summary.published != expected or expected != summary.kept + summary.rejected.total():
             raise PermanentError(
                 f"{raw.uri} has {expected} rows, but {summary.published} were read, of which "
@@ -137,7 +144,7 @@ def clean_raw(
             "raw": raw.uri,
             "raw_generation": str(raw.generation),
             "etag": raw.metadata.get("etag", ""),
-            "sha256": raw.metadata.get("sha256", ""),
+            "sha256": raw.metadata["sha256"],
         }
         codes: list[Finding] = [
             {"column": column, "code": code, "rows": rows}
@@ -185,12 +192,15 @@ def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
 def _intact_copy(lake: Lake, place: Place, folder: Path) -> tuple[LakeObject, Path] | None:
     """Copy the raw object, unless there is none, or it is not what we stored."""
     stored = next(iter(lake.find(place.raw)), None)
-    if stored is None or "sha256" not in stored.metadata:
+    if stored is None or SOURCE_URL not in stored.metadata:
         return None
     path = lake.download(stored.name, folder)
+    return (stored, path) if _sha256(path) == stored.metadata.get("sha256") else None
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        intact = hashlib.file_digest(file, "sha256").hexdigest() == stored.metadata["sha256"]
-    return (stored, path) if intact else None
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _raw(lake: Lake, place: Place) -> LakeObject:

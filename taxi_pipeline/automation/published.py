@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import automation_is_on, published_every_seconds
-from taxi_pipeline.resources.lake import Lake, LakeObject, month_of_object
+from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, month_of_object
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Published, Publisher, Unchanged
 from taxi_pipeline.tlc.month import Month
@@ -140,21 +140,21 @@ class _DueMonth:
     @property
     def is_foreign(self) -> bool:
         """Whether the raw object was put there by somebody else: ours say where they came from."""
-        return self.raw is not None and "source_url" not in self.raw.metadata
+        return self.raw is not None and SOURCE_URL not in self.raw.metadata
 
     @property
     def known(self) -> Unchanged | None:
         """The raw object as the publisher knows it."""
         if self.raw is None:
             return None
-        return Unchanged(self.raw.metadata["source_url"], self.raw.metadata.get("etag", ""))
+        return Unchanged(self.raw.metadata[SOURCE_URL], self.raw.metadata.get("etag", ""))
 
     def differs_from(self, published: Published) -> bool:
         """Whether a run would find another file than the lake has.
 
         So it does where a preferred publisher has the month now; the run makes it the lake's, too.
         """
-        if self.raw is None or published.url != self.raw.metadata["source_url"]:
+        if self.raw is None or published.url != self.raw.metadata[SOURCE_URL]:
             return True
         if published.etag:
             return published.etag != self.raw.metadata.get("etag")

@@ -119,6 +119,19 @@ def dagster_url() -> str:
     return text.rstrip("/")
 
 
+def dagster_instance() -> dg.DagsterInstance:
+    """Return Dagster's memory of its runs; raise `PermanentError` where DAGSTER_HOME has none."""
+    if not os.environ.get("DAGSTER_HOME"):
+        raise PermanentError(
+            "DAGSTER_HOME: not set. Set it to the folder that Dagster's webserver has, or run "
+            "inside the embedded stack: taxi local COMMAND."
+        )
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvariantViolationError as error:
+        raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
+
+
 def _setting(name: str) -> str:
     return os.environ.get(name) or _DEFAULTS[name]
 

@@ -21,13 +21,16 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import Field
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
+
+# In a raw object's metadata: where we fetched it. Without, somebody else put it there.
+SOURCE_URL = "source_url"
 
 # Google's client would hold 100 MiB of a large file at a time; a multiple of 256 KiB.
 _UPLOAD_CHUNK_BYTES = 16 << 20
@@ -135,15 +138,34 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         ):
             yield file
 
+    def annotate(self, known: LakeObject, metadata: dict[str, str]) -> LakeObject:
+        """Add metadata to an object as it is known; return it with all it has.
+
+        Its bytes and its generation stay. Raises `TransientError` where it was replaced meanwhile.
+        """
+        from google.api_core.exceptions import PreconditionFailed
+
+        with self._errors_named(known.name):
+            blob = self._bucket.blob(known.name)
+            blob.metadata = known.metadata | metadata
+            try:
+                blob.patch(if_generation_match=known.generation, timeout=self.timeout)
+            except PreconditionFailed as error:
+                raise TransientError(
+                    f"{known.uri} was replaced while it was read: run the month again."
+                ) from error
+            return self._described(blob)
+
     def find(self, prefix: str) -> list[LakeObject]:
         """List the objects whose names begin with `prefix`, the newest first.
 
-        So the first of `find(place.raw)` is the raw object: an older one of another ending can
-        only be left from a run that was killed before it could delete it.
+        So the first of `find(place.raw)` is the raw object: an older one of another ending is left
+        from a run that was killed before it could delete it, or somebody put the newer one there.
         """
         with self._errors_named(prefix):
             blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout))
-        blobs.sort(key=lambda blob: blob.updated, reverse=True)
+        # by when its bytes arrived: to annotate an object makes it no newer
+        blobs.sort(key=lambda blob: blob.time_created, reverse=True)
         return [self._described(blob) for blob in blobs]
 
     def delete(self, name: str) -> None:

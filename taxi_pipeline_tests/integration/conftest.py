@@ -1,7 +1,7 @@
 """One embedded stack for the whole session, and ways to give a test its own publisher."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.ledger import Entry, read_ledger
@@ -46,16 +47,38 @@ class Platform:
     resources: Resources
     instance: dg.DagsterInstance
 
-    def run(self, job: str, month: str | None = None, **tags: str) -> dg.ExecuteInProcessResult:
-        """Run a job as `dagster job execute` does, but in this process; `tags` are Dagster's."""
-        definitions = build_definitions(vars(self.resources))
-        return definitions.resolve_job_def(job).execute_in_process(
+    def run(
+        self,
+        job: str,
+        month: str | None = None,
+        assets: Sequence[dg.AssetKey] | None = None,
+        **tags: str,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job, or some of its assets, as `dagster job execute` does, but in this process.
+
+        `tags` are Dagster's own.
+        """
+        return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             tags={
                 f"dagster/{key}": tag for key, tag in {**tags, "partition": month}.items() if tag
             },
             raise_on_error=False,
+            asset_selection=assets,
         )
+
+    def tick(self, sensor: str, cursor: str | None = None) -> SensorExecutionData:
+        """Evaluate a sensor as Dagster's daemon does, but launch nothing."""
+        definitions = self.definitions
+        with dg.build_sensor_context(
+            self.instance, cursor, definitions=definitions, resources=vars(self.resources)
+        ) as context:
+            return definitions.resolve_sensor_def(sensor).evaluate_tick(context)
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        """The code location with our resources."""
+        return build_definitions(vars(self.resources))
 
     def entry(self, service: str, month: str) -> Entry:
         """Return the ledger's entry for a month."""

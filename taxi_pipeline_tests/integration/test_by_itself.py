@@ -1,4 +1,4 @@
-"""The platform left alone: a daemon, a publisher that publishes, and nobody who presses a button."""
+"""The platform left alone: a daemon, a publisher that publishes, and no hand on a button."""
 
 import json
 from contextlib import ExitStack

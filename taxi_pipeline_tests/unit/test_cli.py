@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +10,9 @@ from click.testing import CliRunner
 from taxi_pipeline.cli import main
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["local", "-h"], ["ledger", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["local", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]]
+)
 def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0
@@ -40,6 +43,7 @@ def test_it_runs_as_a_module_too() -> None:
         (["ledger", "--from", "2021-13"], "'2021-13' is not a month"),
         (["ledger", "--to", "9999-12"], "'9999-12' is not a month"),
         (["ledger", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["retry-failed", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
         (["ledger", "--month", "2021-01", "--to", "2021-02"], "either --month, or --from and --to"),
         (["ledger", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
     ],
@@ -60,3 +64,26 @@ def test_the_ledger_without_an_environment_says_what_to_set(
     for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
         assert name in shown.output
     assert "taxi local COMMAND" in shown.output
+
+
+def test_without_an_instance_there_is_nothing_to_run_again_and_it_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    shown = CliRunner().invoke(main, ["retry-failed"])
+    assert shown.exit_code == 1
+    assert shown.output.startswith("Error: DAGSTER_HOME: not set. Set it to the folder that")
+    assert "taxi local COMMAND" in shown.output
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "nowhere"))
+    shown = CliRunner().invoke(main, ["retry-failed"])
+    assert shown.exit_code == 1
+    assert shown.output.startswith("Error: DAGSTER_HOME has no instance of Dagster: ")
+    assert "nowhere" in shown.output
+
+
+def test_where_nothing_failed_nothing_runs_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
+    assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")

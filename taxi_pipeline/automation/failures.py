@@ -1,0 +1,162 @@
+"""Failures: the months whose last run failed; who is reminded of them, and how they are run again.
+
+What has failed is Dagster's to say: these are the partitions that its UI shows as failed. A single
+run's failure, when it happens, is not told here.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.environment import automation_is_on, people_are_told
+from taxi_pipeline.resources.notifier import Notifier
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_FIRST_HOUR = 8
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class FailedPartition:
+    """A partition of a job in which assets failed; `assets` are those to run again.
+
+    These are all assets of the job but the ones that it begins with and that did not fail: a raw
+    object that is in the lake stays, whoever put it there.
+    """
+
+    job: str
+    key: str
+    assets: tuple[dg.AssetKey, ...]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.key}"
+
+
+def failed_partitions(
+    instance: dg.DagsterInstance, jobs: Iterable[dg.JobDefinition]
+) -> list[FailedPartition]:
+    """Return the failed partitions of all jobs, by job and oldest first.
+
+    One that is being run again has not failed: its run will say.
+    """
+    return [
+        failed
+        for job in sorted(jobs, key=lambda job: job.name)
+        for failed in _failed_partitions(instance, job)
+    ]
+
+
+def _failed_partitions(
+    instance: dg.DagsterInstance, job: dg.JobDefinition
+) -> Iterable[FailedPartition]:
+    if job.partitions_def is None or is_reserved_asset_job_name(job.name):  # that has all assets
+        return
+    graph, assets = job.asset_layer.asset_graph, job.asset_layer.selected_asset_keys
+    keys = job.partitions_def.get_partition_keys()
+    statuses = {
+        asset: instance.get_status_by_partition(asset, keys, job.partitions_def) or {}
+        for asset in graph.toposorted_asset_keys
+        if asset in assets
+    }
+    for key in keys:
+        status = {asset: of_asset.get(key) for asset, of_asset in statuses.items()}
+        found = set(status.values())
+        if AssetPartitionStatus.FAILED in found and AssetPartitionStatus.IN_PROGRESS not in found:
+            again = tuple(
+                asset
+                for asset in status
+                if status[asset] is AssetPartitionStatus.FAILED
+                or graph.get(asset).parent_keys & assets
+            )
+            yield FailedPartition(job.name, key, again)
+
+
+def failed_months(
+    now: Callable[[], datetime] = lambda: datetime.now(_NEW_YORK),
+) -> dg.SensorDefinition:
+    """Return the sensor that reminds people of failed months, once a day; `now` is its clock."""
+
+    @dg.sensor(
+        name="failed_months",
+        minimum_interval_seconds=600,
+        default_status=(
+            dg.DefaultSensorStatus.RUNNING
+            if automation_is_on() or people_are_told()
+            else dg.DefaultSensorStatus.STOPPED
+        ),
+        description="Reminds people of the months that failed and were not run again, once a day "
+        "from 8:00 in New York (TAXI_NOTIFY_URL).",
+    )
+    def sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
+        # Dagster evaluates no sensor without it
+        repository = cast("dg.RepositoryDefinition", context.repository_def)
+        failed = failed_partitions(context.instance, repository.get_all_jobs())
+        if not failed:
+            return dg.SkipReason("No month has failed.")
+        title = f"{len(failed)} failed month{'s' if len(failed) > 1 else ''}"
+        listed = _by_job(failed)
+        time = now().astimezone(_NEW_YORK)
+        today = time.date().isoformat()
+        if not notifier.url:
+            told = "nobody is told, since TAXI_NOTIFY_URL is not set"
+        elif context.cursor == today:
+            told = "people were told today"
+        elif time.hour < _FIRST_HOUR:
+            told = f"people are told from {_FIRST_HOUR}:00 on, in New York"
+        else:
+            again = "Run them again when they can succeed: taxi retry-failed"
+            notifier.send(title, "\n".join([*listed, again]))
+            context.update_cursor(today)
+            told = "people were told now"
+        return dg.SkipReason(f"{title} ({told}). {'; '.join(listed)}.")
+
+    return sensor
+
+
+def run_again(failed: FailedPartition, url: str) -> str:
+    """Launch a run of what failed, through Dagster's webserver at `url`; return the run's page.
+
+    So the run is queued as any other. Raises `PermanentError` where the webserver does not answer,
+    or does not launch it.
+    """
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+    from gql.transport.exceptions import TransportConnectionFailed
+
+    parts = urlsplit(url)
+    client = DagsterGraphQLClient(
+        parts.netloc, use_https=parts.scheme == "https", path_prefix=parts.path, timeout=60
+    )
+    try:
+        run = client.submit_job_execution(
+            failed.job, tags={"dagster/partition": failed.key}, asset_selection=failed.assets
+        )
+    except DagsterGraphQLClientError as error:
+        if isinstance(error.__cause__, TransportConnectionFailed):
+            raise PermanentError(
+                f"Dagster's webserver does not answer at {url}: start it (make dev), or set "
+                "TAXI_DAGSTER_URL to where it runs."
+            ) from error
+        raise PermanentError(
+            f"Dagster's webserver at {url} did not launch {failed}: {error.__cause__ or error}"
+        ) from error
+    return f"{url}/runs/{run}"
+
+
+def _by_job(failed: Iterable[FailedPartition]) -> list[str]:
+    """Say which partitions failed, in a line for each job."""
+    keys: dict[str, list[str]] = {}
+    for one in failed:
+        keys.setdefault(one.job, []).append(one.key)
+    return [
+        f"{job}: {', '.join(its[:_MOST_NAMED])}"
+        + (f" and {len(its) - _MOST_NAMED} more" if len(its) > _MOST_NAMED else "")
+        for job, its in keys.items()
+    ]
