@@ -1,0 +1,94 @@
+"""`make dev` for tests: Dagster's webserver and daemon on an embedded stack of their own."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .processes import killed_leftovers, until
+
+_WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
+_TAXI = [sys.executable, "-m", "taxi_pipeline"]
+
+
+@dataclass(frozen=True)
+class DagsterDev:
+    """Where the UI is, the process that `make dev` would be, and what joins its stack."""
+
+    url: str
+    process: psutil.Process
+    stack: Sequence[str]
+
+    def graphql(self, query: str, **variables: object) -> Any:
+        """Return the data of GraphQL's answer."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/graphql", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)["data"]
+
+    def ledger(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run `taxi ledger` in the stack, which it starts if it has ended."""
+        command = [*self.stack, *_TAXI, "ledger", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@contextmanager
+def dagster_dev(folder: Path, *wrapper: str) -> Iterator[DagsterDev]:
+    """Run it with its data in `folder`, inside of the `wrapper` command, until the block is left.
+
+    It is ended as by Ctrl-C, and must leave no process behind.
+    """
+    port = _free_port()
+    stack = [*_TAXI, "local", "--data-dir", f"{folder}/data", "--rows", "500"]
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    # in a group of its own: Ctrl-C is then pytest's, which ends it in order
+    with psutil.Popen([*stack, *wrapper, *dev], process_group=0) as process:
+        try:
+            until(lambda: _answers(url) or process.poll() is not None, 120)
+            assert process.is_running(), f"it ended with {process.returncode}"
+            yield DagsterDev(url, process, stack)
+        finally:
+            left = _left_of(process) + killed_leftovers(folder)
+    assert left == []
+
+
+def _left_of(process: psutil.Process) -> list[psutil.Process]:
+    """Interrupt a process; kill, and return, who of it and its family does not end."""
+    with suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        _, left = psutil.wait_procs(family, timeout=60)
+        for one in left:
+            one.kill()
+        return left
+    return []
+
+
+def _free_port() -> int:
+    """Return a port of those that the system hands to nobody while Dagster is not yet there."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is no free port")
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/server_info", timeout=5).close()
+    except OSError:
+        return False
+    return True
