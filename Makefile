@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format docs lock clean
+.PHONY: help demo dev test browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -8,7 +8,7 @@ PORT ?= 3000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a few months of all four services through the whole platform, on this machine
 	@taxi local taxi demo
@@ -20,8 +20,24 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-test: $(READY) ## all tests: units, and the whole platform on the embedded stack
-	pytest -n 2 --dist loadfile
+test: $(READY) ## units, and the whole platform on the embedded stack
+	pytest -n 2 --dist loadfile --ignore taxi_pipeline_tests/ui
+
+browser: ## a Chromium for the browser tests, if this machine has none
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  if command -v $$name; then exit 0; fi; \
+	done; \
+	if command -v apt-get > /dev/null; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -q && $$sudo apt-get install -qy chromium; \
+	elif command -v brew > /dev/null; then \
+	  brew install --cask chromium; \
+	else \
+	  echo "There is neither apt-get nor brew here: install Chromium or Chrome by hand." >&2; exit 1; \
+	fi
+
+test-ui: $(READY) ## Dagster's UI in a browser; the pictures lie in build/screenshots/
+	pytest taxi_pipeline_tests/ui
 
 lint: $(READY) ## style, types and import directions
 	ruff format --check .

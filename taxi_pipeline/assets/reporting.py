@@ -27,13 +27,22 @@ RETRIES = dg.RetryPolicy(
 )
 
 
+class _Interrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """The interrupt that ends a run, as one of Dagster's own errors, which it does not retry."""
+
+
 @contextmanager
 def permanent_errors_fail() -> Iterator[None]:
-    """Turn a `PermanentError` into a failure that shows its sentence and is not retried."""
+    """Turn a `PermanentError` into a failure that shows its sentence and is not retried.
+
+    Nor is a step whose run is terminated: by its policy, Dagster would start it again.
+    """
     try:
         yield
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    except dg.DagsterExecutionInterruptedError as error:
+        raise _Interrupted("The run was interrupted.") from error
 
 
 def table_columns(table: Table) -> dg.TableSchema:

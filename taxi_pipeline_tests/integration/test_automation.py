@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ import pytest
 from taxi_pipeline.automation.failures import failed_partitions
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
-from taxi_pipeline_tests.support.dev import TAXI, dagster_dev
-from taxi_pipeline_tests.support.processes import killed_leftovers, until
+from taxi_pipeline_tests.support.dagster_dev import TAXI, dagster_dev
+from taxi_pipeline_tests.support.processes import until
 
 from .conftest import Platform
 from .test_arrivals import LATER, green_month, put
@@ -61,14 +60,13 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
         publisher, data = Path(name) / "published", Path(name) / "data"
         releases = publisher / "releases" / "green"
         releases.mkdir(parents=True)
-        within = [*TAXI, "local", "--data-dir", str(data), "--publisher", str(publisher)]
         with stack(publisher, data) as platform:
             instance = platform.instance
             assert not platform.run("green_trips", "2021-01").success
             arrived = green_month(Path(name), "2021-02")
             put(platform, f"raw/green/{arrived.name}", arrived)
             (raw,) = platform.resources.lake.find("raw/")
-            with dagster_dev(within) as (url, process):
+            with dagster_dev(Path(name), settings=("--publisher", str(publisher))) as dev:
                 key = f"green/2021-02/{raw.generation}"
                 (run,) = until(lambda: succeeded(instance, "run_key", key), 120)
                 assert run.asset_selection == {*LATER}
@@ -76,12 +74,12 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
                 assert done_by(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 6
                 assert platform.entry("green", "2021-02").adds_up
 
-                os.environ["TAXI_DAGSTER_URL"] = url  # the patch takes it back
+                os.environ["TAXI_DAGSTER_URL"] = dev.url  # the patch takes it back
                 would = retry_failed("--dry-run")
                 assert would == f"{FAILED}: would run {', '.join(ALL)}\n"
                 assert retry_failed("--service", "yellow") == "No month has failed.\n"
                 green_month(releases, "2021-01")
-                launched = re.fullmatch(rf"{FAILED}: {url}/runs/(\S+)\n", retry_failed())
+                launched = re.fullmatch(rf"{FAILED}: {dev.url}/runs/(\S+)\n", retry_failed())
                 assert launched
                 assert retry_failed() == "No month has failed.\n"  # it runs, or has succeeded
                 (again,) = until(lambda: succeeded(instance, "partition", "2021-01"), 120)
@@ -91,5 +89,3 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
                 jobs = platform.definitions.resolve_all_job_defs()
                 assert failed_partitions(instance, jobs) == []
                 assert platform.entry("green", "2021-01").adds_up
-                process.send_signal(signal.SIGINT)
-        assert killed_leftovers(Path(name)) == []

@@ -18,7 +18,7 @@ import psutil
 from .processes import killed_leftovers, until
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
-_TAXI = [sys.executable, "-m", "taxi_pipeline"]
+TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,20 @@ class DagsterDev:
 
     def ledger(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""
-        command = [*self.stack, *_TAXI, "ledger", *options]
+        command = [*self.stack, *TAXI, "ledger", *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 @contextmanager
-def dagster_dev(folder: Path, *wrapper: str) -> Iterator[DagsterDev]:
-    """Run it with its data in `folder`, inside of the `wrapper` command, until the block is left.
+def dagster_dev(
+    folder: Path, *wrapper: str, settings: Sequence[str] = ("--rows", "500")
+) -> Iterator[DagsterDev]:
+    """Run it on a stack in `folder`, inside of the `wrapper` command, until the block is left.
 
     It is ended as by Ctrl-C, and must leave no process behind.
     """
     port = _free_port()
-    stack = [*_TAXI, "local", "--data-dir", f"{folder}/data", "--rows", "500"]
+    stack = [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
     dagster = str(Path(sys.executable).with_name("dagster"))
     dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
