@@ -48,7 +48,7 @@ def stack(publisher: Path, data: Path) -> Iterator[Platform]:
     """Start a stack whose publisher has that folder; yield the platform on it."""
     with (
         running(data, Settings(str(publisher), 0)) as variables,
-        patch.dict(os.environ, {**variables, "TAXI_AUTOMATION": "on"}),
+        patch.dict(os.environ, variables),
         dg.DagsterInstance.get() as instance,
     ):
         yield Platform(environment.ready(), instance)
@@ -60,32 +60,35 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
         publisher, data = Path(name) / "published", Path(name) / "data"
         releases = publisher / "releases" / "green"
         releases.mkdir(parents=True)
-        with stack(publisher, data) as platform:
+        of = ("--publisher", str(publisher))
+        with (
+            dagster_dev(Path(name), "env", "TAXI_AUTOMATION=on", settings=of) as dev,
+            stack(publisher, data) as platform,
+            patch.dict(os.environ, {"TAXI_DAGSTER_URL": dev.url}),
+        ):
             instance = platform.instance
             assert not platform.run("green_trips", "2021-01").success
             arrived = green_month(Path(name), "2021-02")
             put(platform, f"raw/green/{arrived.name}", arrived)
             (raw,) = platform.resources.lake.find("raw/")
-            with dagster_dev(Path(name), settings=("--publisher", str(publisher))) as dev:
-                key = f"green/2021-02/{raw.generation}"
-                (run,) = until(lambda: succeeded(instance, "run_key", key), 120)
-                assert run.asset_selection == {*LATER}
-                assert done_by(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION) == 3
-                assert done_by(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 6
-                assert platform.entry("green", "2021-02").adds_up
+            key = f"green/2021-02/{raw.generation}"
+            (run,) = until(lambda: succeeded(instance, "run_key", key), 120)
+            assert run.asset_selection == {*LATER}
+            assert done_by(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION) == 3
+            assert done_by(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 6
+            assert platform.entry("green", "2021-02").adds_up
 
-                os.environ["TAXI_DAGSTER_URL"] = dev.url  # the patch takes it back
-                would = retry_failed("--dry-run")
-                assert would == f"{FAILED}: would run {', '.join(ALL)}\n"
-                assert retry_failed("--service", "yellow") == "No month has failed.\n"
-                green_month(releases, "2021-01")
-                launched = re.fullmatch(rf"{FAILED}: {dev.url}/runs/(\S+)\n", retry_failed())
-                assert launched
-                assert retry_failed() == "No month has failed.\n"  # it runs, or has succeeded
-                (again,) = until(lambda: succeeded(instance, "partition", "2021-01"), 120)
-                assert again.run_id == launched[1]
-                assert done_by(instance, again, dg.DagsterEventType.ASSET_MATERIALIZATION) == 4
-                assert done_by(instance, again, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 6
-                jobs = platform.definitions.resolve_all_job_defs()
-                assert failed_partitions(instance, jobs) == []
-                assert platform.entry("green", "2021-01").adds_up
+            would = retry_failed("--dry-run")
+            assert would == f"{FAILED}: would run {', '.join(ALL)}\n"
+            assert retry_failed("--service", "yellow") == "No month has failed.\n"
+            green_month(releases, "2021-01")
+            launched = re.fullmatch(rf"{FAILED}: {dev.url}/runs/(\S+)\n", retry_failed())
+            assert launched
+            assert retry_failed() == "No month has failed.\n"  # it runs, or has succeeded
+            (again,) = until(lambda: succeeded(instance, "partition", "2021-01"), 120)
+            assert again.run_id == launched[1]
+            assert done_by(instance, again, dg.DagsterEventType.ASSET_MATERIALIZATION) == 4
+            assert done_by(instance, again, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 6
+            jobs = platform.definitions.resolve_all_job_defs()
+            assert failed_partitions(instance, jobs) == []
+            assert platform.entry("green", "2021-01").adds_up

@@ -3,10 +3,12 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
 
+import dagster as dg
 import pytest
 
 pytest.importorskip("playwright.sync_api")
@@ -55,16 +57,17 @@ def assert_adds_up(dev: DagsterDev, *months: str) -> None:
         assert 0 < entry["kept"] == entry["bigquery"] == entry["postgres"] <= ROWS
 
 
-def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
-    page.set_viewport_size({"width": 2400, "height": 3600})
-    page.goto("/asset-groups")
-    page.get_by_role("img", name="unfold_more").first.wait_for()
-    page.keyboard.press("Alt+E")  # expand all groups
-    specs = defs.resolve_all_asset_specs()
-    expect(nodes(page)).to_have_count(len(specs))
-    # the assets of a service have one name; their kinds tell them apart
+def expected(specs: Sequence[dg.AssetSpec]) -> Counter[tuple[str, frozenset[str]]]:
+    """Return the assets' names and kinds; by the name alone those of a service are alike."""
+    return Counter((spec.key.path[-1], frozenset(spec.kinds)) for spec in specs)
+
+
+def names_and_kinds(
+    page: Page, specs: Sequence[dg.AssetSpec]
+) -> Counter[tuple[str, frozenset[str]]]:
+    """Return the names and kinds of the assets that the page shows by now."""
     kinds = frozenset(kind for spec in specs for kind in spec.kinds)
-    shown = [
+    return Counter(
         (
             node.inner_text().splitlines()[0],
             kinds.intersection(
@@ -72,8 +75,17 @@ def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
             ),
         )
         for node in nodes(page).all()
-    ]
-    assert Counter(shown) == Counter((spec.key.path[-1], frozenset(spec.kinds)) for spec in specs)
+    )
+
+
+def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
+    page.set_viewport_size({"width": 2400, "height": 3600})
+    page.goto("/asset-groups")
+    page.get_by_role("img", name="unfold_more").first.wait_for()
+    page.keyboard.press("Alt+E")  # expand all groups
+    specs = defs.resolve_all_asset_specs()
+    expect(nodes(page)).to_have_count(len(specs))
+    until(lambda: names_and_kinds(page, specs) == expected(specs), 30)
     page.screenshot(path=screenshots / "lineage.png")
 
 
