@@ -18,6 +18,7 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     url: str = Field(
         default="",
+        repr=False,
         description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
     )
 

@@ -434,7 +434,8 @@ def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
-            f"{path.name}: not a whole Parquet file, though its name says so: {error}. "
+            f"{path.name}: not a whole Parquet file, though its name says so: "
+            f"{str(error).removesuffix('.')}. "
             "Check what the publisher serves at its address, and fetch it again."
         ) from error
 
