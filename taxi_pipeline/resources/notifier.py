@@ -18,14 +18,16 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     url: str = Field(
         default="",
+        repr=False,
         description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
     )
 
     def send(self, title: str, body: str) -> None:
         """Send a message, in plain text, to every URL.
 
-        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where a
-        service did not take the message: the others, if any, have it. Neither shows a URL.
+        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where no
+        service took the message; one that did not is a warning where others have it, who would get
+        it again and again if its sender tried again. None of these shows a URL.
         """
         if not self.url:
             return
@@ -40,9 +42,13 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "is not shown here, for the secrets in it; https://appriseit.com has each "
                 "service's form."
             )
-        if not services.notify(body=body, title=title, body_format=NotifyFormat.TEXT):
-            names = ", ".join(str(service.service_name) for service in services)
-            raise TransientError(
-                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL ({names}): one "
-                "could not be reached or refused it."
+        sent = services.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
+        if not sent:
+            refusing = ", ".join(found.name for found in sent.results if not found)
+            problem = (
+                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} could "
+                "not be reached or refused it."
             )
+            if not sent.success_count:
+                raise TransientError(problem)
+            dg.get_dagster_logger().warning(problem)
