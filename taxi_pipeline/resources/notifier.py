@@ -46,8 +46,8 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not sent:
             refusing = ", ".join(found.name for found in sent.results if not found)
             problem = (
-                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} could "
-                "not be reached or refused it."
+                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} "
+                "could not be reached or refused it."
             )
             if not sent.success_count:
                 raise TransientError(problem)
