@@ -11,6 +11,7 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 
 _RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=5&wait=2
+_SECONDS = 8.0  # for a message, with its retries: a sensor has 60, and may send five
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -42,7 +43,9 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "is not shown here, for the secrets in it; https://appriseit.com has each "
                 "service's form."
             )
-        sent = services.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
+        sent = services.notify(
+            body=body, title=title, body_format=NotifyFormat.TEXT, timeout=_SECONDS
+        )
         if not sent:
             refusing = ", ".join(found.name for found in sent.results if not found)
             problem = (

@@ -1,13 +1,16 @@
 import logging
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources import notifier
 from taxi_pipeline.resources.environment import from_environment
 from taxi_pipeline.resources.notifier import Notifier
-from taxi_pipeline_tests.support.http import receiving
+from taxi_pipeline_tests.support.http import receiving, serving, status
 
 SECRET = "s3cr3t-t0k3n"
 
@@ -77,6 +80,21 @@ def test_a_service_that_refuses_beside_one_that_takes_it_is_a_warning_and_no_err
     shown = f"{caplog.text}{capfd.readouterr()}"
     assert "'title' could not be sent to every service of TAXI_NOTIFY_URL: JSON could" in shown
     assert SECRET not in shown
+
+
+def test_a_service_that_takes_too_long_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = Event()
+
+    def late(request: BaseHTTPRequestHandler) -> None:
+        released.wait(30)
+        status(200)(request)
+
+    monkeypatch.setattr(notifier, "_SECONDS", 1)
+    with serving({"/": [late]}) as (url, _):
+        patient = f"{url.replace('http', 'json')}/?rto=60"
+        with pytest.raises(TransientError, match="TAXI_NOTIFY_URL"):
+            Notifier(url=patient).send("title", "body")
+        released.set()
 
 
 def test_a_service_that_is_not_there_is_transient() -> None:
