@@ -10,7 +10,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 
-_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=5&wait=2
+_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=3&wait=1
 _SECONDS = 8.0  # for a message, with its retries: a sensor has 60, and may send five
 
 
