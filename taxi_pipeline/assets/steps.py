@@ -52,6 +52,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     """Put the published file into the lake, byte for byte, unless the lake has it already.
 
     A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
+    One of the same bytes leaves the object and its generation: only what is said of it is new.
     """
     from taxi_pipeline.tlc.reading import examine, open_published
 
@@ -74,7 +75,11 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
                 "sha256": fetched.sha256,
                 "rows": str(found.rows),
             }
-            raw = lake.upload(fetched.path, place.raw + ending, origin)
+            name = place.raw + ending
+            if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
+                raw = lake.annotate(copy[0], origin)
+            else:
+                raw = lake.upload(fetched.path, name, origin)
     for other in lake.find(place.raw):
         if other.name != raw.name:  # what the publisher served before, in another format
             lake.delete(other.name)

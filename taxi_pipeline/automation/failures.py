@@ -28,8 +28,8 @@ _MOST_NAMED = 12
 class FailedPartition:
     """A partition of a job in which assets failed; `assets` are those to run again.
 
-    These are all assets of the job but the ones that it begins with and that did not fail: a raw
-    object that is in the lake stays, whoever put it there.
+    These are all assets of the job but the ones that it begins with and that did not fail, or whose
+    next ones were made since: a raw object that is in the lake stays, whoever put it there.
     """
 
     job: str
@@ -66,8 +66,16 @@ def _failed_partitions(
         for asset in graph.toposorted_asset_keys
         if asset in assets
     }
+    firsts = [asset for asset in statuses if not graph.get(asset).parent_keys & assets]
     for key in keys:
         status = {asset: of_asset.get(key) for asset, of_asset in statuses.items()}
+        for first in firsts:
+            after = graph.get(first).child_keys & assets
+            made = {asset for asset in after if status[asset] is AssetPartitionStatus.MATERIALIZED}
+            if status[first] is AssetPartitionStatus.FAILED and _made_since(
+                instance, first, made, key
+            ):
+                del status[first]
         found = set(status.values())
         if AssetPartitionStatus.FAILED in found and AssetPartitionStatus.IN_PROGRESS not in found:
             again = tuple(
@@ -77,6 +85,19 @@ def _failed_partitions(
                 or graph.get(asset).parent_keys & assets
             )
             yield FailedPartition(job.name, key, again)
+
+
+def _made_since(
+    instance: dg.DagsterInstance, failed: dg.AssetKey, assets: Iterable[dg.AssetKey], key: str
+) -> bool:
+    """Whether one of the assets was made since the other failed.
+
+    So it is where somebody else put the raw object into the lake meanwhile.
+    """
+    planned = instance.get_latest_planned_materialization_info(failed, partition=key)
+    since = planned.storage_id if planned else None
+    made = (dg.AssetRecordsFilter(asset, [key], after_storage_id=since) for asset in assets)
+    return any(instance.fetch_materializations(one, limit=1).records for one in made)
 
 
 def failed_months(

@@ -88,25 +88,33 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
             said = f"{found}; then the publisher could not be asked: {reason}"
         else:
             said = f"{found}; next from {next(iter(_after(after, others)), 'the first')} on."
-        if failure and not cursor.unreachable:
-            notifier.send(
-                "The publisher of TLC's trips cannot be asked",
-                f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and this "
-                "is told again only after it has answered.",
-            )
+        told = bool(failure) and cursor.unreachable
+        if failure and not told:
+            try:
+                notifier.send(
+                    "The publisher of TLC's trips cannot be asked",
+                    f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and "
+                    "this is told again only after it has answered.",
+                )
+                told = True
+            except (PermanentError, TransientError) as error:  # costs nobody what was found
+                context.log.warning(str(error))
         if requests:
             context.log.info(said)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason(said),
-            cursor=_Cursor(after=after, unreachable=bool(failure)).model_dump_json(),
+            cursor=_Cursor(after=after, unreachable=told).model_dump_json(),
         )
 
     return sensor
 
 
 class _Cursor(BaseModel):
-    """What a tick leaves to the next: the last month in turn, and whether asking failed."""
+    """What a tick leaves to the next: the last month in turn, and whether asking failed.
+
+    It counts as failed once people were told.
+    """
 
     after: str = ""
     unreachable: bool = False

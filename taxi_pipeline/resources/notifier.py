@@ -10,7 +10,8 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 
-_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=5&wait=2
+_RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=3&wait=1
+_SECONDS = 8.0  # for a message, with its retries: a sensor has 60, and may send five
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -25,8 +26,9 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
     def send(self, title: str, body: str) -> None:
         """Send a message, in plain text, to every URL.
 
-        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where a
-        service did not take the message: the others, if any, have it. Neither shows a URL.
+        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where no
+        service took the message; one that did not is a warning where others have it, who would get
+        it again and again if its sender tried again. None of these shows a URL.
         """
         if not self.url:
             return
@@ -41,9 +43,15 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "is not shown here, for the secrets in it; https://appriseit.com has each "
                 "service's form."
             )
-        if not services.notify(body=body, title=title, body_format=NotifyFormat.TEXT):
-            names = ", ".join(str(service.service_name) for service in services)
-            raise TransientError(
-                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL ({names}): one "
+        sent = services.notify(
+            body=body, title=title, body_format=NotifyFormat.TEXT, timeout=_SECONDS
+        )
+        if not sent:
+            refusing = ", ".join(found.name for found in sent.results if not found)
+            problem = (
+                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} "
                 "could not be reached or refused it."
             )
+            if not sent.success_count:
+                raise TransientError(problem)
+            dg.get_dagster_logger().warning(problem)

@@ -4,6 +4,7 @@ Knows URLs, status codes and retries. What is in a file is for `tlc.reading` to 
 """
 
 import hashlib
+import re
 import string
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -201,7 +202,10 @@ def _ask[T](
 def _answer(
     method: str, url: str, headers: dict[str, str], timeouts: tuple[float, float]
 ) -> "Iterator[requests.Response]":
-    """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`."""
+    """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`.
+
+    No error shows the query of where a redirect led, for the signature in it: it has no cause.
+    """
     import requests
     import urllib3
 
@@ -216,9 +220,13 @@ def _answer(
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise TransientError(f"{url} could not be fetched: {error}") from error
+        raise TransientError(f"{url} could not be fetched: {_without_query(error)}") from None
     except requests.RequestException as error:
-        raise PermanentError(f"{url} cannot be fetched: {error}") from error
+        raise PermanentError(f"{url} cannot be fetched: {_without_query(error)}") from None
+
+
+def _without_query(error: Exception) -> str:
+    return re.sub(r"\?[^\s')]+", "?…", str(error))
 
 
 def _saved(url: str, folder: Path, response: "requests.Response") -> Download:

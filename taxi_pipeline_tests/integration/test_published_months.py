@@ -29,7 +29,7 @@ from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
-from taxi_pipeline_tests.support.http import Answer, body, serving, status
+from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 from .conftest import Platform, with_publisher
@@ -325,6 +325,25 @@ def test_what_was_found_before_the_publisher_failed_is_kept(
     sensor.tick()
     assert in_mirror(YELLOW, Month(2009, 2)) not in asked
     assert in_mirror(YELLOW, Month(2009, 3)) in asked
+
+
+def test_what_was_found_is_kept_where_nobody_could_be_told_that_the_publisher_failed(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(
+        {
+            in_mirror(YELLOW, NEWEST): [body(b"x", '"v1"')],
+            in_mirror(GREEN, NEWEST): [status(503)],
+        }
+    )
+    with receiving(500) as (sensor.notify, _):
+        pass
+    assert keys(sensor.tick()[0]) == ['yellow/2013-09/"v1"/0']
+    assert "TAXI_NOTIFY_URL" in capsys.readouterr().err
+    with receiving() as (sensor.notify, told):
+        sensor.tick()
+        sensor.tick()
+    assert len(told) == 1
 
 
 def test_a_publisher_that_takes_too_long_ends_the_asking_and_not_the_tick(

@@ -55,12 +55,22 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run(instance: dg.DagsterInstance, job: str, month: str | None, fails: str = "") -> None:
+def run(
+    instance: dg.DagsterInstance,
+    job: str,
+    month: str | None,
+    fails: str = "",
+    assets: list[dg.AssetKey] | None = None,
+) -> None:
     done = (
         code_location()
         .resolve_job_def(job)
         .execute_in_process(
-            instance=instance, partition_key=month, tags={FAILS: fails}, raise_on_error=False
+            instance=instance,
+            partition_key=month,
+            tags={FAILS: fails},
+            raise_on_error=False,
+            asset_selection=assets,
         )
     )
     assert done.success is not bool(fails)
@@ -107,6 +117,19 @@ def test_a_month_that_succeeded_later_has_not_failed(instance: dg.DagsterInstanc
     assert [failed for failed, _ in found(instance)] == ["trips 2021-02"]
     run(instance, "trips", "2021-01", "raw/trips")
     assert [failed for failed, _ in found(instance)] == ["trips 2021-01", "trips 2021-02"]
+
+
+def test_what_was_made_of_anothers_object_since_raw_failed_needs_no_raw(
+    instance: dg.DagsterInstance,
+) -> None:
+    later = [dg.AssetKey(["cleaned", "trips"]), dg.AssetKey(["table", "trips"])]
+    run(instance, "trips", "2021-01", "raw/trips")
+    run(instance, "trips", "2021-01", "table/trips", later)
+    assert found(instance) == [("trips 2021-01", ["cleaned/trips", "table/trips"])]
+    run(instance, "trips", "2021-01", "", later)
+    assert found(instance) == []
+    run(instance, "trips", "2021-01", "raw/trips")
+    assert found(instance) == [("trips 2021-01", ["raw/trips", "cleaned/trips", "table/trips"])]
 
 
 def test_a_month_that_is_run_again_has_not_failed_until_its_run_has(

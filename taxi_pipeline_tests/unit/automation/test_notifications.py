@@ -11,6 +11,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepo
 from dagster_shared.error import SerializableErrorInfo
 
 from taxi_pipeline.automation.notifications import notification_sensors
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
@@ -309,6 +310,14 @@ def test_without_a_url_the_sensors_stand_still(monkeypatch: pytest.MonkeyPatch) 
         sensors = notification_sensors()
         assert [sensor.name for sensor in sensors] == SENSORS
         assert {sensor.default_status for sensor in sensors} == {status}
+
+
+def test_a_wrong_address_of_dagster_is_named_before_it_costs_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "dagster")
+    with pytest.raises(PermanentError, match="TAXI_DAGSTER_URL: 'dagster'"):
+        notification_sensors()
 
 
 @pytest.mark.parametrize("url", [f"slac://{SECRET}/b/c", f"json://me:{SECRET}@127.0.0.1:9/"])

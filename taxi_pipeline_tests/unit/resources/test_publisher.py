@@ -3,6 +3,7 @@ import hashlib
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
+from traceback import format_exception
 
 import pytest
 
@@ -139,6 +140,19 @@ def test_a_redirect_to_elsewhere_or_in_a_loop_ends(tmp_path: Path, target: str) 
         pytest.raises(PermanentError, match="cannot be fetched"),
     ):
         publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_the_signature_of_a_redirect_is_in_no_error(tmp_path: Path, scheme: str) -> None:
+    with serving({}) as (gone, _):
+        pass
+    signed = f"{gone.replace('http', scheme)}/x?sig=s3cr3t"
+    with (
+        serving({CSV: [status(302, Location=signed)]}) as (base, _),
+        pytest.raises((PermanentError, TransientError), match="be fetched: ") as caught,
+    ):
+        publisher(base, attempts=1).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert "s3cr3t" not in "".join(format_exception(caught.value))
 
 
 def test_zones_are_one_file(tmp_path: Path) -> None:
