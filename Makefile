@@ -21,7 +21,7 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY) ## units, and the whole platform on the embedded stack
-	pytest -n 2 --dist loadfile --ignore taxi_pipeline_tests/ui
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore taxi_pipeline_tests/ui
 
 browser: ## a Chromium for the browser tests, if this machine has none
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
