@@ -59,7 +59,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     began = monotonic()
     with TemporaryDirectory() as scratch, TemporaryDirectory() as stored:
         copy = _intact_copy(lake, place, Path(stored))
-        known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata["etag"])
+        known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
         fetched = fetch(Path(scratch), known)
         if copy and isinstance(fetched, Unchanged):
             raw = copy[0]

@@ -61,16 +61,18 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
         releases = publisher / "releases" / "green"
         releases.mkdir(parents=True)
         of = ("--publisher", str(publisher))
+        # before Dagster starts, whose first tick then finds it
+        with stack(publisher, data) as platform:
+            assert not platform.run("green_trips", "2021-01").success
+            arrived = green_month(Path(name), "2021-02")
+            put(platform, f"raw/green/{arrived.name}", arrived)
+            (raw,) = platform.resources.lake.find("raw/")
         with (
             dagster_dev(Path(name), "env", "TAXI_AUTOMATION=on", settings=of) as dev,
             stack(publisher, data) as platform,
             patch.dict(os.environ, {"TAXI_DAGSTER_URL": dev.url}),
         ):
             instance = platform.instance
-            assert not platform.run("green_trips", "2021-01").success
-            arrived = green_month(Path(name), "2021-02")
-            put(platform, f"raw/green/{arrived.name}", arrived)
-            (raw,) = platform.resources.lake.find("raw/")
             key = f"green/2021-02/{raw.generation}"
             (run,) = until(lambda: succeeded(instance, "run_key", key), 120)
             assert run.asset_selection == {*LATER}
