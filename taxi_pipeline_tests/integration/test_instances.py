@@ -85,6 +85,13 @@ def test_in_development_no_killed_run_keeps_a_place_from_the_command_line(
         storage.delete_concurrency_limit("publisher")
 
 
+def test_in_development_two_runs_go_on_at_once(platform: Platform) -> None:
+    limits = platform.instance.get_concurrency_config()
+    assert limits.run_queue_config
+    assert limits.run_queue_config.max_concurrent_runs == 2
+    assert limits.pool_config.default_pool_limit == 2
+
+
 @pytest.mark.parametrize("retries", ["platform", "production"])
 def test_only_runs_whose_worker_crashed_are_retried(
     request: pytest.FixtureRequest, retries: str
