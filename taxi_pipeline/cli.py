@@ -164,8 +164,8 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
 
     What has failed is what Dagster's UI shows as failed, as its memory in DAGSTER_HOME has it; a
     month that is being run again already is left alone. The runs go through the webserver at
-    TAXI_DAGSTER_URL into Dagster's queue. They take up the assets from the first that failed on, so
-    a file that lies in the lake is not fetched again.
+    TAXI_DAGSTER_URL into Dagster's queue. They make all of a month's assets again, but do not fetch
+    a published file that lies in the lake.
 
     \b
     taxi local taxi retry-failed --dry-run

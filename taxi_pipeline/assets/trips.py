@@ -27,7 +27,7 @@ from taxi_pipeline.tlc.services import Service
 if TYPE_CHECKING:
     from taxi_pipeline.tlc.cleaning import Summary
 
-# a month comes about 30 days after the one before it; a fourth of that is patience
+# a month comes about 30 days after the one before it; a third of that is patience
 FRESH = dg.FreshnessPolicy.time_window(
     warn_window=timedelta(days=40), fail_window=timedelta(days=50)
 )
