@@ -57,13 +57,13 @@ def _credentials(emulator_variable: str) -> Credentials | None:
     GCP_CREDENTIALS is a service account's key in base64, for containers, which have no key file.
     """
     if os.environ.get(emulator_variable):
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+        return AnonymousCredentials()
     encoded = os.environ.get("GCP_CREDENTIALS")
     if not encoded:
         return None
     try:
         key = json.loads(base64.b64decode("".join(encoded.split()), validate=True))
-        credentials: Credentials = ServiceAccount.from_service_account_info(key, scopes=_SCOPES)  # type: ignore[no-untyped-call]
+        credentials: Credentials = ServiceAccount.from_service_account_info(key, scopes=_SCOPES)
     except (binascii.Error, ValueError, AttributeError, TypeError, MalformedError):
         # the cause would carry the key into the logs
         raise PermanentError(

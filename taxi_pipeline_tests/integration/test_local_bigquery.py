@@ -49,7 +49,7 @@ class Emulator:
     def client(self) -> bigquery.Client:
         return bigquery.Client(
             project=PROJECT,
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            credentials=AnonymousCredentials(),
             client_options={"api_endpoint": f"http://127.0.0.1:{self.port}"},
         )
 
