@@ -21,8 +21,8 @@ from taxi_pipeline.assets.reporting import (
     OWNERS,
     PREVIEW_ROWS,
     RETRIES,
-    permanent_errors_fail,
     preview,
+    retried_if_transient,
     table_columns,
 )
 from taxi_pipeline.assets.trips import month_among, months_from
@@ -154,7 +154,7 @@ def daily_trips(
     context: dg.AssetExecutionContext, warehouse: Warehouse, mart_month: dg.ResourceParam[Month]
 ) -> dg.MaterializeResult[None]:
     """Compute a month of the mart in BigQuery."""
-    with permanent_errors_fail():
+    with retried_if_transient():
         began = monotonic()
         labels = {"mart": DAILY_TRIPS.name, "month": mart_month.key, "run": context.run.run_id}
         sources = [service.trips for service in SERVICES.values()]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.environment import retries, retry_seconds
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import Table
@@ -22,8 +23,12 @@ PREVIEW_ROWS = 5
 
 OWNERS = ("team:taxi-data",)
 
+# By default some 2, 6, 14 and 30 seconds: a database that is restarted is back by then.
 RETRIES = dg.RetryPolicy(
-    max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+    max_retries=retries(),
+    delay=retry_seconds(),
+    backoff=dg.Backoff.EXPONENTIAL,
+    jitter=dg.Jitter.PLUS_MINUS,
 )
 
 
@@ -32,15 +37,22 @@ class _Interrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
 
 
 @contextmanager
-def permanent_errors_fail() -> Iterator[None]:
-    """Turn a `PermanentError` into a failure that shows its sentence and is not retried.
+def retried_if_transient() -> Iterator[None]:
+    """Leave it to `RETRIES` to try a step again, unless its failure says otherwise.
 
-    Nor is a step whose run is terminated: by its policy, Dagster would start it again.
+    A `PermanentError` becomes a failure that shows its sentence and is not retried. A server that
+    asks to wait is asked again no earlier than it says. Nor is a step retried whose run is
+    terminated: by its policy, Dagster would start it again.
     """
     try:
         yield
     except PermanentError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    except TransientError as error:
+        if error.retry_after is None:
+            raise
+        seconds = max(error.retry_after, RETRIES.delay or 0)
+        raise dg.RetryRequested(RETRIES.max_retries, seconds) from error
     except dg.DagsterExecutionInterruptedError as error:
         raise _Interrupted("The run was interrupted.") from error
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.reporting import OWNERS, RETRIES, permanent_errors_fail, table_columns
+from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
@@ -29,7 +29,7 @@ _DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before t
 )
 def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[None]:
     """Fetch the zones into the lake."""
-    with permanent_errors_fail():
+    with retried_if_transient():
         return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones)
 
 
@@ -45,7 +45,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     """Clean the zones in the lake."""
     from taxi_pipeline.tlc.cleaning import clean_zones
 
-    with permanent_errors_fail():
+    with retried_if_transient():
         return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log.warning)
 
 
@@ -62,7 +62,7 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with permanent_errors_fail():
+    with retried_if_transient():
         zones = cleaned_in_lake(lake, ZONES_PLACE)
         warehouse.replace(TAXI_ZONES, zones.uri, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
@@ -79,7 +79,7 @@ def bigquery_taxi_zones(
 )
 def postgres_taxi_zones(lake: Lake, database: Database) -> dg.MaterializeResult[None]:
     """Copy the zones into PostgreSQL."""
-    with permanent_errors_fail(), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
+    with retried_if_transient(), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
         database.replace(TAXI_ZONES, batches, zones.rows)
         return zones.loaded(TAXI_ZONES, None, database)
 

@@ -6,7 +6,7 @@ itself instead of breaking the code location; others ask for them `ready`.
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -44,7 +44,30 @@ _DEFAULTS = {
     "TAXI_NOTIFY_URL": "",
     "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
     "TAXI_REJECTED_SHARE": "0.05",
+    "TAXI_RETRIES": "4",
+    "TAXI_RETRY_SECONDS": "2",
     "TAXI_SCHEDULE": "0 6 25 * *",
+}
+
+# Each is a resource's field of the same name, which has the default.
+TIMEOUTS: Mapping[type[dg.ConfigurableResource], Mapping[str, str]] = {  # type: ignore[type-arg]
+    Publisher: {
+        "TAXI_PUBLISHER_CONNECT_TIMEOUT": "connect_timeout",
+        "TAXI_PUBLISHER_READ_TIMEOUT": "read_timeout",
+        "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT": "download_timeout",
+        "TAXI_PUBLISHER_LOOK_TIMEOUT": "look_timeout",
+    },
+    Lake: {"TAXI_GCS_TIMEOUT": "timeout"},
+    Warehouse: {
+        "TAXI_BIGQUERY_TIMEOUT": "timeout",
+        "TAXI_BIGQUERY_JOB_TIMEOUT": "job_timeout",
+    },
+    Database: {
+        "TAXI_POSTGRES_CONNECT_TIMEOUT": "connect_timeout",
+        "TAXI_POSTGRES_LOCK_TIMEOUT": "lock_timeout",
+        "TAXI_POSTGRES_TIMEOUT": "timeout",
+    },
+    Notifier: {"TAXI_NOTIFY_TIMEOUT": "timeout"},
 }
 
 
@@ -97,13 +120,20 @@ def schedule_cron() -> str:
 
 def published_every_seconds() -> int:
     """Return how many seconds lie between two looks at what the publisher has."""
-    text = _setting("TAXI_PUBLISHED_EVERY_SECONDS")
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise PermanentError(
-            f"TAXI_PUBLISHED_EVERY_SECONDS: '{text}' is not a whole number of seconds above 0: "
-            "write one such as 3600 for an hour."
-        )
+    return _seconds("TAXI_PUBLISHED_EVERY_SECONDS")
+
+
+def retries() -> int:
+    """Return how often a step is tried again that failed for something a retry can cure."""
+    text = _setting("TAXI_RETRIES")
+    if not (text.isascii() and text.isdecimal()):
+        raise PermanentError(f"TAXI_RETRIES: '{text}' is not a whole number: write one such as 4.")
     return int(text)
+
+
+def retry_seconds() -> int:
+    """Return for how many seconds the first retry waits; each waits twice as long as the last."""
+    return _seconds("TAXI_RETRY_SECONDS")
 
 
 def people_are_told() -> bool:
@@ -136,12 +166,32 @@ def _setting(name: str) -> str:
     return os.environ.get(name) or _DEFAULTS[name]
 
 
+def _seconds(name: str) -> int:
+    text = os.environ.get(name) or _DEFAULTS.get(name, "")
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise PermanentError(
+            f"{name}: '{text}' is not a whole number of seconds above 0: write one such as 3600 "
+            "for an hour."
+        )
+    return int(text)
+
+
 def _resources(read: Callable[[str], str]) -> Resources:
     project = read("TAXI_GCP_PROJECT")
     return Resources(
-        Publisher(urls=read("TAXI_PUBLISHER_URLS"), zones_url=read("TAXI_ZONES_URL")),
-        Lake(bucket=read("TAXI_BUCKET"), project=project),
-        Warehouse(project=project, dataset=read("TAXI_DATASET")),
-        Database(url=read("TAXI_POSTGRES_URL")),
-        Notifier(url=read("TAXI_NOTIFY_URL")),
+        Publisher(
+            urls=read("TAXI_PUBLISHER_URLS"),
+            zones_url=read("TAXI_ZONES_URL"),
+            **_timeouts(Publisher),
+        ),
+        Lake(bucket=read("TAXI_BUCKET"), project=project, **_timeouts(Lake)),
+        Warehouse(project=project, dataset=read("TAXI_DATASET"), **_timeouts(Warehouse)),
+        Database(url=read("TAXI_POSTGRES_URL"), **_timeouts(Database)),
+        Notifier(url=read("TAXI_NOTIFY_URL"), **_timeouts(Notifier)),
     )
+
+
+def _timeouts(resource: type[dg.ConfigurableResource]) -> dict[str, int]:  # type: ignore[type-arg]
+    """Return those of a resource's timeouts that are set."""
+    names = TIMEOUTS[resource]
+    return {field: _seconds(name) for name, field in names.items() if os.environ.get(name)}

@@ -11,7 +11,6 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 
 _RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=3&wait=1
-_SECONDS = 8.0  # for a message, with its retries: a sensor has 60, and may send five
 
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -21,6 +20,10 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="",
         repr=False,
         description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
+    )
+    # a sensor has 60 seconds, and may send five messages
+    timeout: int = Field(
+        default=8, description="Seconds for a message with its retries (TAXI_NOTIFY_TIMEOUT)."
     )
 
     def send(self, title: str, body: str) -> None:
@@ -44,7 +47,7 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "service's form."
             )
         sent = services.notify(
-            body=body, title=title, body_format=NotifyFormat.TEXT, timeout=_SECONDS
+            body=body, title=title, body_format=NotifyFormat.TEXT, timeout=float(self.timeout)
         )
         if not sent:
             refusing = ", ".join(found.name for found in sent.results if not found)

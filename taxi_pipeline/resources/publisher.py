@@ -1,16 +1,15 @@
 """The publisher: TLC's published files over HTTP, whichever mirror has the month.
 
-Knows URLs, status codes and retries. What is in a file is for `tlc.reading` to find out.
+Knows URLs and what a publisher answers. What is in a file is for `tlc.reading` to find out.
 """
 
 import hashlib
-import re
 import string
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.classification import TRANSIENT_STATUSES, classified, retry_after
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 # TLC's bucket answers 403 for a month that it has not published, the mirror 404.
 _NOT_PUBLISHED = (403, 404)
-_BUSY = (408, 425, 429, 500, 502, 503, 504)
 _ENDINGS = (".csv.gz", ".parquet")
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,22 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         "(TAXI_PUBLISHER_URLS)."
     )
     zones_url: str = Field(description="URL of the taxi zones, a CSV (TAXI_ZONES_URL).")
-    connect_timeout: float = Field(default=10.0, description="Seconds to wait for a connection.")
-    read_timeout: float = Field(
-        default=300.0, description="Seconds to wait for the server's next bytes."
+    connect_timeout: int = Field(
+        default=10, description="Seconds to wait for a connection (TAXI_PUBLISHER_CONNECT_TIMEOUT)."
     )
-    look_timeout: float = Field(
-        default=5.0, description="Seconds to wait for an answer where nothing is downloaded."
+    read_timeout: int = Field(
+        default=300,
+        description="Seconds to wait for the server's next bytes (TAXI_PUBLISHER_READ_TIMEOUT).",
     )
-    attempts: int = Field(default=4, description="How often a download that may yet work is tried.")
+    download_timeout: int = Field(
+        default=3600,
+        description="Seconds that a whole download may take (TAXI_PUBLISHER_DOWNLOAD_TIMEOUT).",
+    )
+    look_timeout: int = Field(
+        default=5,
+        description="Seconds to wait for an answer where nothing is downloaded "
+        "(TAXI_PUBLISHER_LOOK_TIMEOUT).",
+    )
 
     def fetch_month(
         self, service: Service, month: Month, folder: Path, known: Unchanged | None = None
@@ -85,7 +94,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Download the published file of a month into `folder`, unless it is the `known` one.
 
         Raises `PermanentError` that names the month and every URL tried where none has it, and
-        `TransientError` where a publisher could not be asked.
+        `TransientError` where a publisher could not be asked: another URL is no way out then.
         """
         urls = self._urls(service, month)
         for url in urls:
@@ -102,12 +111,11 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> Published | Unchanged | None:
         """Ask what `fetch_month` would find, without downloading; None where no URL has the month.
 
-        Each URL is asked once, and not again. Raises `TransientError` where a publisher could not
-        be asked.
+        Raises `TransientError` where a publisher could not be asked.
         """
         timeouts = (self.look_timeout, self.look_timeout)
         for url in self._urls(service, month):
-            found = _ask("HEAD", url, known, timeouts, partial(_seen, url))
+            found = _answer("HEAD", url, known, timeouts, partial(_seen, url))
             if found is not None:
                 return found
         return None
@@ -148,96 +156,61 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _fetch(
         self, url: str, folder: Path, known: Unchanged | None
     ) -> Download | Unchanged | None:
-        """Fetch one URL, trying again while that may help; None where it is not published."""
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_exponential_jitter,
-        )
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential_jitter(initial=1, max=30),
-            before_sleep=lambda state: dg.get_dagster_logger().warning(
-                "Attempt %s failed, trying again: %s",
-                state.attempt_number,
-                state.outcome and state.outcome.exception(),
-            ),
-            reraise=True,
-        )
+        """Fetch one URL; None where it is not published."""
         timeouts = (self.connect_timeout, self.read_timeout)
-        return retrying(_ask, "GET", url, known, timeouts, partial(_saved, url, folder))
+        save = partial(_saved, url, folder, self.download_timeout)
+        return _answer("GET", url, known, timeouts, save)
 
 
-def _ask[T](
+def _answer[T](
     method: str,
     url: str,
     known: Unchanged | None,
     timeouts: tuple[float, float],
     read: "Callable[[requests.Response], T]",
 ) -> T | Unchanged | None:
-    """Ask for a URL once, and `read` the answer if it has the file; None where it has not."""
+    """Ask for a URL, and `read` the answer if it has the file; None where it has not."""
+    import requests
+
     # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
     headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
     if known and known.url == url and known.etag:
         headers["If-None-Match"] = known.etag
-    with _answer(method, url, headers, timeouts) as response:
+    with (
+        classified(url),
+        requests.request(method, url, headers=headers, stream=True, timeout=timeouts) as response,
+    ):
         if response.status_code == 304 and known:
             return known
         if response.status_code in _NOT_PUBLISHED:
             return None
-        if response.status_code in _BUSY:
-            raise TransientError(f"{url} answered {response.status_code} {response.reason}.")
+        said = f"{url} answered {response.status_code} {response.reason}"
+        if response.status_code in TRANSIENT_STATUSES:
+            raise TransientError(f"{said}.", retry_after(response.headers))
         if response.status_code != 200:
             raise PermanentError(
-                f"{url} answered {response.status_code} {response.reason}; 200 was expected. "
-                "Check the address in TAXI_PUBLISHER_URLS and TAXI_ZONES_URL."
+                f"{said}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
+                "TAXI_ZONES_URL."
             )
         return read(response)
 
 
-@contextmanager
-def _answer(
-    method: str, url: str, headers: dict[str, str], timeouts: tuple[float, float]
-) -> "Iterator[requests.Response]":
-    """Ask for a URL; a connection that breaks, also inside the body, is a `TransientError`.
-
-    No error shows the query of where a redirect led, for the signature in it: it has no cause.
-    """
-    import requests
-    import urllib3
-
-    try:
-        with requests.request(
-            method, url, headers=headers, stream=True, timeout=timeouts
-        ) as response:
-            yield response
-    except (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-        urllib3.exceptions.HTTPError,
-    ) as error:
-        raise TransientError(f"{url} could not be fetched: {_without_query(error)}") from None
-    except requests.RequestException as error:
-        raise PermanentError(f"{url} cannot be fetched: {_without_query(error)}") from None
-
-
-def _without_query(error: Exception) -> str:
-    return re.sub(r"\?[^\s')]+", "?…", str(error))
-
-
-def _saved(url: str, folder: Path, response: "requests.Response") -> Download:
+def _saved(url: str, folder: Path, seconds: float, response: "requests.Response") -> Download:
     path = folder / urlsplit(url).path.rpartition("/")[2]
     digest, size = hashlib.sha256(), 0
+    deadline = monotonic() + seconds
     with path.open("wb") as file:
-        # undecoded: a server that labels the gzip as an encoding must not have it undone
-        for chunk in response.raw.stream(1 << 20, decode_content=False):
+        # undecoded: a server that labels the gzip as an encoding must not have it undone; and what
+        # has arrived, not a whole buffer, which a server that trickles would fill too late
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
+            if monotonic() > deadline:
+                raise TransientError(
+                    f"{url}: {size:,} bytes arrived in {seconds} s, and not all. If that is the "
+                    "line's speed, set TAXI_PUBLISHER_DOWNLOAD_TIMEOUT higher."
+                )
     seen = _seen(url, response)
     return Download(path, url, seen.etag, seen.last_modified, size, digest.hexdigest())
 
@@ -249,6 +222,11 @@ def _seen(url: str, response: "requests.Response") -> Published:
 
 def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
     parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise PermanentError(
+            f"{variable}: a URL must have no user, password, query or fragment. It is noted on "
+            "what was fetched from it, and shown in the UI; so this one is not shown here."
+        )
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise PermanentError(f"{variable}: '{url}' is not an http(s) URL.")
     if not parts.path.endswith(endings):

@@ -148,6 +148,6 @@ def real_platform(platform: Platform, _real_publisher: str) -> Platform:
 
 def with_publisher(platform: Platform, base: str) -> Platform:
     """Return a platform whose publisher is the one at `base`."""
-    publisher = Publisher(urls=url_templates(base), zones_url=f"{base}/{ZONES}", attempts=1)
+    publisher = Publisher(urls=url_templates(base), zones_url=f"{base}/{ZONES}")
     resources = Resources(**{**vars(platform.resources), "publisher": publisher})
     return Platform(resources, platform.instance)

@@ -1,13 +1,22 @@
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import (
+    _DEFAULTS,
+    _REQUIRED,
+    TIMEOUTS,
+    Resources,
     automation_is_on,
     dagster_url,
     from_environment,
     published_every_seconds,
     ready,
     rejected_share,
+    retries,
     schedule_cron,
 )
 
@@ -32,9 +41,14 @@ def test_any_other_share_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
     assert f"'{text}' is not a share: write a number from 0 to 1" in str(caught.value)
 
 
+@pytest.fixture
+def _required(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _REQUIRED:
+        monkeypatch.setenv(name, "x")
+
+
+@pytest.mark.usefixtures("_required")
 def test_an_empty_dataset_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BUCKET", "GCP_PROJECT", "POSTGRES_URL", "PUBLISHER_URLS", "ZONES_URL"):
-        monkeypatch.setenv(f"TAXI_{name}", "x")
     monkeypatch.setenv("TAXI_DATASET", "")
     assert from_environment().warehouse.dataset == "trips_data_all"
     assert ready().warehouse.dataset == "trips_data_all"
@@ -75,3 +89,48 @@ def test_any_other_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", text)
     with pytest.raises(PermanentError, match=f"^TAXI_PUBLISHED_EVERY_SECONDS: '{text}' is not"):
         published_every_seconds()
+
+
+def test_a_step_is_retried_four_times_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, times in (("", 4), ("0", 0), ("12", 12)):
+        monkeypatch.setenv("TAXI_RETRIES", text)
+        assert retries() == times
+    monkeypatch.setenv("TAXI_RETRIES", "-1")
+    with pytest.raises(PermanentError, match=r"^TAXI_RETRIES: '-1' is not a whole number"):
+        retries()
+
+
+@pytest.mark.usefixtures("_required")
+def test_every_timeout_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = vars(from_environment()).values()
+    for names in TIMEOUTS.values():
+        for name in names:
+            monkeypatch.setenv(name, "17")
+    for resources in (from_environment(), ready()):
+        after = {type(resource): resource for resource in vars(resources).values()}
+        for resource in before:
+            for field in TIMEOUTS[type(resource)].values():
+                assert getattr(resource, field) == type(resource).model_fields[field].default
+                assert getattr(after[type(resource)], field) == 17
+
+
+def test_every_timeout_of_a_resource_names_its_setting() -> None:
+    assert {resource.type for resource in fields(Resources)} == set(TIMEOUTS)
+    for resource, names in TIMEOUTS.items():
+        declared = {name for name in resource.model_fields if "timeout" in name}
+        assert set(names.values()) == declared
+        for name, field in names.items():
+            assert f"({name})" in str(resource.model_fields[field].description)
+
+
+@pytest.mark.usefixtures("_required")
+def test_a_timeout_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAXI_GCS_TIMEOUT", "never")
+    with pytest.raises(PermanentError, match=r"^TAXI_GCS_TIMEOUT: 'never' is not a whole number"):
+        from_environment()
+
+
+def test_the_example_names_every_setting() -> None:
+    example = (Path(__file__).parents[3] / ".env.example").read_text()
+    names = {*_REQUIRED, *_DEFAULTS, *(name for names in TIMEOUTS.values() for name in names)}
+    assert names <= set(re.findall(r"^(?:# )?(TAXI_\w+)=", example, re.MULTILINE))
