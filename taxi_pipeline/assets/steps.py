@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from taxi_pipeline.assets.reporting import (
     query,
     table_columns,
 )
+from taxi_pipeline.assets.scratch import scratch
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, Place
@@ -57,10 +57,10 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
     from taxi_pipeline.tlc.reading import examine, open_published
 
     began = monotonic()
-    with TemporaryDirectory() as scratch, TemporaryDirectory() as stored:
-        copy = _intact_copy(lake, place, Path(stored))
+    with scratch() as arrived, scratch() as stored:
+        copy = _intact_copy(lake, place, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
-        fetched = fetch(Path(scratch), known)
+        fetched = fetch(arrived, known)
         if copy and isinstance(fetched, Unchanged):
             raw = copy[0]
             found = examine(copy[1], PREVIEW_ROWS)
@@ -121,8 +121,7 @@ def clean_raw(
 
     began = monotonic()
     raw = _raw(lake, place)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         path = lake.download(raw.name, folder)
         source = open_published(path, table)
         if not raw.metadata.keys() >= {"rows", "sha256"}:
@@ -300,8 +299,8 @@ def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[
     from taxi_pipeline.tlc.reading import opened_parquet
 
     began, stored = monotonic(), _cleaned(lake, place)
-    with TemporaryDirectory() as scratch:
-        path = lake.download(stored.name, Path(scratch))
+    with scratch() as folder:
+        path = lake.download(stored.name, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
         yield cleaned, _batches(path)
