@@ -205,7 +205,7 @@ def _read[T](
     if item is None:
         return None
     try:
-        with lake.opened(item.name) as file:
+        with lake.opened(item) as file:
             return read(file)
     except (pa.ArrowException, UnicodeDecodeError, OSError, KeyError, PermanentError) as error:
         faults.append(f"{item.uri} cannot be read: {error}.")
@@ -236,7 +236,7 @@ def _recounted(
 
     with TemporaryDirectory() as folder:
         try:
-            path = lake.download(raw.name, Path(folder))
+            path = lake.download(raw, Path(folder))
             rows = examine(path, first_rows=0).rows
         except PermanentError as error:
             yield f"The published file in the lake cannot be read: {error}"

@@ -122,7 +122,7 @@ def clean_raw(
     began = monotonic()
     raw = _raw(lake, place)
     with scratch() as folder:
-        path = lake.download(raw.name, folder)
+        path = lake.download(raw, folder)
         source = open_published(path, table)
         if not raw.metadata.keys() >= {"rows", "sha256"}:
             rows = examine(path, first_rows=0).rows
@@ -198,7 +198,7 @@ def _intact_copy(lake: Lake, place: Place, folder: Path) -> tuple[LakeObject, Pa
     stored = next(iter(lake.find(place.raw)), None)
     if stored is None or SOURCE_URL not in stored.metadata:
         return None
-    path = lake.download(stored.name, folder)
+    path = lake.download(stored, folder)
     return (stored, path) if _sha256(path) == stored.metadata.get("sha256") else None
 
 
@@ -282,7 +282,7 @@ def cleaned_in_lake(lake: Lake, place: Place) -> Cleaned:
     began, stored = monotonic(), _cleaned(lake, place)
     try:
         with (
-            lake.opened(stored.name) as file,
+            lake.opened(stored) as file,
             # without a buffer Arrow would read a whole row group, with pre_buffer in threads
             pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
         ):
@@ -300,7 +300,7 @@ def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[
 
     began, stored = monotonic(), _cleaned(lake, place)
     with scratch() as folder:
-        path = lake.download(stored.name, folder)
+        path = lake.download(stored, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
         yield cleaned, _batches(path)

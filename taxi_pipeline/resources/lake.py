@@ -8,10 +8,11 @@ An upload is atomic and checksummed, so a reader sees the old object or the new 
 object is the domain's business.
 """
 
+import base64
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.classification import classified
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
@@ -114,47 +116,76 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
 
     def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
-        """Put a file at `name`, replacing what is there in one step once all bytes have arrived."""
+        """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
+
+        Its CRC32C goes ahead of it: Cloud Storage refuses bytes that do not match, and what was
+        there stays. Raises `TransientError` then.
+        """
         with self._errors_named(name):
             blob = self._bucket.blob(name, chunk_size=_UPLOAD_CHUNK_BYTES)
             blob.metadata = metadata
-            blob.upload_from_filename(str(path), timeout=self.timeout, checksum="crc32c")
+            blob.crc32c = checksum = _crc32c(path)
+            # no checksum of the client's own: where the answer has another, it deletes the object
+            blob.upload_from_filename(str(path), timeout=self.timeout, retry=None, checksum=None)
+            if blob.crc32c != checksum:
+                raise TransientError(
+                    f"{self.uri(name)}: Cloud Storage has got other bytes than those of {path.name}"
+                    f" (CRC32C {blob.crc32c} instead of {checksum}). Run the month again."
+                )
             return self._described(blob)
 
-    def download(self, name: str, folder: Path) -> Path:
-        """Copy an object into `folder` under its own last name, and check its checksum."""
-        path = folder / name.rpartition("/")[2]
-        with self._errors_named(name):
-            self._bucket.blob(name).download_to_filename(str(path), timeout=self.timeout)
+    def download(self, known: LakeObject, folder: Path) -> Path:
+        """Copy an object as it is known into `folder` under its own last name; check its checksum.
+
+        Raises `TransientError` where it was replaced meanwhile.
+        """
+        path = folder / known.name.rpartition("/")[2]
+        with self._known(known) as blob:
+            blob.download_to_filename(str(path), timeout=self.timeout, retry=None)
         return path
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[BinaryIO]:
-        """Open an object to read parts of it."""
-        # small chunks: who reads a whole object downloads it
-        with (
-            self._errors_named(name),
-            self._bucket.blob(name).open("rb", chunk_size=1 << 18) as file,
-        ):
-            yield file
+    def opened(self, known: LakeObject) -> Iterator[BinaryIO]:
+        """Open an object as it is known, to read parts of it.
+
+        Raises `TransientError` where it was replaced meanwhile.
+        """
+        with self._known(known) as blob:
+            blob.reload(timeout=self.timeout, retry=None)  # the reader would, with retries
+            # small chunks: who reads a whole object downloads it
+            with blob.open("rb", chunk_size=1 << 18, timeout=self.timeout, retry=None) as file:
+                yield file
 
     def annotate(self, known: LakeObject, metadata: dict[str, str]) -> LakeObject:
         """Add metadata to an object as it is known; return it with all it has.
 
         Its bytes and its generation stay. Raises `TransientError` where it was replaced meanwhile.
         """
-        from google.api_core.exceptions import PreconditionFailed
-
-        with self._errors_named(known.name):
-            blob = self._bucket.blob(known.name)
+        with self._known(known) as blob:
             blob.metadata = known.metadata | metadata
-            try:
-                blob.patch(if_generation_match=known.generation, timeout=self.timeout)
-            except PreconditionFailed as error:
-                raise TransientError(
-                    f"{known.uri} was replaced while it was read: run the month again."
-                ) from error
+            blob.patch(if_generation_match=known.generation, timeout=self.timeout, retry=None)
             return self._described(blob)
+
+    def ensure_current(self, known: LakeObject) -> None:
+        """Raise `TransientError` where an object is gone, or another one has taken its place."""
+        with self._known(known):
+            newest = self._bucket.blob(known.name)
+            newest.reload(timeout=self.timeout, retry=None)
+        if newest.generation != known.generation:
+            raise _replaced(known)
+
+    @contextmanager
+    def unchanged(self, known: LakeObject) -> Iterator[None]:
+        """Raise `TransientError` where an object is replaced while the context lasts.
+
+        A `PermanentError` that came of it gives way: the object that is there now may be good.
+        """
+        try:
+            yield
+        except PermanentError:
+            self.ensure_current(known)
+            raise
+        self.ensure_current(known)
 
     def find(self, prefix: str) -> list[LakeObject]:
         """List the objects whose names begin with `prefix`, the newest first.
@@ -163,15 +194,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         from a run that was killed before it could delete it, or somebody put the newer one there.
         """
         with self._errors_named(prefix):
-            blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout))
+            blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout, retry=None))
         # by when its bytes arrived: to annotate an object makes it no newer
         blobs.sort(key=lambda blob: blob.time_created, reverse=True)
         return [self._described(blob) for blob in blobs]
 
     def delete(self, name: str) -> None:
-        """Delete an object."""
-        with self._errors_named(name):
-            self._bucket.blob(name).delete(timeout=self.timeout)
+        """Delete an object; one that is gone already is as good."""
+        from google.api_core.exceptions import NotFound
+
+        with self._errors_named(name), suppress(NotFound):
+            self._bucket.blob(name).delete(timeout=self.timeout, retry=None)
 
     @cached_property
     def _client(self) -> "storage.Client":
@@ -198,19 +231,37 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     @contextmanager
-    def _errors_named(self, name: str) -> Iterator[None]:
-        """Say what to do about something that is not there or not ours; let other errors pass."""
-        from google.api_core.exceptions import Forbidden, NotFound
+    def _known(self, known: LakeObject) -> "Iterator[storage.Blob]":
+        """Yield the object as it is known; raise `TransientError` where it is gone meanwhile."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        try:
-            yield
-        except NotFound as error:
-            raise PermanentError(
-                f"{self.uri(name)} is not there. Check TAXI_BUCKET, and that the bucket and the "
-                "object exist."
-            ) from error
-        except Forbidden as error:
-            raise PermanentError(
-                f"{self.uri(name)} is closed to us: {error.message}. Grant the credentials in use "
-                "access to the objects of TAXI_BUCKET."
-            ) from error
+        with self._errors_named(known.name):
+            try:
+                yield self._bucket.blob(known.name, generation=known.generation)
+            except (NotFound, PreconditionFailed):
+                raise _replaced(known) from None
+
+    def _errors_named(self, name: str) -> AbstractContextManager[None]:
+        """Say where an error of Cloud Storage's arose, and what to do about it."""
+        return classified(
+            self.uri(name),
+            {
+                403: "Grant the credentials in use access to the objects of TAXI_BUCKET.",
+                404: "Check TAXI_BUCKET, and that the bucket and the object exist.",
+            },
+        )
+
+
+def _replaced(known: LakeObject) -> TransientError:
+    return TransientError(f"{known.uri} was replaced while it was read: run the month again.")
+
+
+def _crc32c(path: Path) -> str:
+    """Return a file's CRC32C as Cloud Storage writes it: big-endian, in base64."""
+    import google_crc32c
+
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        for _ in checksum.consume(file, 1 << 20):
+            pass
+    return base64.b64encode(checksum.digest()).decode()

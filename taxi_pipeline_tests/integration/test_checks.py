@@ -135,7 +135,7 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
     assert platform.run(JOB, month).success
     lake, place = platform.resources.lake, place_of(YELLOW, Month.parse(month))
     (cleaned,) = lake.find(place.cleaned)
-    trips = pq.read_table(lake.download(cleaned.name, tmp_path))
+    trips = pq.read_table(lake.download(cleaned, tmp_path))
     index = trips.schema.names.index("total_amount")
     a_cent_more = pa.array([0.11, 1.10, 2.10, 3.10, 4.10])
 

@@ -41,9 +41,8 @@ def counted(platform: Platform, services: Iterable[Service], month: str, folder:
     """Count a month's days anew from the lake, by pandas."""
     found: Days = {}
     for service in services:
-        path = platform.resources.lake.download(
-            place_of(service, Month.parse(month)).cleaned, folder
-        )
+        (cleaned,) = platform.resources.lake.find(place_of(service, Month.parse(month)).cleaned)
+        path = platform.resources.lake.download(cleaned, folder)
         trips = pq.read_table(path).to_pandas()
         for day, group in trips.groupby(trips["pickup_datetime"].dt.date):
             dollars, miles = (

@@ -109,7 +109,8 @@ def test_a_month_lands_whole_in_every_store(
     assert {*entry.lake.rejected} >= {"pickup_outside_month"}
     lake = platform.resources.lake
     place = place_of(service, Month.parse(month))
-    trips = pq.read_table(lake.download(place.cleaned, tmp_path))
+    (cleaned,) = lake.find(place.cleaned)
+    trips = pq.read_table(lake.download(cleaned, tmp_path))
     assert trips.schema.equals(arrow_schema(service.trips))
     columns = ", ".join(trips.schema.names)
     expected = sorted(map(repr, (tuple(row.values()) for row in trips.to_pylist())))
@@ -181,7 +182,8 @@ def test_a_month_published_in_another_format_leaves_one_raw_object(
     platform, _ = publish({MIRRORED.format("2019-05"): csv_gz(in_month("2019-05"))})
     assert platform.run("yellow_trips", "2019-05").success
     lake = platform.resources.lake
-    parquet = lake.download("cleaned/yellow/yellow_tripdata_2019-05.parquet", tmp_path)
+    (cleaned,) = lake.find("cleaned/yellow/yellow_tripdata_2019-05.parquet")
+    parquet = lake.download(cleaned, tmp_path)
     moved, _ = publish({TLC.format("2019-05"): parquet.read_bytes()})
     assert moved.run("yellow_trips", "2019-05").success
     (raw,) = lake.find("raw/yellow/yellow_tripdata_2019-05.")
@@ -391,7 +393,8 @@ def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
     assert platform.run("yellow_trips", "2018-06").success
     lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 6))
     broken = tmp_path / "broken.parquet"
-    broken.write_bytes(lake.download(place.cleaned, tmp_path).read_bytes()[:-50])
+    (whole,) = lake.find(place.cleaned)
+    broken.write_bytes(lake.download(whole, tmp_path).read_bytes()[:-50])
     lake.upload(broken, place.cleaned, {})
     with pytest.raises(PermanentError, match=r"2018-06\.parquet cannot be read: .*Materialize the"):
         cleaned_in_lake(lake, place)
@@ -436,7 +439,7 @@ def test_the_raw_object_is_the_published_file_and_says_where_it_is_from(
     lake = platform.resources.lake
     (raw,) = lake.find("raw/yellow/yellow_tripdata_2019-09.")
     assert raw.uri == f"gs://{lake.bucket}/raw/yellow/yellow_tripdata_2019-09.csv.gz"
-    assert lake.download(raw.name, tmp_path).read_bytes() == content
+    assert lake.download(raw, tmp_path).read_bytes() == content
     assert raw.metadata["source_url"].endswith("/yellow_tripdata_2019-09.csv.gz")
     assert raw.metadata.keys() == {"source_url", "etag", "last_modified", "sha256", "rows"}
     assert raw.metadata["etag"]
@@ -611,7 +614,7 @@ def test_a_raw_object_that_went_bad_is_fetched_again(publish: Publish, tmp_path:
     broken.write_bytes(content[:-9])
     lake.upload(broken, raw.name, raw.metadata)
     assert platform.run("yellow_trips", "2020-01").success
-    assert lake.download(raw.name, tmp_path).read_bytes() == content
+    assert lake.download(raw, tmp_path).read_bytes() == content
 
 
 def test_first_months_of_two_services_at_once(platform: Platform) -> None:
@@ -696,7 +699,8 @@ def test_a_column_declared_later_comes_last_in_bigquery(
 def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Path) -> None:
     assert platform.run("green_trips", "2021-07").success
     lake, database = platform.resources.lake, platform.resources.database
-    path = lake.download("cleaned/green/green_tripdata_2021-07.parquet", tmp_path)
+    (cleaned,) = lake.find("cleaned/green/green_tripdata_2021-07.parquet")
+    path = lake.download(cleaned, tmp_path)
     july = pq.read_table(path)
     months = [Month(2030, number) for number in range(1, 7)] * 2
 

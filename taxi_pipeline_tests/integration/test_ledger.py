@@ -63,6 +63,11 @@ def taxi_ledger(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["ledger", *arguments])
 
 
+def downloaded(platform: Platform, name: str, folder: Path) -> Path:
+    (found,) = platform.resources.lake.find(name)
+    return platform.resources.lake.download(found, folder)
+
+
 def reupload(platform: Platform, name: str, path: Path, described: bool = True) -> None:
     """Put another file in an object's place, with the object's metadata or without any."""
     (before,) = platform.resources.lake.find(name)
@@ -181,7 +186,7 @@ def test_tampered_trips_in_the_lake_are_named(
     said: list[str],
     described: bool,
 ) -> None:
-    path = filled.resources.lake.download(PLACE.cleaned, tmp_path)
+    path = downloaded(filled, PLACE.cleaned, tmp_path)
     pq.write_table(change(pq.read_table(path)), path)
     reupload(filled, PLACE.cleaned, path, described)
     entry = ledger(filled)
@@ -192,7 +197,7 @@ def test_tampered_trips_in_the_lake_are_named(
 
 
 def test_a_rejected_row_removed_is_named(filled: Platform, tmp_path: Path) -> None:
-    path = filled.resources.lake.download(PLACE.rejected, tmp_path)
+    path = downloaded(filled, PLACE.rejected, tmp_path)
     pq.write_table(without_first(pq.read_table(path)), path)
     reupload(filled, PLACE.rejected, path)
     said = "The published file has 5 rows, the lake 4: 3 kept and 1 rejected."
@@ -266,7 +271,7 @@ def test_a_missing_object_does_not_add_up(filled: Platform, name: str) -> None:
 
 def test_objects_of_others_are_left_out(filled: Platform, tmp_path: Path) -> None:
     lake = filled.resources.lake
-    copy = lake.download(PLACE.cleaned, tmp_path)
+    copy = downloaded(filled, PLACE.cleaned, tmp_path)
     others = [
         "cleaned/yellow/notes.txt",
         f"{PLACE.cleaned}.bak",
