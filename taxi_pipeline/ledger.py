@@ -18,7 +18,14 @@ from typing import BinaryIO
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, LakeObject, Place, month_of_object, place_of
+from taxi_pipeline.resources.lake import (
+    REJECTED_ROWS,
+    Lake,
+    LakeObject,
+    Place,
+    month_of_object,
+    place_of,
+)
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
@@ -175,7 +182,8 @@ def _lake_entry(
 ) -> LakeEntry:
     by_name = {item.name: item for item in objects}
     raw = next((item for name, item in by_name.items() if name.startswith(place.raw)), None)
-    cleaned, rejected = by_name.get(place.cleaned), by_name.get(place.rejected)
+    cleaned = by_name.get(place.cleaned)
+    rejected = by_name.get(cleaned.metadata.get(REJECTED_ROWS, "")) if cleaned else None
     faults: list[str] = []
     kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
     reasons = _read(lake, rejected, _reasons, faults)

@@ -29,7 +29,7 @@ from taxi_pipeline.assets.reporting import (
 from taxi_pipeline.assets.scratch import scratch
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, Place
+from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
@@ -80,9 +80,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
                 raw = lake.annotate(copy[0], origin)
             else:
                 raw = lake.upload(fetched.path, name, origin)
-    for other in lake.find(place.raw):
-        if other.name != raw.name:  # what the publisher served before, in another format
-            lake.delete(other.name)
+    _delete_others(lake, place.raw, raw)  # what was served before, in another format
     return dg.MaterializeResult(
         data_version=dg.DataVersion(raw.metadata["sha256"]),
         metadata={
@@ -158,8 +156,12 @@ def clean_raw(
             UNKNOWN_COLUMNS: str(Findings.cut([{"column": name} for name in unknown])),
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
-        beside = lake.upload(rejected, place.rejected, history)
-        cleaned = lake.upload(kept, place.cleaned, history | findings)
+        beside = lake.upload(rejected, f"{place.rejected}{_sha256(rejected)[:16]}.parquet", history)
+        # another run of the month may have put another raw file there, or deleted what it knew not
+        with lake.unchanged(raw), lake.unchanged(beside):
+            named = {REJECTED_ROWS: beside.name}
+            cleaned = lake.upload(kept, place.cleaned, history | findings | named)
+            _delete_others(lake, place.rejected, beside)
         with opened_parquet(kept) as file:
             first_rows = parquet_preview(file)
         return dg.MaterializeResult(
@@ -182,6 +184,12 @@ def clean_raw(
                 "preview": first_rows,
             }
         )
+
+
+def _delete_others(lake: Lake, prefix: str, kept: LakeObject) -> None:
+    for other in lake.find(prefix):
+        if other.name != kept.name:
+            lake.delete(other.name)
 
 
 def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
@@ -274,8 +282,12 @@ class Cleaned:
         return {"ledger": figures(row)}
 
 
-def cleaned_in_lake(lake: Lake, place: Place) -> Cleaned:
-    """Return the cleaned object, of which only the footer and the first rows are read."""
+@contextmanager
+def cleaned_in_lake(lake: Lake, place: Place) -> Iterator[Cleaned]:
+    """Yield the cleaned object, of which only the footer and the first rows are read.
+
+    Raises `TransientError` where it is replaced while the context lasts.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -286,16 +298,21 @@ def cleaned_in_lake(lake: Lake, place: Place) -> Cleaned:
             # without a buffer Arrow would read a whole row group, with pre_buffer in threads
             pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
         ):
-            return Cleaned(stored, parquet.metadata.num_rows, parquet_preview(parquet), began)
+            cleaned = Cleaned(stored, parquet.metadata.num_rows, parquet_preview(parquet), began)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise PermanentError(
             f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
         ) from error
+    with lake.unchanged(stored):
+        yield cleaned
 
 
 @contextmanager
 def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
-    """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts."""
+    """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts.
+
+    Raises `TransientError` where it is replaced while the context lasts.
+    """
     from taxi_pipeline.tlc.reading import opened_parquet
 
     began, stored = monotonic(), _cleaned(lake, place)
@@ -303,7 +320,8 @@ def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[
         path = lake.download(stored, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
-        yield cleaned, _batches(path)
+        with lake.unchanged(stored):
+            yield cleaned, _batches(path)
 
 
 def _cleaned(lake: Lake, place: Place) -> LakeObject:

@@ -111,9 +111,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient():
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
-            trips = cleaned_in_lake(lake, place_of(service, month))
-            warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
-            return trips.loaded(table, month, warehouse, warehouse.link(table))
+            with cleaned_in_lake(lake, place_of(service, month)) as trips:
+                warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
+                return trips.loaded(table, month, warehouse, warehouse.link(table))
 
     @asset(
         key=["postgres", table.name],

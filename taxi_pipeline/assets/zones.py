@@ -62,8 +62,7 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with retried_if_transient():
-        zones = cleaned_in_lake(lake, ZONES_PLACE)
+    with retried_if_transient(), cleaned_in_lake(lake, ZONES_PLACE) as zones:
         warehouse.replace(TAXI_ZONES, zones.uri, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 

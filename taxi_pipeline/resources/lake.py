@@ -1,11 +1,12 @@
 """The lake: the bucket in Cloud Storage, and where in it each month's objects lie.
 
-    raw/yellow/yellow_tripdata_2021-01.csv.gz       the published file, byte for byte
-    cleaned/yellow/yellow_tripdata_2021-01.parquet  its trips
-    rejected/yellow/yellow_tripdata_2021-01.parquet its rejected rows
+    raw/yellow/yellow_tripdata_2021-01.csv.gz                        the published file
+    cleaned/yellow/yellow_tripdata_2021-01.parquet                   its trips
+    rejected/yellow/yellow_tripdata_2021-01.0123456789abcdef.parquet its rejected rows
 
-An upload is atomic and checksummed, so a reader sees the old object or the new one. What is in an
-object is the domain's business.
+An upload is atomic and checksummed, so a reader sees the old object or the new one. Trips and
+rejected rows change in one step as well: the rejected rows have their SHA-256 in their name, and
+the trips' object names those that belong to it. What is in an object is the domain's business.
 """
 
 import base64
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 # In a raw object's metadata: where we fetched it. Without, somebody else put it there.
 SOURCE_URL = "source_url"
 
+# In a cleaned object's metadata: the name of the object with its rejected rows.
+REJECTED_ROWS = "rejected_rows"
+
 # Google's client would hold 100 MiB of a large file at a time; a multiple of 256 KiB.
 _UPLOAD_CHUNK_BYTES = 16 << 20
 
@@ -41,7 +45,8 @@ _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 _OF_MONTH = re.compile(
-    r"(?:raw|cleaned|rejected)/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.[a-z.]+",
+    r"(?:raw|cleaned|rejected)/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)"
+    r"\.(?:[0-9a-f]{16}\.)?[a-z.]+",
     re.ASCII,
 )
 
@@ -76,8 +81,8 @@ class Place:
 
     @property
     def rejected(self) -> str:
-        """The name of the object that holds the rejected rows."""
-        return f"rejected/{self.folder}/{self.stem}.parquet"
+        """What the names of objects with rejected rows begin with; one is the cleaned object's."""
+        return f"rejected/{self.folder}/{self.stem}."
 
 
 ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")

@@ -10,7 +10,8 @@ JANUARY = Month(2021, 1)
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Service) -> None:
     place = place_of(service, JANUARY)
-    for name in (f"{place.raw}csv.gz", f"{place.raw}parquet", place.cleaned, place.rejected):
+    rejected = f"{place.rejected}0123456789abcdef.parquet"
+    for name in (f"{place.raw}csv.gz", f"{place.raw}parquet", place.cleaned, rejected):
         assert month_of_object(name) == (service, JANUARY)
 
 
