@@ -1,0 +1,126 @@
+"""The steps beside another run of the same month, or one that ended halfway, in the real lake."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from taxi_pipeline.assets.steps import Clean, clean_raw, cleaned_copy, cleaned_in_lake
+from taxi_pipeline.errors import TransientError
+from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, place_of
+from taxi_pipeline.tlc.cleaning import Summary, clean_trips
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.reading import PublishedFile
+from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.published import trip, write_csv
+
+from .conftest import Platform
+
+MONTH = Month(2021, 1)
+PLACE = place_of(YELLOW, MONTH)
+REJECTED = trip(passenger_count="0")
+
+clean: Clean = partial(clean_trips, MONTH)
+
+
+@pytest.fixture
+def lake(platform: Platform) -> Iterator[Lake]:
+    """Return the lake, with nothing of the month in it before the test and after it."""
+    lake = platform.resources.lake
+
+    def empty() -> None:
+        for prefix in (PLACE.raw, PLACE.cleaned, PLACE.rejected):
+            for found in lake.find(prefix):
+                lake.delete(found.name)
+
+    empty()
+    yield lake
+    empty()
+
+
+def put(lake: Lake, folder: Path, *rows: str) -> LakeObject:
+    """Put a raw file into the lake, as somebody else would."""
+    return lake.upload(write_csv(folder / "raw.csv.gz", rows), f"{PLACE.raw}csv.gz", {})
+
+
+def cleaned(lake: Lake, clean: Clean = clean) -> None:
+    clean_raw(lake, PLACE, YELLOW.trips, clean, print)
+
+
+def names(lake: Lake) -> tuple[str, list[str]]:
+    """Return what the trips say is the object of their rejected rows, and all there are."""
+    (trips,) = lake.find(PLACE.cleaned)
+    return trips.metadata[REJECTED_ROWS], [found.name for found in lake.find(PLACE.rejected)]
+
+
+def test_the_same_file_makes_the_same_objects(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, trip(), REJECTED)
+    cleaned(lake)
+    named, there = names(lake)
+    cleaned(lake)
+    assert names(lake) == (named, there)
+    assert there == [named]
+
+
+def test_what_was_rejected_of_another_file_goes_once_the_trips_are_replaced(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lake, tmp_path, trip(), REJECTED)
+    cleaned(lake)
+    before, _ = names(lake)
+    put(lake, tmp_path, trip(), REJECTED, REJECTED)
+    upload = Lake.upload
+
+    def killed(lake: Lake, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+        if name == PLACE.cleaned:
+            raise KeyboardInterrupt
+        return upload(lake, path, name, metadata)
+
+    monkeypatch.setattr(Lake, "upload", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cleaned(lake)
+    monkeypatch.undo()
+    named, there = names(lake)
+    assert named == before
+    assert before in there
+    assert len(there) == 2
+    cleaned(lake)
+    named, there = names(lake)
+    assert named != before
+    assert there == [named]
+
+
+def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
+    lake: Lake, tmp_path: Path
+) -> None:
+    put(lake, tmp_path, trip())
+
+    def overtaken(source: PublishedFile, kept: Path, rejected: Path) -> Summary:
+        put(lake, tmp_path, trip(), trip())
+        return clean(source, kept, rejected)
+
+    with pytest.raises(TransientError, match=r"2021-01\.csv\.gz was replaced while it was read"):
+        cleaned(lake, overtaken)
+    cleaned(lake)
+    with cleaned_in_lake(lake, PLACE) as trips:
+        assert trips.rows == 2
+
+
+def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, trip())
+    cleaned(lake)
+    for opened in (cleaned_in_lake, cleaned_copy):
+        with (
+            pytest.raises(TransientError, match=r"2021-01\.parquet was replaced"),
+            opened(lake, PLACE),
+        ):
+            cleaned(lake)
+
+
+def test_a_file_of_somebody_else_stays_theirs(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, trip())
+    cleaned(lake)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.metadata.keys() == {"rows", "sha256"}
+    assert SOURCE_URL not in raw.metadata
