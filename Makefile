@@ -1,10 +1,11 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test browser test-ui lint format docs lock clean
+.PHONY: help demo dev test faults fuzz browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
 PORT ?= 3000
+FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the commands
@@ -21,7 +22,10 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY) ## units, and the whole platform on the embedded stack
-	pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore taxi_pipeline_tests/ui
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --ignore taxi_pipeline_tests/ui
+
+faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
+	pytest -n 2 taxi_pipeline_tests/faults
 
 browser: ## a Chromium for the browser tests, if this machine has none
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
@@ -49,8 +53,9 @@ format: $(READY) ## rewrite the code in the project's style
 	ruff check --fix .
 	ruff format .
 
-docs: $(READY) ## write the data dictionary anew from the declared columns
+docs: $(READY) ## write the data dictionary and the tables of docs/reliability.md anew
 	python -m taxi_pipeline.tlc.dictionary > docs/data-dictionary.md
+	python -m docs.tables
 
 lock: ## pin the newest versions that fit pyproject.toml
 	uv pip compile -q --universal --python-version 3.13 --upgrade pyproject.toml -o requirements.lock

@@ -1,8 +1,7 @@
 """Which failures of the systems outside a retry can cure: the one place that decides it.
 
-What each system says to us is declared here with its meaning, and docs/reliability.md has the same
-in its table: `python -m taxi_pipeline.resources.classification`. What is wrong with a file or with
-a setting is found, and called permanent, where it is read.
+What each system says to us is declared here with its meaning; docs/reliability.md has the table.
+What is wrong with a file or with a setting is found, and called permanent, where it is read.
 """
 
 import errno
@@ -199,20 +198,3 @@ def _said(error: Exception) -> str:
     """Return the error's own words on one line, without any URL's query."""
     words = " ".join(str(getattr(error, "message", None) or error).split())
     return _QUERY.sub("?…", words)[:_SAID_CHARACTERS] or type(error).__name__
-
-
-def page() -> str:
-    """Return what is transient as a table, in Markdown."""
-    rows = [
-        *(("HTTP", str(status), said) for status, said in TRANSIENT_STATUSES.items()),
-        *(("BigQuery", reason, said) for reason, said in TRANSIENT_REASONS.items()),
-        *(("PostgreSQL", state, said) for state, said in TRANSIENT_SQLSTATES.items()),
-        *(("our disk", errno.errorcode[number], said) for number, said in TRANSIENT_ERRNOS.items()),
-        *(("any", kind, said) for kind, said in TRANSIENT_OTHERS.items()),
-    ]
-    table = [f"| {system} | `{sign}` | {said} |" for system, sign, said in rows]
-    return "\n".join(["| system | says | which means |", "|---|---|---|", *table])
-
-
-if __name__ == "__main__":
-    print(page())  # noqa: T201

@@ -1,0 +1,61 @@
+"""The tables of docs/reliability.md, written anew from where each is declared: `make docs`.
+
+What the tables say belongs to the code that they are made of; the text around them is written by
+hand.
+"""
+
+import errno
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from taxi_pipeline.resources import classification
+from taxi_pipeline.resources.environment import TIMEOUTS
+from taxi_pipeline_tests.faults.table import fault_table
+
+PAGE = Path(__file__).with_name("reliability.md")
+
+
+def with_tables(text: str) -> str:
+    """Return the page with each table, between its two markers, as it is declared now."""
+    tables = {"transient": _transient(), "timeouts": _timeouts(), "faults": fault_table()}
+    for name, table in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        between = re.compile(f"(?<={begin}\n).*(?={end})", re.DOTALL)
+        text, found = between.subn(lambda _, table=table: f"\n{table}\n\n", text)
+        assert found == 1, f"{PAGE.name} has not one place for {name}"
+    return text
+
+
+def _transient() -> str:
+    declared = {
+        "HTTP": classification.TRANSIENT_STATUSES,
+        "BigQuery": classification.TRANSIENT_REASONS,
+        "PostgreSQL": classification.TRANSIENT_SQLSTATES,
+        "our disk": {errno.errorcode[n]: m for n, m in classification.TRANSIENT_ERRNOS.items()},
+        "any": classification.TRANSIENT_OTHERS,
+    }
+    return _table(
+        ("from", "sign", "meaning"),
+        ((system, f"`{sign}`", said) for system, signs in declared.items() for sign, said in signs.items()),
+    )
+
+
+def _timeouts() -> str:
+    return _table(
+        ("setting", "default", "what it bounds"),
+        (
+            (f"`{name}`", f"{field.default} s", str(field.description).rpartition(" (")[0])
+            for resource, names in TIMEOUTS.items()
+            for name, field in ((name, resource.model_fields[of]) for name, of in names.items())
+        ),
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [head, ["---"] * len(list(head)), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text()))
