@@ -85,11 +85,14 @@ _BUSY = re.compile("starting up|shutting down|recovery mode|too many|remaining c
 
 
 @contextmanager
-def classified(where: str, advice: Mapping[int, str] | None = None) -> Iterator[None]:
+def classified(
+    where: str, advice: Mapping[int, str] | Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Raise what a system outside fails with as one of our two errors; let all others pass.
 
-    The message begins with `where`, and ends with the `advice` for the HTTP status, if there is one
-    for it. It shows no query of a URL: there may be a signature in it.
+    The message begins with `where`, and ends with the first `advice` for the HTTP status, the
+    SQLSTATE or its class, if there is one. It shows no query of a URL: there may be a signature in
+    it.
     """
     try:
         yield
@@ -98,7 +101,8 @@ def classified(where: str, advice: Mapping[int, str] | None = None) -> Iterator[
         if transient is None:
             raise
         message = f"{where}: {_said(error)}".rstrip(". ") + "."
-        if hint := (advice or {}).get(_status(error) or 0):
+        signs = _signs(error)
+        if hint := next((said for sign, said in (advice or {}).items() if sign in signs), None):
             message = f"{message} {hint}"
         # without its cause, which would show the URL
         if transient:
@@ -172,6 +176,12 @@ def _postgres_is_transient(error: "psycopg.Error") -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         not refused or bool(_BUSY.search(str(error)))
     )
+
+
+def _signs(error: Exception) -> set[int | str | None]:
+    """Return what advice may go by: the HTTP status, or the SQLSTATE and its class."""
+    state = getattr(error, "sqlstate", None)
+    return {state, state[:2]} if state else {_status(error)}
 
 
 def _status(error: Exception) -> int | None:
