@@ -11,8 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from taxi_pipeline.errors import TransientError
 
 if TYPE_CHECKING:
-    from psycopg.abc import PQGen
-    from psycopg.conninfo import ConnDict
+    from psycopg.abc import ConnDict, PQGen
 
 # A network that is gone is noticed after two minutes, by us and by the server.
 _OURS: "ConnDict" = {

@@ -1,0 +1,337 @@
+"""A month's replacement in PostgreSQL, whatever breaks: silence, interrupts, rivals, readers."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import statistics
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import repeat
+from multiprocessing.process import BaseProcess
+from time import monotonic
+
+import dagster as dg
+import psycopg
+import pyarrow as pa
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.connection import Connection
+from taxi_pipeline.resources.database import Database
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
+from taxi_pipeline_tests.support.processes import until
+
+from .conftest import Platform
+
+TRIPS = replace(YELLOW.trips, name="tested_trips")
+MONTH = Month(2015, 3)
+OLD, NEW = 1_000, 1_700
+COUNT = "SELECT count(*) FROM tlc.tested_trips"
+PARTITION = "tlc.tested_trips_2015_03"
+
+
+def some(rows: int, month: Month = MONTH, table: Table = TRIPS) -> pa.RecordBatch:
+    """Return so many trips, of which only the pick-up is known."""
+    schema = arrow_schema(table)
+    known = {"pickup_datetime": month.start}
+    return pa.RecordBatch.from_arrays(
+        [pa.array([known.get(field.name)] * rows, field.type) for field in schema], schema=schema
+    )
+
+
+def put(database: Database, rows: int, month: Month = MONTH) -> None:
+    database.replace_month(TRIPS, month, [some(rows, month)], rows)
+
+
+@pytest.fixture
+def database(platform: Platform) -> Database:
+    """Return a database whose table has the month's old rows."""
+    put(platform.resources.database, OLD)
+    return platform.resources.database
+
+
+@pytest.fixture
+def admin(platform: Platform) -> Iterator[psycopg.Connection]:
+    """Return a connection to look at the server with."""
+    with psycopg.connect(platform.resources.database.url, autocommit=True) as connection:
+        yield connection
+
+
+def with_(database: Database, **timeouts: int) -> Database:
+    return Database(url=database.url, **timeouts)
+
+
+def backend(admin: psycopg.Connection, condition: str) -> int | None:
+    """Return the process that serves the pipeline's connection of which the condition holds."""
+    found = admin.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'taxi_pipeline' "
+        f"AND {condition}".encode()
+    ).fetchone()
+    return found and found[0]
+
+
+def nothing_is_left(admin: psycopg.Connection) -> bool:
+    """Return whether no session, no lock and no table of the pipeline's is there but the month's."""
+    left = admin.execute(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taxi_pipeline'), "
+        "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), "
+        "(SELECT count(*) FROM pg_class WHERE relname LIKE '%incoming')"
+    ).fetchone()
+    return left == (0, 0, 0)
+
+
+def count(admin: psycopg.Connection) -> int:
+    ((rows,),) = admin.execute(COUNT).fetchall()
+    return int(rows)
+
+
+COPYING = "query LIKE 'COPY%'"
+WAITING = "wait_event_type = 'Lock'"
+
+
+# --- what the server says ---
+
+
+def test_a_role_without_rights_is_told_so(database: Database, admin: psycopg.Connection) -> None:
+    admin.execute("DROP ROLE IF EXISTS nobody_much")
+    admin.execute("CREATE ROLE nobody_much LOGIN PASSWORD 'p'")
+    taxi = database.url.split("//")[1].split("@")[0]
+    poor = Database(url=database.url.replace(taxi, "nobody_much:p"))
+    with pytest.raises(PermanentError, match="changed nothing: permission denied.*role's rights"):
+        poor.tallies(TRIPS, None)
+    admin.execute("DROP ROLE nobody_much")
+
+
+def test_a_session_that_the_server_ends_is_a_reason_to_try_again(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+        until(lambda: not backend(admin, COPYING))
+        yield some(NEW)
+
+    with pytest.raises(TransientError, match="changed nothing"):
+        database.replace_month(TRIPS, MONTH, batches(), NEW)
+    assert nothing_is_left(admin)
+    assert count(admin) == OLD
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+def test_the_urls_own_options_count(database: Database) -> None:
+    url = f"{database.url}&options=-c%20work_mem%3D5MB&keepalives_idle=7&application_name=ours"
+    with Connection.to(url, 10, 100) as connection:
+        connection.begin(60)
+        shown = [
+            *connection.execute("SHOW work_mem"),
+            *connection.execute("SHOW application_name"),
+            *connection.execute("SHOW statement_timeout"),
+            *connection.execute("SHOW tcp_keepalives_idle"),
+        ]
+        assert shown == [("5MB",), ("ours",), ("100s",), ("60",)]
+        assert connection.info.get_parameters()["keepalives_idle"] == "7"
+        assert connection.info.get_parameters()["keepalives_count"] == "6"
+
+
+# --- silence ---
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/d"
+        with pytest.raises(TransientError, match="cannot be reached.*timeout"):
+            Database(url=url, connect_timeout=2).tallies(TRIPS, None)
+
+
+@pytest.mark.parametrize("batches", [1, 10_000], ids=["at the end", "in the middle"])
+def test_a_server_that_stops_answering_in_a_copy_is_given_up(
+    database: Database, admin: psycopg.Connection, batches: int
+) -> None:
+    stopped: list[int] = []
+
+    def stopping() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append(pid)
+        yield from repeat(some(NEW), batches)
+
+    try:
+        with pytest.raises(TransientError, match="does not answer.*TAXI_POSTGRES_TIMEOUT"):
+            with_(database, timeout=1).replace_month(TRIPS, MONTH, stopping(), NEW * batches)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
+def test_a_statement_that_takes_too_long_is_ended_by_the_server(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with admin.transaction():
+        admin.execute("LOCK TABLE tlc.tested_trips")
+        with pytest.raises(TransientError, match="statement timeout.*TAXI_POSTGRES_TIMEOUT"):
+            with_(database, timeout=1).tallies(TRIPS, None)
+
+
+# --- interrupts ---
+
+
+def load_for_ever(url: str) -> None:
+    """Replace the month by rows without end, in a step that Dagster may interrupt."""
+    database, rows = Database(url=url), some(NEW)
+    with capture_interrupts(), raise_interrupts_as(DagsterExecutionInterruptedError):
+        database.replace_month(TRIPS, MONTH, repeat(rows), 0)
+
+
+def load(url: str) -> None:
+    """Replace the month, in a step that Dagster may interrupt."""
+    with capture_interrupts(), raise_interrupts_as(DagsterExecutionInterruptedError):
+        put(Database(url=url), NEW)
+
+
+@contextmanager
+def loading(work: Callable[[str], None], database: Database) -> Iterator[BaseProcess]:
+    """Run the work in a process of its own; kill it if the test has not ended it."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=[database.url])
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def ended_by(number: int, process: BaseProcess, admin: psycopg.Connection) -> float:
+    """Send the signal; return how many seconds pass until process and all its traces are gone."""
+    began = monotonic()
+    assert process.pid
+    os.kill(process.pid, number)
+    until(lambda: nothing_is_left(admin), 10)
+    process.join(10)
+    assert process.exitcode
+    return monotonic() - began
+
+
+signals = pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
+
+
+@signals
+def test_a_copy_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with loading(load_for_ever, database) as process:
+        until(lambda: backend(admin, COPYING))
+        record_property("seconds", ended_by(number, process, admin))
+    assert count(admin) == OLD
+
+
+@signals
+def test_a_wait_for_the_month_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    rival = Database(url=database.url)
+    with psycopg.connect(database.url) as holder, loading(load, rival) as process:
+        key = "taxi_pipeline tlc.tested_trips_2015_03"
+        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        until(lambda: backend(admin, WAITING))
+        assert process.pid
+        os.kill(process.pid, number)
+        began = monotonic()
+        until(lambda: not backend(admin, "true"), 10)
+        record_property("seconds", monotonic() - began)
+        process.join(10)
+        assert process.exitcode
+    assert nothing_is_left(admin)
+    assert count(admin) == OLD
+
+
+@signals
+def test_a_swap_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with psycopg.connect(database.url) as reader:
+        assert count(reader) == OLD
+        with loading(load, database) as process:
+            until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+            record_property("seconds", ended_by(number, process, admin))
+        assert count(reader) == OLD
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+# --- rivals ---
+
+
+def test_a_second_run_of_a_month_says_who_has_it(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    def rival() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        with pytest.raises(
+            TransientError, match=rf"{PARTITION} was in use .*by pid {pid} taxi_pipeline since 20"
+        ):
+            put(with_(database, lock_timeout=1), 1)
+        yield some(NEW)
+
+    database.replace_month(TRIPS, MONTH, rival(), NEW)
+    assert count(admin) == NEW
+
+
+def test_a_second_run_of_a_month_waits_for_the_first(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool:
+
+        def rival() -> Iterator[pa.RecordBatch]:
+            second.append(pool.submit(put, database, NEW))
+            until(lambda: backend(admin, f"{WAITING} AND query LIKE '%advisory%'"))
+            yield some(1)
+
+        second: list[object] = []
+        database.replace_month(TRIPS, MONTH, rival(), 1)
+    assert count(admin) == NEW
+
+
+def test_first_months_of_all_services_and_the_zones_land_at_once(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    admin.execute("DROP SCHEMA tlc CASCADE")
+    months = [Month(2015, number) for number in range(1, 4)]
+    works: list[Callable[[], None]] = [
+        *(
+            lambda table=service.trips, month=month: database.replace_month(  # type: ignore[misc]
+                table, month, [some(OLD, month, table)], OLD
+            )
+            for month in months
+            for service in SERVICES.values()
+        ),
+        *[lambda: database.replace(TAXI_ZONES, [some(5, MONTH, TAXI_ZONES)], 5)] * 3,
+    ]
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
+    for service in SERVICES.values():
+        tallies = database.tallies(service.trips, None)
+        assert {month: tally.rows for month, tally in tallies.items()} == dict.fromkeys(months, OLD)
+    assert admin.execute("SELECT count(*) FROM tlc.taxi_zones").fetchall() == [(5,)]
