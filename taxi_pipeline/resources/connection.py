@@ -25,7 +25,8 @@ _SERVERS = {
     "tcp_keepalives_interval": "10s",
     "tcp_keepalives_count": "6",
     "tcp_user_timeout": "120s",
-    "client_connection_check_interval": "1s",  # or one that waits for a lock never looks
+    "client_connection_check_interval": "1s",  # or it would not look while it waits for a lock
+    "idle_in_transaction_session_timeout": "60s",
 }
 
 _GRACE_SECONDS = 5  # by which the server's own word comes first, if it lives
@@ -45,16 +46,11 @@ class Connection(psycopg.Connection):
         return connection
 
     def begin(self, lock_timeout: int) -> None:
-        """Begin a transaction that the server ends if we are silent, or it cannot do its part.
-
-        It waits for each lock for `lock_timeout` seconds; and is idle, with locks for which others
-        wait, for no longer.
-        """
+        """Begin a transaction that waits for a lock for so many seconds, and ends without us."""
         settings = {
             **_SERVERS,
             "statement_timeout": f"{self.timeout}s",
             "lock_timeout": f"{lock_timeout}s",
-            "idle_in_transaction_session_timeout": f"{lock_timeout}s",
         }
         # of the transaction alone: a pooler may give the session to somebody else after it
         self.execute(

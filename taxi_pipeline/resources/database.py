@@ -294,7 +294,7 @@ _HOLD_ADVISORY: LiteralString = (
     f"locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = {_KEY}"
 )
 _HOLD_TABLES: LiteralString = (
-    "relation IN (SELECT to_regclass(name) FROM unnest({tables}) AS tables (name))"
+    "relation IN (SELECT to_regclass(name) FROM unnest({tables}::text[]) AS tables (name))"
 )
 
 
@@ -332,7 +332,7 @@ def _holders(
 ) -> str:
     """Return who holds such locks in this database: process, application and since when."""
     statement: LiteralString = (
-        "SELECT string_agg(DISTINCT concat_ws(' ', 'pid', pid, application_name, "
+        "SELECT string_agg(DISTINCT concat_ws(' ', 'pid', pid, nullif(application_name, ''), "
         "to_char(xact_start, '\"since\" YYYY-MM-DD HH24:MI:SS TZ')), ', ') "
         "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE granted "
         "AND pid <> pg_backend_pid() AND datname = current_database() AND "

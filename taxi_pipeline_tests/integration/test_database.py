@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import statistics
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from itertools import repeat
 from multiprocessing.process import BaseProcess
 from time import monotonic
 
-import dagster as dg
 import psycopg
 import pyarrow as pa
 import pytest
@@ -51,17 +49,18 @@ def put(database: Database, rows: int, month: Month = MONTH) -> None:
 
 
 @pytest.fixture
-def database(platform: Platform) -> Database:
-    """Return a database whose table has the month's old rows."""
-    put(platform.resources.database, OLD)
-    return platform.resources.database
-
-
-@pytest.fixture
 def admin(platform: Platform) -> Iterator[psycopg.Connection]:
     """Return a connection to look at the server with."""
     with psycopg.connect(platform.resources.database.url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def database(platform: Platform, admin: psycopg.Connection) -> Iterator[Database]:
+    """Return a database whose table has the month's old rows alone."""
+    put(platform.resources.database, OLD)
+    yield platform.resources.database
+    admin.execute("DROP TABLE IF EXISTS tlc.tested_trips")
 
 
 def with_(database: Database, **timeouts: int) -> Database:
@@ -74,11 +73,11 @@ def backend(admin: psycopg.Connection, condition: str) -> int | None:
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'taxi_pipeline' "
         f"AND {condition}".encode()
     ).fetchone()
-    return found and found[0]
+    return int(found[0]) if found else None
 
 
 def nothing_is_left(admin: psycopg.Connection) -> bool:
-    """Return whether no session, no lock and no table of the pipeline's is there but the month's."""
+    """Return whether no session, no lock and no unfinished table of the pipeline's is there."""
     left = admin.execute(
         "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taxi_pipeline'), "
         "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), "
@@ -104,7 +103,7 @@ def test_a_role_without_rights_is_told_so(database: Database, admin: psycopg.Con
     admin.execute("CREATE ROLE nobody_much LOGIN PASSWORD 'p'")
     taxi = database.url.split("//")[1].split("@")[0]
     poor = Database(url=database.url.replace(taxi, "nobody_much:p"))
-    with pytest.raises(PermanentError, match="changed nothing: permission denied.*role's rights"):
+    with pytest.raises(PermanentError, match=r"changed nothing: permission denied.*role's rights"):
         poor.tallies(TRIPS, None)
     admin.execute("DROP ROLE nobody_much")
 
@@ -124,6 +123,16 @@ def test_a_session_that_the_server_ends_is_a_reason_to_try_again(
     assert count(admin) == OLD
     put(database, NEW)
     assert count(admin) == NEW
+
+
+def test_a_connection_that_breaks_at_the_commit_leaves_no_doubt_about_what_is_in_doubt(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with (
+        pytest.raises(TransientError, match="at the commit, so all of it was done or nothing"),
+        database._connected() as connection,
+    ):
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
 
 
 def test_the_urls_own_options_count(database: Database) -> None:
@@ -147,7 +156,7 @@ def test_the_urls_own_options_count(database: Database) -> None:
 def test_a_server_that_accepts_and_never_answers_is_given_up(database: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/d"
-        with pytest.raises(TransientError, match="cannot be reached.*timeout"):
+        with pytest.raises(TransientError, match=r"cannot be reached.*timeout"):
             Database(url=url, connect_timeout=2).tallies(TRIPS, None)
 
 
@@ -165,7 +174,7 @@ def test_a_server_that_stops_answering_in_a_copy_is_given_up(
         yield from repeat(some(NEW), batches)
 
     try:
-        with pytest.raises(TransientError, match="does not answer.*TAXI_POSTGRES_TIMEOUT"):
+        with pytest.raises(TransientError, match=r"does not answer.*TAXI_POSTGRES_TIMEOUT"):
             with_(database, timeout=1).replace_month(TRIPS, MONTH, stopping(), NEW * batches)
     finally:
         for pid in stopped:
@@ -179,7 +188,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(
 ) -> None:
     with admin.transaction():
         admin.execute("LOCK TABLE tlc.tested_trips")
-        with pytest.raises(TransientError, match="statement timeout.*TAXI_POSTGRES_TIMEOUT"):
+        with pytest.raises(TransientError, match=r"statement timeout.*TAXI_POSTGRES_TIMEOUT"):
             with_(database, timeout=1).tallies(TRIPS, None)
 
 
@@ -202,7 +211,9 @@ def load(url: str) -> None:
 @contextmanager
 def loading(work: Callable[[str], None], database: Database) -> Iterator[BaseProcess]:
     """Run the work in a process of its own; kill it if the test has not ended it."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=[database.url])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=work, args=[database.url])
     process.start()
     try:
         yield process
@@ -320,7 +331,7 @@ def test_first_months_of_all_services_and_the_zones_land_at_once(
     months = [Month(2015, number) for number in range(1, 4)]
     works: list[Callable[[], None]] = [
         *(
-            lambda table=service.trips, month=month: database.replace_month(  # type: ignore[misc]
+            lambda table=service.trips, month=month: database.replace_month(
                 table, month, [some(OLD, month, table)], OLD
             )
             for month in months
@@ -335,3 +346,121 @@ def test_first_months_of_all_services_and_the_zones_land_at_once(
         tallies = database.tallies(service.trips, None)
         assert {month: tally.rows for month, tally in tallies.items()} == dict.fromkeys(months, OLD)
     assert admin.execute("SELECT count(*) FROM tlc.taxi_zones").fetchall() == [(5,)]
+
+
+# --- readers ---
+
+
+def read(url: str, query: str, going: Callable[[], bool]) -> list[tuple[float, int]]:
+    """Ask the query over and over; return the seconds of each answer, and the answer."""
+    answers = []
+    with psycopg.connect(url, autocommit=True) as reader:
+        while going():
+            began = monotonic()
+            ((rows,),) = reader.execute(query.encode()).fetchall()
+            answers.append((monotonic() - began, rows))
+    return answers
+
+
+def latencies(answers: list[tuple[float, int]]) -> str:
+    """Return how long answers took."""
+    milliseconds = sorted(seconds * 1000 for seconds, _ in answers)
+    middle, high = (milliseconds[int(len(milliseconds) * part)] for part in (0.5, 0.99))
+    return (
+        f"{len(answers)} queries: p50 {middle:.1f} ms, p99 {high:.1f} ms, "
+        f"max {milliseconds[-1]:.1f} ms"
+    )
+
+
+def test_readers_see_the_old_month_or_the_new_one(
+    database: Database, record_property: Callable[[str, object], None]
+) -> None:
+    readers, queries, replacements = 4, 1_000, 20
+    put(database, OLD, neighbour := Month(2015, 4))
+
+    def asked(going: Callable[[], bool]) -> list[tuple[float, int]]:
+        works = [pool.submit(read, database.url, COUNT, going) for _ in range(readers)]
+        return [answer for work in works for answer in work.result()]
+
+    with ThreadPoolExecutor(readers + 1) as pool:
+        numbers = iter(range(queries))
+        record_property(
+            "without a writer", latencies(asked(lambda: next(numbers, None) is not None))
+        )
+
+        def replacing() -> None:
+            for _ in range(replacements // 2):
+                put(database, NEW)
+                put(database, OLD)
+
+        writer, more = pool.submit(replacing), iter(range(queries))
+        during = asked(lambda: not writer.done() or next(more, None) is not None)
+        record_property("with a writer", latencies(during))
+        writer.result()
+    assert len(during) >= queries
+    assert {rows for _, rows in during} == {OLD + OLD, NEW + OLD}
+    assert database.tallies(TRIPS, None)[neighbour].rows == OLD
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_older_than_the_swap_sees_the_new_month(
+    database: Database, isolation: str
+) -> None:
+    with psycopg.connect(database.url) as reader:
+        reader.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        reader.execute("SELECT count(*) FROM pg_class")  # from here on it has a snapshot
+        put(database, NEW)
+        assert count(reader) == NEW
+        assert count(reader) == NEW
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_has_read_the_month_keeps_it(database: Database, isolation: str) -> None:
+    with psycopg.connect(database.url) as reader:
+        reader.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        assert count(reader) == OLD
+        with pytest.raises(
+            TransientError, match=rf"in use .*by pid {reader.info.backend_pid} since"
+        ):
+            put(with_(database, lock_timeout=1), NEW)
+        assert count(reader) == OLD
+    put(database, NEW)
+
+
+def test_a_reader_of_the_partition_and_then_of_the_table_is_no_deadlocks_victim(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as reader:
+        reader.execute(f"SELECT count(*) FROM {PARTITION}".encode())
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        assert count(reader) == OLD
+        reader.rollback()
+        writer.result()
+    assert count(admin) == NEW
+
+
+def test_a_prepared_query_goes_on_across_swaps(database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as reader:
+        for rows in (NEW, OLD) * 4:  # the sixth has a plan for good
+            put(database, rows)
+            query = "SELECT count(*) FROM tlc.tested_trips WHERE pickup_datetime >= %s"
+            found = reader.execute(query, [MONTH.start], prepare=True).fetchall()
+            assert found == [(rows,)]
+
+
+def test_readers_go_on_while_a_swap_waits_for_a_long_one(
+    database: Database, admin: psycopg.Connection, record_property: Callable[[str, object], None]
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as long_reader:
+        assert count(long_reader) == OLD
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        numbers = iter(range(1_000))
+        answers = read(database.url, COUNT, lambda: next(numbers, None) is not None)
+        record_property("with a waiting swap", latencies(answers))
+        assert {rows for _, rows in answers} == {OLD}
+        assert not writer.done()
+        long_reader.rollback()
+        writer.result()
+    assert count(admin) == NEW

@@ -67,7 +67,7 @@ def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: P
 def test_a_wrong_password_is_no_reason_to_try_again(platform: Platform) -> None:
     url = platform.resources.database.url
     password = url.split(":")[2].split("@")[0]
-    with pytest.raises(PermanentError, match="check TAXI_POSTGRES_URL.*password"):
+    with pytest.raises(PermanentError, match=r"check TAXI_POSTGRES_URL.*password"):
         Database(url=url.replace(password, SECRET)).tallies(YELLOW.trips, YELLOW.total)
 
 
