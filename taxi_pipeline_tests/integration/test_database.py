@@ -12,6 +12,7 @@ from itertools import repeat
 from multiprocessing.process import BaseProcess
 from time import monotonic
 
+import psutil
 import psycopg
 import pyarrow as pa
 import pytest
@@ -248,6 +249,27 @@ def test_a_copy_that_is_interrupted_leaves_nothing(
     with loading(load_for_ever, database) as process:
         until(lambda: backend(admin, COPYING))
         record_property("seconds", ended_by(number, process, admin))
+    assert count(admin) == OLD
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_copy_to_a_silent_server_can_be_interrupted(
+    database: Database, admin: psycopg.Connection, number: int
+) -> None:
+    with loading(load_for_ever, database) as process:
+        server = until(lambda: backend(admin, COPYING))
+        assert server
+        assert process.pid
+        client = psutil.Process(process.pid)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            until(lambda: client.status() == psutil.STATUS_SLEEPING)
+            os.kill(process.pid, number)
+            process.join(10)
+            assert process.exitcode
+        finally:
+            os.kill(server, signal.SIGCONT)
+    until(lambda: nothing_is_left(admin))
     assert count(admin) == OLD
 
 
