@@ -39,6 +39,7 @@ _ADVICE = {
     "42": f"Check the role's rights and what else uses the schema {SCHEMA}.",
     "2B": f"Check what else uses the schema {SCHEMA}.",
     "53": "See to the server's disk, memory and max_connections.",
+    "55P03": "TAXI_POSTGRES_LOCK_TIMEOUT is how many seconds others are waited for.",
     "57014": "TAXI_POSTGRES_TIMEOUT is how many seconds a statement may take.",
 }
 

@@ -184,13 +184,20 @@ def test_a_server_that_stops_answering_in_a_copy_is_given_up(
     assert count(admin) == OLD
 
 
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [
+        ("timeout", r"statement timeout\. TAXI_POSTGRES_TIMEOUT is"),
+        ("lock_timeout", r"lock timeout\. TAXI_POSTGRES_LOCK_TIMEOUT is"),
+    ],
+)
 def test_a_statement_that_takes_too_long_is_ended_by_the_server(
-    database: Database, admin: psycopg.Connection
+    database: Database, admin: psycopg.Connection, timeout: str, said: str
 ) -> None:
     with admin.transaction():
         admin.execute("LOCK TABLE tlc.tested_trips")
-        with pytest.raises(TransientError, match=r"statement timeout.*TAXI_POSTGRES_TIMEOUT"):
-            with_(database, timeout=1).tallies(TRIPS, None)
+        with pytest.raises(TransientError, match=said):
+            with_(database, **{timeout: 1}).tallies(TRIPS, None)
 
 
 # --- interrupts ---
