@@ -207,7 +207,10 @@ def _retry_after_of(error: Exception) -> float | None:
 
 def _said(error: Exception) -> str:
     """Return the error's own words on one line, without any URL's query."""
-    words = " ".join(str(getattr(error, "message", None) or error).split())
+    diagnosis = getattr(error, "diag", None)  # of PostgreSQL, which else quotes the statement too
+    its = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
+    said = ": ".join(filter(None, its)) or getattr(error, "message", None) or error
+    words = " ".join(str(said).split())
     return _QUERY.sub("?…", words)[:_SAID_CHARACTERS] or type(error).__name__
 
 

@@ -109,6 +109,19 @@ def test_a_role_without_rights_is_told_so(database: Database, admin: psycopg.Con
     admin.execute("DROP ROLE nobody_much")
 
 
+def test_what_else_needs_a_partition_is_named(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    admin.execute(f"CREATE VIEW tlc.tested_view AS SELECT * FROM {PARTITION}".encode())
+    with pytest.raises(
+        PermanentError, match=r"view tlc\.tested_view depends on .*what else uses the schema tlc"
+    ):
+        put(database, NEW)
+    assert nothing_is_left(admin)
+    assert count(admin) == OLD
+    admin.execute("DROP VIEW tlc.tested_view")
+
+
 def test_a_session_that_the_server_ends_is_a_reason_to_try_again(
     database: Database, admin: psycopg.Connection
 ) -> None:
