@@ -84,11 +84,14 @@ _BUSY = re.compile("starting up|shutting down|recovery mode|too many|remaining c
 
 
 @contextmanager
-def classified(where: str, advice: Mapping[int, str] | None = None) -> Iterator[None]:
+def classified(
+    where: str, advice: Mapping[int, str] | Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Raise what a system outside fails with as one of our two errors; let all others pass.
 
-    The message begins with `where`, and ends with the `advice` for the HTTP status, if there is one
-    for it. It shows no query of a URL: there may be a signature in it.
+    The message begins with `where`, and ends with the first `advice` for the HTTP status, the
+    SQLSTATE or its class, if there is one. It shows no query of a URL: there may be a signature in
+    it.
     """
     try:
         yield
@@ -97,7 +100,8 @@ def classified(where: str, advice: Mapping[int, str] | None = None) -> Iterator[
         if transient is None:
             raise
         message = f"{where}: {_said(error)}".rstrip(". ") + "."
-        if hint := (advice or {}).get(_status(error) or 0):
+        signs = _signs(error)
+        if hint := next((said for sign, said in (advice or {}).items() if sign in signs), None):
             message = f"{message} {hint}"
         # without its cause, which would show the URL
         if transient:
@@ -173,6 +177,12 @@ def _postgres_is_transient(error: "psycopg.Error") -> bool:
     )
 
 
+def _signs(error: Exception) -> set[int | str | None]:
+    """Return what advice may go by: the HTTP status, or the SQLSTATE and its class."""
+    state = getattr(error, "sqlstate", None)
+    return {state, state[:2]} if state else {_status(error)}
+
+
 def _status(error: Exception) -> int | None:
     """Return the HTTP status of an error of Google's clients; None for any other."""
     status = getattr(error, "code", None) or getattr(_response(error), "status_code", None)
@@ -196,5 +206,8 @@ def _retry_after_of(error: Exception) -> float | None:
 
 def _said(error: Exception) -> str:
     """Return the error's own words on one line, without any URL's query."""
-    words = " ".join(str(getattr(error, "message", None) or error).split())
+    diagnosis = getattr(error, "diag", None)  # of PostgreSQL, which else quotes the statement too
+    its = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
+    said = ": ".join(filter(None, its)) or getattr(error, "message", None) or error
+    words = " ".join(str(said).split())
     return _QUERY.sub("?…", words)[:_SAID_CHARACTERS] or type(error).__name__

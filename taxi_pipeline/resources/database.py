@@ -5,15 +5,17 @@ takes the old partition's place. A reader sees the old month or the new one, and
 point leaves the old one.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, ClassVar, LiteralString
 
 import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.classification import classified
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
 from taxi_pipeline.tlc.services import Column, Table
@@ -24,7 +26,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from psycopg import sql
 
+    from taxi_pipeline.resources.connection import Connection
+
 SCHEMA = "tlc"
+
+# While one waits for the readers of a table, new readers wait for it: so it waits in turns. A turn
+# is longer than deadlock_timeout (1 s), after which PostgreSQL makes an autovacuum give way.
+_TURN_SECONDS = 2
+_PAUSE_SECONDS = 1
+
+_ADVICE = {
+    "42": f"Check the role's rights and what else uses the schema {SCHEMA}.",
+    "2B": f"Check what else uses the schema {SCHEMA}.",
+    "53": "See to the server's disk, memory and max_connections.",
+    "55P03": "TAXI_POSTGRES_LOCK_TIMEOUT is how many seconds others are waited for.",
+    "57014": "TAXI_POSTGRES_TIMEOUT is how many seconds a statement may take.",
+}
 
 
 class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -35,9 +52,18 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     url: str = Field(
         repr=False, description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL)."
     )
-    connect_timeout: int = Field(default=10, description="Seconds to wait for a connection.")
+    connect_timeout: int = Field(
+        default=10, description="Seconds to wait for a connection (TAXI_POSTGRES_CONNECT_TIMEOUT)."
+    )
     lock_timeout: int = Field(
-        default=60, description="Seconds to wait for readers and writers of the same table."
+        default=60,
+        description="Seconds to wait for readers and writers of the same table "
+        "(TAXI_POSTGRES_LOCK_TIMEOUT).",
+    )
+    timeout: int = Field(
+        default=3600,
+        description="Seconds that a statement may take, the copying of a month's rows included "
+        "(TAXI_POSTGRES_TIMEOUT).",
     )
 
     def uri(self, table: Table) -> str:
@@ -78,7 +104,8 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "CREATE TABLE {incoming} ({columns})",
                 {**names, "columns": _columns(table.columns)},
             )
-            _copy(connection, table, names["incoming"], batches, rows)
+            # frozen, or a transaction that began before the swap would find no rows after it
+            _copy(connection, table, names["incoming"], batches, rows, frozen=True)
             # proved here, while nobody waits, the bounds need no scan when the partition is swapped
             _run(
                 connection,
@@ -88,17 +115,21 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 names,
                 bounds,
             )
-            # from here to the commit, readers of the table wait
-            _run(connection, "DROP TABLE IF EXISTS {partition}", names)
-            _run(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
-            _run(
-                connection,
-                "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) "
-                "TO ({end})",
-                names,
-                bounds,
-            )
-            _run(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
+
+            def swap() -> None:
+                # from here to the commit, readers of the table wait
+                _run(connection, "DROP TABLE IF EXISTS {partition}", names)
+                _run(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
+                _run(
+                    connection,
+                    "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) "
+                    "TO ({end})",
+                    names,
+                    bounds,
+                )
+                _run(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
+
+            self._in_turns(connection, swap, table.name, name)
 
     def replace(self, table: Table, batches: "Iterable[pa.RecordBatch]", rows: int) -> None:
         """Copy the batches in place of all rows of an unpartitioned table, in one transaction."""
@@ -106,7 +137,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         self._ensure(table)
         with self._transaction(table.name) as connection:
             _run(connection, "DELETE FROM {table}", names)
-            _copy(connection, table, names["table"], batches, rows)
+            _copy(connection, table, names["table"], batches, rows, frozen=False)
 
     def tallies(
         self,
@@ -165,10 +196,13 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             for column in table.columns:
                 its = {**names, "column": sql.Identifier(column.name), "added": _columns([column])}
                 if described and column.name not in described:
-                    _run(connection, "ALTER TABLE {table} ADD COLUMN {added}", its)
+                    statement: LiteralString = "ALTER TABLE {table} ADD COLUMN {added}"
+                    self._in_turns(
+                        connection, partial(_run, connection, statement, its), table.name
+                    )
                 if described.get(column.name) != column.description:
                     comment = {"comment": column.description}
-                    statement: LiteralString = "COMMENT ON COLUMN {table}.{column} IS {comment}"
+                    statement = "COMMENT ON COLUMN {table}.{column} IS {comment}"
                     _run(connection, statement, its, comment)
 
     def _described(self, connection: "psycopg.Connection", table: Table) -> dict[str, str | None]:
@@ -181,48 +215,59 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         return dict(columns.fetchall())
 
     @contextmanager
-    def _transaction(self, lock: str) -> "Iterator[psycopg.Connection]":
+    def _transaction(self, lock: str) -> "Iterator[Connection]":
         """Open a transaction that holds the lock of that name to its end."""
+        from psycopg.errors import LockNotAvailable
+
         with self._connected() as connection:
-            _run(
-                connection,
-                "SET LOCAL lock_timeout = {timeout}",
-                {},
-                {"timeout": f"{self.lock_timeout}s"},
-            )
-            _lock(connection, lock)
+            try:
+                with connection.transaction():
+                    _run(connection, f"SELECT pg_advisory_xact_lock({_KEY})", {}, {"lock": lock})
+            except LockNotAvailable:
+                holders = _holders(connection, _HOLD_ADVISORY, {"lock": lock})
+                raise self._held(lock, holders) from None
             yield connection
 
-    @contextmanager
-    def _connected(self) -> "Iterator[psycopg.Connection]":
-        """Connect; commit at the end. An error says whether trying again can help."""
-        import psycopg
+    def _in_turns(self, connection: "Connection", work: Callable[[], object], *tables: str) -> None:
+        """Do what needs the tables for itself, without making their readers wait for long."""
+        from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-        try:
-            with psycopg.connect(
-                self._conninfo(),
-                connect_timeout=self.connect_timeout,
-                application_name="taxi_pipeline",
-            ) as connection:
-                yield connection
-        except psycopg.errors.LockNotAvailable as error:
-            raise TransientError(
-                f"PostgreSQL: others held the table or its month for {self.lock_timeout} s. "
-                "Nothing was changed."
-            ) from error
-        except psycopg.OperationalError as error:
-            # a server that answers FATAL has refused us for good, unless it is just busy
-            message = str(error).strip()
-            if "FATAL:" in message and not _BUSY.search(message):
-                raise PermanentError(
-                    f"PostgreSQL refused the connection: {message}. Check TAXI_POSTGRES_URL."
-                ) from error
-            raise TransientError(f"PostgreSQL cannot be reached: {message}") from error
-        except psycopg.Error as error:
-            raise PermanentError(
-                f"PostgreSQL refused the work: {error}. Nothing was changed. Check the role's "
-                f"rights and what else uses the schema {SCHEMA}."
-            ) from error
+        end = monotonic() + self.lock_timeout
+        turn = min(_TURN_SECONDS, self.lock_timeout)
+        _run(connection, "SET LOCAL lock_timeout = {turn}", {}, {"turn": f"{turn}s"})
+        while True:
+            try:
+                with connection.transaction():
+                    work()
+                return
+            except (LockNotAvailable, DeadlockDetected):
+                if monotonic() >= end:
+                    its = {"tables": [f"{SCHEMA}.{table}" for table in tables]}
+                    holders = _holders(connection, _HOLD_TABLES, its)
+                    raise self._held(tables[-1], holders) from None
+            sleep(_PAUSE_SECONDS)
+
+    def _held(self, name: str, holders: str) -> TransientError:
+        return TransientError(
+            f"PostgreSQL: {SCHEMA}.{name} was in use for {self.lock_timeout} s "
+            f"(TAXI_POSTGRES_LOCK_TIMEOUT), by {holders}. Nothing was changed."
+        )
+
+    @contextmanager
+    def _connected(self) -> "Iterator[Connection]":
+        """Connect; commit at the end. An error says whether trying again can help."""
+        from taxi_pipeline.resources.connection import Connection
+
+        conninfo = self._conninfo()
+        with classified("PostgreSQL cannot be reached (check TAXI_POSTGRES_URL)"):
+            connection = Connection.to(conninfo, self.connect_timeout, self.timeout)
+        with (
+            classified("PostgreSQL broke off at the commit, so all of it was done or nothing"),
+            connection,
+            classified("PostgreSQL failed and changed nothing", _ADVICE),
+        ):
+            connection.begin(self.lock_timeout)
+            yield connection
 
     def _conninfo(self) -> str:
         import psycopg
@@ -244,7 +289,14 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         return make_conninfo(self.url)
 
 
-_BUSY = re.compile("starting up|shutting down|recovery mode|too many|remaining connection slots")
+# an advisory lock's 64 bits, and how pg_locks shows them
+_KEY: LiteralString = "hashtextextended('taxi_pipeline tlc.' || {lock}, 0)"
+_HOLD_ADVISORY: LiteralString = (
+    f"locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = {_KEY}"
+)
+_HOLD_TABLES: LiteralString = (
+    "relation IN (SELECT to_regclass(name) FROM unnest({tables}::text[]) AS tables (name))"
+)
 
 
 def _identifier(name: str) -> "sql.Identifier":
@@ -276,11 +328,18 @@ def _run(
     return connection.execute(sql.SQL(statement).format(**names, **literals))
 
 
-def _lock(connection: "psycopg.Connection", name: str) -> None:
-    """Wait for the lock of that name and hold it until the transaction ends."""
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"taxi_pipeline {SCHEMA}.{name}"]
+def _holders(
+    connection: "psycopg.Connection", hold: LiteralString, values: Mapping[str, object]
+) -> str:
+    """Return who holds such locks in this database: process, application and since when."""
+    statement: LiteralString = (
+        "SELECT string_agg(DISTINCT concat_ws(' ', 'pid', pid, nullif(application_name, ''), "
+        "to_char(xact_start, '\"since\" YYYY-MM-DD HH24:MI:SS TZ')), ', ') "
+        "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE granted "
+        "AND pid <> pg_backend_pid() AND datname = current_database() AND "
     )
+    ((holders,),) = _run(connection, statement + hold, {}, values).fetchall()
+    return holders or "somebody who has just ended"
 
 
 def _copy(
@@ -289,15 +348,20 @@ def _copy(
     into: "sql.Identifier",
     batches: "Iterable[pa.RecordBatch]",
     rows: int,
+    *,
+    frozen: bool,
 ) -> None:
-    """Stream the batches into a table by binary COPY, and check that all rows arrived."""
+    """Stream the batches into a table by binary COPY, and check that all rows arrived.
+
+    Frozen rows are seen by whoever sees the table, which this transaction must have made.
+    """
     from pgpq import ArrowToPostgresBinaryEncoder
     from psycopg import sql
 
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-    statement = sql.SQL("COPY {into} ({columns}) FROM STDIN (FORMAT binary)").format(
-        into=into, columns=columns
-    )
+    statement = sql.SQL(
+        "COPY {into} ({columns}) FROM STDIN (FORMAT binary, FREEZE {frozen})"
+    ).format(into=into, columns=columns, frozen=sql.Literal(frozen))
     encoder = ArrowToPostgresBinaryEncoder(arrow_schema(table))
     with connection.cursor() as cursor:
         with cursor.copy(statement) as copy:

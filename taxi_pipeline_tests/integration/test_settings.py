@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -67,8 +68,17 @@ def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: P
 def test_a_wrong_password_is_no_reason_to_try_again(platform: Platform) -> None:
     url = platform.resources.database.url
     password = url.split(":")[2].split("@")[0]
-    with pytest.raises(PermanentError, match="Check TAXI_POSTGRES_URL"):
+    with pytest.raises(PermanentError, match=r"check TAXI_POSTGRES_URL.*password"):
         Database(url=url.replace(password, SECRET)).tallies(YELLOW.trips, YELLOW.total)
+
+
+def test_a_server_without_a_free_connection_is_a_reason_to(platform: Platform) -> None:
+    url = platform.resources.database.url
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE ROLE crowd LOGIN PASSWORD 'p' CONNECTION LIMIT 0")
+    taxi = url.split("//")[1].split("@")[0]
+    with pytest.raises(TransientError, match=r"cannot be reached.*too many connections"):
+        Database(url=url.replace(taxi, "crowd:p")).tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_server_that_is_not_there_is_a_reason_to(platform: Platform) -> None:

@@ -87,6 +87,18 @@ def test_the_error_says_where_what_and_what_to_do_and_shows_no_query() -> None:
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("state", "hint"), [("42501", " Grant it."), ("42P07", " Look."), ("22P02", "")]
+)
+def test_advice_goes_by_the_sqlstate_or_its_class(state: str, hint: str) -> None:
+    with (
+        pytest.raises(PermanentError) as caught,
+        classified("PostgreSQL", {"42501": "Grant it.", "42": "Look."}),
+    ):
+        raise psycopg.errors.lookup(state)("denied")
+    assert str(caught.value) == f"PostgreSQL: denied.{hint}"
+
+
 def test_a_server_that_asks_to_wait_is_heeded() -> None:
     with pytest.raises(TransientError) as caught, classified("GCS"):
         raise answered(429, Retry_After="7")

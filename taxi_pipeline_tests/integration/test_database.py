@@ -1,0 +1,507 @@
+"""A month's replacement in PostgreSQL, whatever breaks: silence, interrupts, rivals, readers."""
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import repeat
+from multiprocessing.process import BaseProcess
+from time import monotonic
+
+import psutil
+import psycopg
+import pyarrow as pa
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.connection import Connection
+from taxi_pipeline.resources.database import Database
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
+from taxi_pipeline_tests.support.processes import until
+
+from .conftest import Platform
+
+TRIPS = replace(YELLOW.trips, name="tested_trips")
+MONTH = Month(2015, 3)
+OLD, NEW = 1_000, 1_700
+COUNT = "SELECT count(*) FROM tlc.tested_trips"
+PARTITION = "tlc.tested_trips_2015_03"
+
+
+def some(rows: int, month: Month = MONTH, table: Table = TRIPS) -> pa.RecordBatch:
+    """Return so many trips, of which only the pick-up is known."""
+    schema = arrow_schema(table)
+    known = {"pickup_datetime": month.start}
+    return pa.RecordBatch.from_arrays(
+        [pa.array([known.get(field.name)] * rows, field.type) for field in schema], schema=schema
+    )
+
+
+def put(database: Database, rows: int, month: Month = MONTH) -> None:
+    database.replace_month(TRIPS, month, [some(rows, month)], rows)
+
+
+@pytest.fixture
+def admin(platform: Platform) -> Iterator[psycopg.Connection]:
+    """Return a connection to look at the server with."""
+    with psycopg.connect(platform.resources.database.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def database(platform: Platform, admin: psycopg.Connection) -> Iterator[Database]:
+    """Return a database whose table has the month's old rows alone."""
+    put(platform.resources.database, OLD)
+    yield platform.resources.database
+    admin.execute("DROP TABLE IF EXISTS tlc.tested_trips CASCADE")
+
+
+def with_(database: Database, **timeouts: int) -> Database:
+    return Database(url=database.url, **timeouts)
+
+
+def backend(admin: psycopg.Connection, condition: str) -> int | None:
+    """Return the process that serves the pipeline's connection of which the condition holds."""
+    found = admin.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'taxi_pipeline' "
+        f"AND {condition}".encode()
+    ).fetchone()
+    return int(found[0]) if found else None
+
+
+def nothing_is_left(admin: psycopg.Connection) -> bool:
+    """Return whether no session, no lock and no unfinished table of the pipeline's is there."""
+    left = admin.execute(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taxi_pipeline'), "
+        "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), "
+        "(SELECT count(*) FROM pg_class WHERE relname LIKE '%incoming')"
+    ).fetchone()
+    return left == (0, 0, 0)
+
+
+def count(admin: psycopg.Connection) -> int:
+    ((rows,),) = admin.execute(COUNT).fetchall()
+    return int(rows)
+
+
+COPYING = "query LIKE 'COPY%'"
+WAITING = "wait_event_type = 'Lock'"
+
+
+# --- what the server says ---
+
+
+def test_a_role_without_rights_is_told_so(database: Database, admin: psycopg.Connection) -> None:
+    admin.execute("DROP ROLE IF EXISTS nobody_much")
+    admin.execute("CREATE ROLE nobody_much LOGIN PASSWORD 'p'")
+    taxi = database.url.split("//")[1].split("@")[0]
+    poor = Database(url=database.url.replace(taxi, "nobody_much:p"))
+    with pytest.raises(PermanentError, match=r"changed nothing: permission denied.*role's rights"):
+        poor.tallies(TRIPS, None)
+    admin.execute("DROP ROLE nobody_much")
+
+
+def test_what_else_needs_a_partition_is_named(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    admin.execute(f"CREATE VIEW tlc.tested_view AS SELECT * FROM {PARTITION}".encode())
+    with pytest.raises(
+        PermanentError, match=r"view tlc\.tested_view depends on .*what else uses the schema tlc"
+    ):
+        put(database, NEW)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
+def test_a_session_that_the_server_ends_is_a_reason_to_try_again(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+        until(lambda: not backend(admin, COPYING))
+        yield some(NEW)
+
+    with pytest.raises(TransientError, match="changed nothing"):
+        database.replace_month(TRIPS, MONTH, batches(), NEW)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+def test_a_connection_that_breaks_at_the_commit_leaves_no_doubt_about_what_is_in_doubt(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with (
+        pytest.raises(TransientError, match="at the commit, so all of it was done or nothing"),
+        database._connected() as connection,
+    ):
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+
+
+def test_the_urls_own_options_count(database: Database) -> None:
+    url = f"{database.url}&options=-c%20work_mem%3D5MB&keepalives_idle=7&application_name=ours"
+    with Connection.to(url, 10, 100) as connection:
+        connection.begin(60)
+        shown = [
+            *connection.execute("SHOW work_mem"),
+            *connection.execute("SHOW application_name"),
+            *connection.execute("SHOW statement_timeout"),
+            *connection.execute("SHOW tcp_keepalives_idle"),
+        ]
+        assert shown == [("5MB",), ("ours",), ("100s",), ("60",)]
+        assert connection.info.get_parameters()["keepalives_idle"] == "7"
+        assert connection.info.get_parameters()["keepalives_count"] == "6"
+
+
+# --- silence ---
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/d"
+        with pytest.raises(TransientError, match=r"cannot be reached.*timeout"):
+            Database(url=url, connect_timeout=2).tallies(TRIPS, None)
+
+
+@pytest.mark.parametrize("batches", [1, 10_000], ids=["at the end", "in the middle"])
+def test_a_server_that_stops_answering_in_a_copy_is_given_up(
+    database: Database, admin: psycopg.Connection, batches: int
+) -> None:
+    stopped: list[int] = []
+
+    def stopping() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        stopped.append(pid)
+        yield from repeat(some(NEW), batches)
+
+    try:
+        with pytest.raises(TransientError, match=r"does not answer.*TAXI_POSTGRES_TIMEOUT"):
+            with_(database, timeout=1).replace_month(TRIPS, MONTH, stopping(), NEW * batches)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [
+        ("timeout", r"statement timeout\. TAXI_POSTGRES_TIMEOUT is"),
+        ("lock_timeout", r"lock timeout\. TAXI_POSTGRES_LOCK_TIMEOUT is"),
+    ],
+)
+def test_a_statement_that_takes_too_long_is_ended_by_the_server(
+    database: Database, admin: psycopg.Connection, timeout: str, said: str
+) -> None:
+    with admin.transaction():
+        admin.execute("LOCK TABLE tlc.tested_trips")
+        with pytest.raises(TransientError, match=said):
+            with_(database, **{timeout: 1}).tallies(TRIPS, None)
+
+
+# --- interrupts ---
+
+
+def load_for_ever(url: str) -> None:
+    """Replace the month by rows without end, in a step that Dagster may interrupt."""
+    database, rows = Database(url=url), some(NEW)
+    with capture_interrupts(), raise_interrupts_as(DagsterExecutionInterruptedError):
+        database.replace_month(TRIPS, MONTH, repeat(rows), 0)
+
+
+def load(url: str) -> None:
+    """Replace the month, in a step that Dagster may interrupt."""
+    with capture_interrupts(), raise_interrupts_as(DagsterExecutionInterruptedError):
+        put(Database(url=url), NEW)
+
+
+@contextmanager
+def loading(work: Callable[[str], None], database: Database) -> Iterator[BaseProcess]:
+    """Run the work in a process of its own; kill it if the test has not ended it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=work, args=[database.url])
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def ended_by(number: int, process: BaseProcess, admin: psycopg.Connection) -> float:
+    """Send the signal; return how many seconds pass until process and all its traces are gone."""
+    began = monotonic()
+    assert process.pid
+    os.kill(process.pid, number)
+    until(lambda: nothing_is_left(admin), 10)
+    process.join(10)
+    assert process.exitcode
+    return monotonic() - began
+
+
+signals = pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
+
+
+@signals
+def test_a_copy_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with loading(load_for_ever, database) as process:
+        until(lambda: backend(admin, COPYING))
+        record_property("seconds", ended_by(number, process, admin))
+    assert count(admin) == OLD
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_copy_to_a_silent_server_can_be_interrupted(
+    database: Database, admin: psycopg.Connection, number: int
+) -> None:
+    with loading(load_for_ever, database) as process:
+        server = until(lambda: backend(admin, COPYING))
+        assert server
+        assert process.pid
+        client = psutil.Process(process.pid)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            until(lambda: client.status() == psutil.STATUS_SLEEPING)
+            os.kill(process.pid, number)
+            process.join(10)
+            assert process.exitcode
+        finally:
+            os.kill(server, signal.SIGCONT)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
+@signals
+def test_a_wait_for_the_month_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    rival = Database(url=database.url)
+    with psycopg.connect(database.url) as holder, loading(load, rival) as process:
+        key = "taxi_pipeline tlc.tested_trips_2015_03"
+        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        until(lambda: backend(admin, WAITING))
+        assert process.pid
+        os.kill(process.pid, number)
+        began = monotonic()
+        until(lambda: not backend(admin, "true"), 10)
+        record_property("seconds", monotonic() - began)
+        process.join(10)
+        assert process.exitcode
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
+@signals
+def test_a_swap_that_is_interrupted_leaves_nothing(
+    database: Database,
+    admin: psycopg.Connection,
+    number: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with psycopg.connect(database.url) as reader:
+        assert count(reader) == OLD
+        with loading(load, database) as process:
+            until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+            record_property("seconds", ended_by(number, process, admin))
+        assert count(reader) == OLD
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+# --- rivals ---
+
+
+def test_a_second_run_of_a_month_says_who_has_it(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    def rival() -> Iterator[pa.RecordBatch]:
+        pid = backend(admin, COPYING)
+        with pytest.raises(
+            TransientError, match=rf"{PARTITION} was in use .*by pid {pid} taxi_pipeline since 20"
+        ):
+            put(with_(database, lock_timeout=1), 1)
+        yield some(NEW)
+
+    database.replace_month(TRIPS, MONTH, rival(), NEW)
+    assert count(admin) == NEW
+
+
+def test_a_second_run_of_a_month_waits_for_the_first(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool:
+
+        def rival() -> Iterator[pa.RecordBatch]:
+            second.append(pool.submit(put, database, NEW))
+            until(lambda: backend(admin, f"{WAITING} AND query LIKE '%advisory%'"))
+            yield some(1)
+
+        second: list[object] = []
+        database.replace_month(TRIPS, MONTH, rival(), 1)
+    assert count(admin) == NEW
+
+
+def test_first_months_of_all_services_and_the_zones_land_at_once(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    admin.execute("DROP SCHEMA tlc CASCADE")
+    months = [Month(2015, number) for number in range(1, 4)]
+    works: list[Callable[[], None]] = [
+        *(
+            lambda table=service.trips, month=month: database.replace_month(
+                table, month, [some(OLD, month, table)], OLD
+            )
+            for month in months
+            for service in SERVICES.values()
+        ),
+        *[lambda: database.replace(TAXI_ZONES, [some(5, MONTH, TAXI_ZONES)], 5)] * 3,
+    ]
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
+    for service in SERVICES.values():
+        tallies = database.tallies(service.trips, None)
+        assert {month: tally.rows for month, tally in tallies.items()} == dict.fromkeys(months, OLD)
+    assert admin.execute("SELECT count(*) FROM tlc.taxi_zones").fetchall() == [(5,)]
+
+
+# --- readers ---
+
+
+def read(url: str, query: str, going: Callable[[], bool]) -> list[tuple[float, int]]:
+    """Ask the query over and over; return the seconds of each answer, and the answer."""
+    answers = []
+    with psycopg.connect(url, autocommit=True) as reader:
+        while going():
+            began = monotonic()
+            ((rows,),) = reader.execute(query.encode()).fetchall()
+            answers.append((monotonic() - began, rows))
+    return answers
+
+
+def latencies(answers: list[tuple[float, int]]) -> str:
+    """Return how long answers took."""
+    milliseconds = sorted(seconds * 1000 for seconds, _ in answers)
+    middle, high = (milliseconds[int(len(milliseconds) * part)] for part in (0.5, 0.99))
+    return (
+        f"{len(answers)} queries: p50 {middle:.1f} ms, p99 {high:.1f} ms, "
+        f"max {milliseconds[-1]:.1f} ms"
+    )
+
+
+def test_readers_see_the_old_month_or_the_new_one(
+    database: Database, record_property: Callable[[str, object], None]
+) -> None:
+    readers, queries, replacements = 4, 1_000, 20
+    put(database, OLD, neighbour := Month(2015, 4))
+
+    def asked(going: Callable[[], bool]) -> list[tuple[float, int]]:
+        works = [pool.submit(read, database.url, COUNT, going) for _ in range(readers)]
+        return [answer for work in works for answer in work.result()]
+
+    with ThreadPoolExecutor(readers + 1) as pool:
+        numbers = iter(range(queries))
+        record_property(
+            "without a writer", latencies(asked(lambda: next(numbers, None) is not None))
+        )
+
+        def replacing() -> None:
+            for _ in range(replacements // 2):
+                put(database, NEW)
+                put(database, OLD)
+
+        writer, more = pool.submit(replacing), iter(range(queries))
+        during = asked(lambda: not writer.done() or next(more, None) is not None)
+        record_property("with a writer", latencies(during))
+        writer.result()
+    assert len(during) >= queries
+    assert {rows for _, rows in during} == {OLD + OLD, NEW + OLD}
+    assert database.tallies(TRIPS, None)[neighbour].rows == OLD
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_older_than_the_swap_sees_the_new_month(
+    database: Database, isolation: str
+) -> None:
+    with psycopg.connect(database.url) as reader:
+        reader.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        reader.execute("SELECT count(*) FROM pg_class")  # from here on it has a snapshot
+        put(database, NEW)
+        assert count(reader) == NEW
+        assert count(reader) == NEW
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_has_read_the_month_keeps_it(database: Database, isolation: str) -> None:
+    with psycopg.connect(database.url) as reader:
+        reader.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}".encode())
+        assert count(reader) == OLD
+        with pytest.raises(
+            TransientError, match=rf"in use .*by pid {reader.info.backend_pid} since"
+        ):
+            put(with_(database, lock_timeout=1), NEW)
+        assert count(reader) == OLD
+    put(database, NEW)
+
+
+def test_a_reader_of_the_partition_and_then_of_the_table_is_no_deadlocks_victim(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as reader:
+        reader.execute(f"SELECT count(*) FROM {PARTITION}".encode())
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        assert count(reader) == OLD
+        reader.rollback()
+        writer.result()
+    assert count(admin) == NEW
+
+
+def test_a_prepared_query_goes_on_across_swaps(database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as reader:
+        for rows in (NEW, OLD) * 4:  # the sixth has a plan for good
+            put(database, rows)
+            query = "SELECT count(*) FROM tlc.tested_trips WHERE pickup_datetime >= %s"
+            found = reader.execute(query, [MONTH.start], prepare=True).fetchall()
+            assert found == [(rows,)]
+
+
+def test_readers_go_on_while_a_swap_waits_for_a_long_one(
+    database: Database, admin: psycopg.Connection, record_property: Callable[[str, object], None]
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as long_reader:
+        assert count(long_reader) == OLD
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        numbers = iter(range(1_000))
+        answers = read(database.url, COUNT, lambda: next(numbers, None) is not None)
+        record_property("with a waiting swap", latencies(answers))
+        assert {rows for _, rows in answers} == {OLD}
+        assert not writer.done()
+        long_reader.rollback()
+        writer.result()
+    assert count(admin) == NEW
