@@ -23,7 +23,8 @@ def with_tables(text: str) -> str:
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         between = re.compile(f"(?<={begin}\n).*(?={end})", re.DOTALL)
         text, found = between.subn(lambda _, table=table: f"\n{table}\n\n", text)
-        assert found == 1, f"{PAGE.name} has not one place for {name}"
+        if found != 1:
+            raise ValueError(f"{PAGE.name} has not one place for {name}")
     return text
 
 
@@ -37,7 +38,11 @@ def _transient() -> str:
     }
     return _table(
         ("from", "sign", "meaning"),
-        ((system, f"`{sign}`", said) for system, signs in declared.items() for sign, said in signs.items()),
+        (
+            (system, f"`{sign}`", said)
+            for system, signs in declared.items()
+            for sign, said in signs.items()
+        ),
     )
 
 
