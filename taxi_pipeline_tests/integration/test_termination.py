@@ -240,12 +240,12 @@ def live() -> Iterator[Live]:
         ours.write_text(
             re.sub("(max_concurrent_runs|default_limit): 2", r"\1: 9", ours.read_text())
         )
-        reader = ends.enter_context(psycopg.connect(resources.database.url))
-        reader.execute("SELECT count(*) FROM tlc.green_trips")
         wrapper = [f"{name}={value}" for name, value in settings.items()]
         dev = ends.enter_context(dagster_dev(folder, "env", *wrapper))
         ends.callback(over.set)
         starting.close()  # the stack ends with who joined it
+        reader = ends.enter_context(psycopg.connect(resources.database.url))
+        reader.execute("SELECT count(*) FROM tlc.green_trips")
         launched = {phase.name: launch(dev, phase) for phase in PHASES}
         yield Live(
             dev, resources, scratch, answers, asked, reader, held_jobs, before, there, launched
