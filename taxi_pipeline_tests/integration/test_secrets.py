@@ -1,4 +1,4 @@
-"""No secret shows: each is marked, and all that runs write and the UI answers is searched for it."""
+"""No secret shows: each is marked, and all that runs write and the UI answers is searched."""
 
 import base64
 import gzip
@@ -11,31 +11,35 @@ import sys
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from psycopg import sql
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.google import CloudStorage
+from taxi_pipeline.resources.lake import Lake
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import GREEN, YELLOW
+from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
 from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER
+
+from .conftest import Platform
 
 STACK = Settings(None, rows=500)
 MARK = "s3cr3t"
@@ -130,34 +134,34 @@ PAGES = {
           ... on EnvVarWithConsumersList { results { envVarName } }
         }
       }""",
-    "runs": """
-      query {
-        runsOrError {
-          ... on Runs {
-            results {
-              runId status runConfigYaml tags { key value }
-              eventConnection {
-                events {
-                  ... on MessageEvent { message }
-                  ... on ErrorEvent { error %s }
-                  ... on DisplayableEvent { metadataEntries { %s } }
-                  ... on ExecutionStepFailureEvent { failureMetadata { metadataEntries { %s } } }
-                }
-              }
-            }
-          }
-        }
-      }"""
-    % (ERROR, METADATA, METADATA),
-    "assets": """
-      query {
-        assetNodes {
-          assetKey { path }
-          metadataEntries { %s }
-          assetMaterializations { metadataEntries { %s } }
-        }
-      }"""
-    % (METADATA, METADATA),
+    "runs": f"""
+      query {{
+        runsOrError {{
+          ... on Runs {{
+            results {{
+              runId status runConfigYaml tags {{ key value }}
+              eventConnection {{
+                events {{
+                  ... on MessageEvent {{ message }}
+                  ... on ErrorEvent {{ error {ERROR} }}
+                  ... on DisplayableEvent {{ metadataEntries {{ {METADATA} }} }}
+                  ... on ExecutionStepFailureEvent {{
+                    failureMetadata {{ metadataEntries {{ {METADATA} }} }}
+                  }}
+                }}
+              }}
+            }}
+          }}
+        }}
+      }}""",
+    "assets": f"""
+      query {{
+        assetNodes {{
+          assetKey {{ path }}
+          metadataEntries {{ {METADATA} }}
+          assetMaterializations {{ metadataEntries {{ {METADATA} }} }}
+        }}
+      }}""",
     "sensors": """
       query ($repository: RepositorySelector!) {
         sensorsOrError(repositorySelector: $repository) {
@@ -243,6 +247,14 @@ def written() -> Iterator[Mapping[str, bytes]]:
             elif kept:
                 found[str(path)] = path.read_bytes()
         yield found
+
+
+def service_account_key() -> dict[str, str]:
+    """Return a key as Google's console gives it."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return KEY | {"private_key": private.decode()}
 
 
 def trips() -> bytes:
@@ -348,8 +360,143 @@ def said(text: bytes) -> list[bytes]:
 
 
 def test_what_was_searched_has_what_the_runs_said(written: Mapping[str, bytes]) -> None:
-    refused, wrong_password = b"answered 418", b"password authentication failed"
-    has = lambda what: {where for where, text in written.items() if what in text}  # noqa: E731
-    print({k: len(v) for k, v in written.items()})
-    print(has(refused))
-    print(has(wrong_password))
+    def places(sentence: bytes) -> set[str]:
+        return {Path(where).suffix or where for where, text in written.items() if sentence in text}
+
+    assert places(b"answered 418") >= {
+        "UI, runs",
+        "Dagster's PostgreSQL, event_logs",
+        ".err",
+        ".log",
+    }
+    assert places(b"password authentication failed") >= {
+        "dagster job execute",
+        "taxi ledger, refused",
+        ".db",
+        ".err",
+    }
+    assert places(b"TAXI_POSTGRES_URL") >= {"UI, resources", "UI, variables"}
+    assert b"cleaned/yellow" in written["lake"]
+    assert b'"adds_up": true' in written["taxi ledger"]
+
+
+def wrong_password(platform: Platform) -> object:
+    url = platform.resources.database.url
+    return tallies(f"postgresql://taxi:{quote(PASSWORD, safe='')}@{url.partition('@')[2]}")
+
+
+def server_away(*_: object) -> object:
+    return tallies(f"postgresql://taxi:{quote(PASSWORD, safe='')}@127.0.0.1:1/postgres")
+
+
+def statement_that_fails(platform: Platform) -> None:
+    with psycopg.connect(platform.resources.database.url, autocommit=True) as connection:
+        its = {"role": sql.Identifier("powerless"), "password": sql.Literal(PASSWORD)}
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {role}").format(**its))
+        connection.execute(sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**its))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS tlc")
+    url = platform.resources.database.url
+    user = f"powerless:{quote(PASSWORD, safe='')}"
+    database = Database(url=f"postgresql://{user}@{url.partition('@')[2]}")
+    database.replace(TAXI_ZONES, [], 0)
+
+
+def tallies(url: str) -> object:
+    return Database(url=url).tallies(YELLOW.trips, YELLOW.total)
+
+
+MALFORMED = [
+    f"{MARK}",
+    f"mysql://u:{MARK}@h/d",
+    f"postgresql://u:a/{MARK}@h/d",
+    f"postgresql://u:{MARK}/d",
+    f"postgresql://u:{MARK}@h:5432/d?x",
+]
+WITH_SECRETS = [
+    f"https://u:{MARK}@h/{{service}}_{{month}}.parquet",
+    f"https://u:{MARK}@h/{{service}}.parquet",
+    f"https://u:{MARK},{MARK}@h/{{service}}_{{month}}.parquet",
+    f"https://u:{MARK}/{MARK}@h/{{service}}_{{month}}.parquet",
+    f"https://u:{MARK}@[h/{{service}}_{{month}}.parquet",
+    f"https://u:{MARK}{{@h/{{service}}_{{month}}.parquet",
+    f"https://h/{{service}}_{{month}}.parquet?sig={MARK}",
+    f"https://h/{{service}}_{{month}}.parquet#{MARK}",
+]
+
+
+@pytest.mark.parametrize("fails", [wrong_password, server_away, statement_that_fails])
+def test_no_error_of_postgres_shows_a_password(
+    platform: Platform, fails: Callable[[Platform], object]
+) -> None:
+    with pytest.raises((PermanentError, TransientError)) as caught:
+        fails(platform)
+    assert not shows(caught.value)
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_database_is_not_shown(platform: Platform, url: str) -> None:
+    with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
+        tallies(url)
+    assert not shows(caught.value)
+
+
+@pytest.mark.parametrize("url", WITH_SECRETS)
+def test_a_url_of_the_publisher_may_hold_no_secret_and_is_not_shown(
+    url: str, tmp_path: Path
+) -> None:
+    publisher = Publisher(urls=url, zones_url=url.replace(".parquet", ".csv"))
+    for ask, variable in (
+        (partial(publisher.fetch_month, YELLOW, Month(2021, 1), tmp_path), "TAXI_PUBLISHER_URLS"),
+        (partial(publisher.look, YELLOW, Month(2021, 1)), "TAXI_PUBLISHER_URLS"),
+        (partial(publisher.fetch_zones, tmp_path), "TAXI_ZONES_URL"),
+    ):
+        with pytest.raises(PermanentError, match=variable) as caught:
+            ask()
+        assert not shows(caught.value)
+
+
+@pytest.mark.parametrize("store", ["lake", "warehouse"])
+def test_a_key_that_google_refuses_is_not_shown(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    key = service_account_key()
+    with serving({"/token": [status(400)]}) as (base, asked):
+        encoded = base64.b64encode(json.dumps(key | {"token_uri": f"{base}/token"}).encode())
+        monkeypatch.setenv("GCP_CREDENTIALS", encoded.decode())
+        for variable in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
+            monkeypatch.delenv(variable)
+        lake, warehouse = (
+            Lake(bucket="taxi", project="taxi"),
+            Warehouse(project="taxi", dataset="t"),
+        )
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
+            lake.find("") if store == "lake" else warehouse.tallies(YELLOW.trips, YELLOW.total)
+    assert {*asked} == {"/token"}
+    told = "".join(traceback.format_exception(caught.value))
+    assert [line for line in key["private_key"].splitlines()[1:-1] if line in told] == []
+    assert encoded.decode()[:40] not in told
+
+
+@pytest.mark.parametrize("code", [200, 403])
+def test_a_service_that_takes_or_refuses_a_message_is_logged_without_its_token(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], code: int
+) -> None:
+    with receiving(code) as (url, _):
+        notifier = Notifier(url=url.replace("//", f"//u:{TOKEN}@") + TOKEN)
+        with nullcontext() if code == 200 else pytest.raises(TransientError) as caught:
+            notifier.send("title", "body")
+    assert caught is None or not shows(caught.value)
+    assert MARK not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_no_resource_shows_its_secret() -> None:
+    for resource in (
+        Database(url=f"postgresql://u:{MARK}@h/d"),
+        Notifier(url=f"slack://{MARK}"),
+    ):
+        assert MARK not in f"{resource!r} {resource} {resource.model_dump()}"
+
+
+def shows(error: BaseException) -> bool:
+    """Whether a secret is in an error, as a log shows it with all its causes."""
+    return MARK in "".join(traceback.format_exception(error))

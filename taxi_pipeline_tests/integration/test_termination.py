@@ -165,7 +165,7 @@ def downloading(live: Live, phase: Phase) -> object:
 
 
 def waiting_for_a_retry(live: Live, phase: Phase) -> object:
-    return any("503" in message for message in live.events(phase))
+    return live.events(phase, "ExecutionStepUpForRetryEvent")
 
 
 def cleaning(live: Live, phase: Phase) -> object:
@@ -208,7 +208,11 @@ def live() -> Iterator[Live]:
     """Load all phases' months, then launch a run of each that finds another file published."""
     answers: dict[str, list[Answer]] = {}
     over = Event()
-    held_jobs = Point(of_month(BIGQUERY.month), lambda _: over.wait() and None, times=None)
+
+    def hold(_: object) -> None:
+        over.wait()
+
+    held_jobs = Point(of_month(BIGQUERY.month), hold, times=None)
     with ExitStack() as ends, ExitStack() as starting:
         # pytest's own folders are closed to other users, and root's PostgreSQL runs as another
         folder = Path(ends.enter_context(TemporaryDirectory(prefix="taxi-")))
@@ -225,7 +229,7 @@ def live() -> Iterator[Live]:
         before = {phase.name: phase.stored(resources) for phase in PHASES}
         answers |= {
             f"/{CLEANING.file}": [published_trips(3_000_000)],
-            f"/{DOWNLOADING.file}": [lambda _: over.wait() and None],
+            f"/{DOWNLOADING.file}": [hold],
             f"/{RETRYING.file}": [status(503, **{"Retry-After": "60"})],
             f"/{BIGQUERY.file}": [generated(BIGQUERY, 200)],
             f"/{POSTGRES.file}": [generated(POSTGRES, 200)],
