@@ -19,6 +19,8 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
     url: str = Field(
         default="",
         repr=False,
+        exclude=True,
+        json_schema_extra={"dagster__is_secret": True},
         description="URLs of Apprise, separated by commas or spaces (TAXI_NOTIFY_URL).",
     )
     # a sensor has 60 seconds, and may send five messages
