@@ -50,7 +50,10 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     title: ClassVar[str] = "Postgres"  # as the ledger calls it
 
     url: str = Field(
-        repr=False, description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL)."
+        repr=False,
+        exclude=True,
+        json_schema_extra={"dagster__is_secret": True},
+        description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL).",
     )
     connect_timeout: int = Field(
         default=10, description="Seconds to wait for a connection (TAXI_POSTGRES_CONNECT_TIMEOUT)."
@@ -278,9 +281,9 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         except psycopg.ProgrammingError:
             parts = {}
         # what stands in the wrong place may be a part of the password: it is not shown
-        host, dbname = str(parts.get("host", "")), str(parts.get("dbname", ""))
+        host, port, dbname = (str(parts.get(name, "")) for name in ("host", "port", "dbname"))
         socket = host.startswith("/")
-        misplaced = set("@:/") & {*dbname, *("" if socket else host)}
+        misplaced = set("@:/") & {*dbname, *("" if socket else host)} or {*port} - {*"0123456789,"}
         if not self.url.startswith(("postgresql://", "postgres://")) or not parts or misplaced:
             raise PermanentError(
                 "TAXI_POSTGRES_URL is malformed: write it as "

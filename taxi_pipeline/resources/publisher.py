@@ -122,6 +122,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def fetch_zones(self, folder: Path, known: Unchanged | None = None) -> Download | Unchanged:
         """Download the taxi zones into `folder`, unless they are the `known` ones."""
+        _refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
         _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
         found = self._fetch(self.zones_url, folder, known)
         if found is None:
@@ -136,6 +137,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         ]
 
     def _templates(self) -> list[str]:
+        _refuse_secrets(self.urls, "TAXI_PUBLISHER_URLS")
         templates = [template.strip() for template in self.urls.split(",")]
         for template in templates:
             try:
@@ -220,13 +222,17 @@ def _seen(url: str, response: "requests.Response") -> Published:
     return Published(url, headers.get("ETag", ""), headers.get("Last-Modified", ""))
 
 
-def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query or parts.fragment:
+def _refuse_secrets(text: str, variable: str) -> None:
+    """Raise `PermanentError` where URLs may hold a secret, malformed as they may be."""
+    if set("@?#") & set(text):
         raise PermanentError(
             f"{variable}: a URL must have no user, password, query or fragment. It is noted on "
             "what was fetched from it, and shown in the UI; so this one is not shown here."
         )
+
+
+def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise PermanentError(f"{variable}: '{url}' is not an http(s) URL.")
     if not parts.path.endswith(endings):
