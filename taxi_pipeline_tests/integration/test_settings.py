@@ -13,13 +13,14 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.google import BigQuery, CloudStorage
-from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import YELLOW
 
 from .conftest import Platform
 
 SECRET = "s3cr3t-w0rd"
+NOWHERE = LakeObject("no/such/object", "gs://taxi-local/no/such/object", 1, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -109,14 +110,14 @@ def test_a_table_that_is_not_there_has_no_rows(platform: Platform) -> None:
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
     with pytest.raises(PermanentError, match="Check TAXI_GCP_PROJECT and TAXI_DATASET"):
         Warehouse(project="taxi-local", dataset="elsewhere").replace(
-            YELLOW.trips, "gs://taxi-local/x.parquet", 0, {}
+            YELLOW.trips, NOWHERE, 0, {"run": "1"}
         )
 
 
 def test_an_object_that_is_not_there_is_named(platform: Platform, tmp_path: Path) -> None:
     lake = platform.resources.lake
-    with pytest.raises(PermanentError, match="no/such/object"):
-        lake.download("no/such/object", tmp_path)
+    with pytest.raises(TransientError, match="no/such/object was replaced while it was read"):
+        lake.download(NOWHERE, tmp_path)
     with pytest.raises(PermanentError, match="Check TAXI_BUCKET"):
         Lake(bucket="no-such-bucket", project="taxi-local").find("")
 
