@@ -123,7 +123,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     **self._once,
                 ),
             )
-            return int(self._rows(job).total_rows or 0)
+            # one column of each row: there is no count that the client would not wait longer for
+            column = _schema(table)[:1]
+            return len(list(client.list_rows(job.destination, column, **self._once)))
 
     def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
         """Return a query's rows, by column.
@@ -257,7 +259,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     **self._once,
                 ),
             )
-            job.result(**self._once)
         if job.output_rows != rows:
             raise PermanentError(
                 f"{destination}: {job.output_rows} rows arrived of {rows} in {source.uri}. "
@@ -272,7 +273,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         location: str | None,
         start: Callable[[str], J],
     ) -> J:
-        """Start a job by its id; return it when it is done, or has failed.
+        """Start a job by its id; return it when it is done.
 
         Where an earlier try has started it, that one is waited for, unless it failed. `prefix` is
         how the ids begin of all jobs that write to the same place, `name` what is this one's own.
@@ -284,11 +285,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         while True:
             job_id = f"{prefix}{name}_{next(numbers)}"
             try:
-                return self._done(start(job_id))
+                job = start(job_id)
             except Conflict:
-                found: J = self._started(client, job_id, location)
-            if not self._done(found).error_result:
-                return found
+                job = self._started(client, job_id, location)
+                if self._done(job).error_result:
+                    continue
+            return self._successful(job)
 
     def _started(self, client: "bigquery.Client", job_id: str, location: str | None) -> Any:
         """Return a job that BigQuery has said it knows, of the kind that was started."""
@@ -316,11 +318,16 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         self, client: "bigquery.Client", query: str, config: "bigquery.QueryJobConfig"
     ) -> "RowIterator":
         """Return a query's rows."""
-        return self._rows(self._done(client.query(query, config, job_retry=None, **self._once)))
+        job = self._successful(client.query(query, config, job_retry=None, **self._once))
+        # not by the job's own method, which waits for two minutes at least
+        return client.list_rows(job.destination, **self._once)
 
-    def _rows(self, job: "bigquery.QueryJob") -> "RowIterator":
-        """Return the rows of a query's job that is done."""
-        return job.result(job_retry=None, **self._once)
+    def _successful[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
+        """Return a job when it is done; raise what it failed with."""
+        error = self._done(job).exception(timeout=self.timeout)
+        if error:
+            raise error
+        return job
 
     def _done[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
         """Wait for a job; cancel it where it takes too long, or where we are interrupted."""
