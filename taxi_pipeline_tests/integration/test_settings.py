@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from taxi_pipeline.resources.google import BigQuery, CloudStorage
 from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.http import silent
 
 from .conftest import Platform
 
@@ -196,3 +198,18 @@ def test_a_key_that_is_none_is_refused_without_showing_it(
 def test_no_credentials_at_all_says_where_they_may_be() -> None:
     with pytest.raises(PermanentError, match="gcloud auth application-default login"):
         clients()
+
+
+@pytest.mark.usefixtures("_no_emulators")
+def test_a_token_that_does_not_come_is_not_waited_for_longer_than_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
+) -> None:
+    with silent() as url:
+        encoded = base64.b64encode(json.dumps(key | {"token_uri": url}).encode()).decode()
+        monkeypatch.setenv("GCP_CREDENTIALS", encoded)
+        began = time.monotonic()
+        with pytest.raises(TransientError, match=r"gs://a-bucket/.*timed out"):
+            Lake(bucket="a-bucket", project="p", timeout=0.2).find("")
+        with pytest.raises(TransientError, match=r"BigQuery: .*timed out"):
+            Warehouse(project="p", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
+        assert time.monotonic() - began < 20  # the client's own timeout is two minutes
