@@ -112,7 +112,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
             with cleaned_in_lake(lake, place_of(service, month)) as trips:
-                warehouse.replace_month(table, month, trips.uri, trips.rows, labels)
+                warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
                 return trips.loaded(table, month, warehouse, warehouse.link(table))
 
     @asset(

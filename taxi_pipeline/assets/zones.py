@@ -63,7 +63,7 @@ def bigquery_taxi_zones(
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
     with retried_if_transient(), cleaned_in_lake(lake, ZONES_PLACE) as zones:
-        warehouse.replace(TAXI_ZONES, zones.uri, zones.rows, {"run": context.run.run_id})
+        warehouse.replace(TAXI_ZONES, zones.stored, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 
 

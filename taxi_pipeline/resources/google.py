@@ -21,6 +21,9 @@ from taxi_pipeline.errors import PermanentError
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
+# Else Cloud Storage's client asks for the bucket's place too, in a thread and with retries.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
 
 class CloudStorage(GCSResource):
     """`GCSResource` that takes a key from GCP_CREDENTIALS too."""

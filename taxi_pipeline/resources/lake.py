@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 import dagster as dg
@@ -131,7 +131,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             blob.metadata = metadata
             blob.crc32c = checksum = _crc32c(path)
             # no checksum of the client's own: where the answer has another, it deletes the object
-            blob.upload_from_filename(str(path), timeout=self.timeout, retry=None, checksum=None)
+            blob.upload_from_filename(str(path), **self._once, checksum=None)
             if blob.crc32c != checksum:
                 raise TransientError(
                     f"{self.uri(name)}: Cloud Storage has got other bytes than those of {path.name}"
@@ -146,7 +146,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         path = folder / known.name.rpartition("/")[2]
         with self._known(known) as blob:
-            blob.download_to_filename(str(path), timeout=self.timeout, retry=None)
+            blob.download_to_filename(str(path), **self._once)
         return path
 
     @contextmanager
@@ -156,9 +156,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises `TransientError` where it was replaced meanwhile.
         """
         with self._known(known) as blob:
-            blob.reload(timeout=self.timeout, retry=None)  # the reader would, with retries
+            blob.reload(**self._once)  # the reader would, with retries
             # small chunks: who reads a whole object downloads it
-            with blob.open("rb", chunk_size=1 << 18, timeout=self.timeout, retry=None) as file:
+            with blob.open("rb", chunk_size=1 << 18, **self._once) as file:
                 yield file
 
     def annotate(self, known: LakeObject, metadata: dict[str, str]) -> LakeObject:
@@ -168,14 +168,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         with self._known(known) as blob:
             blob.metadata = known.metadata | metadata
-            blob.patch(if_generation_match=known.generation, timeout=self.timeout, retry=None)
+            blob.patch(if_generation_match=known.generation, **self._once)
             return self._described(blob)
 
     def ensure_current(self, known: LakeObject) -> None:
         """Raise `TransientError` where an object is gone, or another one has taken its place."""
         with self._known(known):
             newest = self._bucket.blob(known.name)
-            newest.reload(timeout=self.timeout, retry=None)
+            newest.reload(**self._once)
         if newest.generation != known.generation:
             raise _replaced(known)
 
@@ -199,7 +199,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         from a run that was killed before it could delete it, or somebody put the newer one there.
         """
         with self._errors_named(prefix):
-            blobs = list(self._bucket.list_blobs(prefix=prefix, timeout=self.timeout, retry=None))
+            blobs = list(self._bucket.list_blobs(prefix=prefix, **self._once))
         # by when its bytes arrived: to annotate an object makes it no newer
         blobs.sort(key=lambda blob: blob.time_created, reverse=True)
         return [self._described(blob) for blob in blobs]
@@ -209,7 +209,12 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         from google.api_core.exceptions import NotFound
 
         with self._errors_named(name), suppress(NotFound):
-            self._bucket.blob(name).delete(timeout=self.timeout, retry=None)
+            self._bucket.blob(name).delete(**self._once)
+
+    @property
+    def _once(self) -> dict[str, Any]:
+        """How a call is made: once, since it is steps that are tried again, and not for ever."""
+        return {"retry": None, "timeout": self.timeout}
 
     @cached_property
     def _client(self) -> "storage.Client":
@@ -265,8 +270,8 @@ def _crc32c(path: Path) -> str:
     """Return a file's CRC32C as Cloud Storage writes it: big-endian, in base64."""
     import google_crc32c
 
-    checksum = google_crc32c.Checksum()
+    checksum = 0
     with path.open("rb") as file:
-        for _ in checksum.consume(file, 1 << 20):
-            pass
-    return base64.b64encode(checksum.digest()).decode()
+        while chunk := file.read(1 << 20):
+            checksum = google_crc32c.extend(checksum, chunk)
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()

@@ -2,19 +2,30 @@
 
 No row passes through here: BigQuery reads the lake's Parquet itself. A job replaces its partition
 in one step, so a query sees the old month or the new one. What a query computes is for who asks.
+
+A job that replaces something has an id made of what it replaces and of what it puts there:
+
+    taxi_yellow_trips_202101_<the object's generation>_<the run>_1
+
+So a second try finds the job whose answer was lost, instead of loading twice; and jobs of ours that
+still write to the same place, for a run that was killed or beside us, are waited for.
 """
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 import dagster as dg
 from pydantic import Field
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.classification import classified
+from taxi_pipeline.resources.lake import LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import bigquery_fields
 from taxi_pipeline.tlc.services import Table
@@ -22,6 +33,7 @@ from taxi_pipeline.tlc.tally import SUM_OF_CENTS, Tally
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
+    from google.cloud.bigquery.table import RowIterator
 
 
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
@@ -54,17 +66,23 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"https://console.cloud.google.com/bigquery?{urlencode(named)}"
 
     def replace_month(
-        self, table: Table, month: Month, uri: str, rows: int, labels: dict[str, str]
+        self, table: Table, month: Month, source: LakeObject, rows: int, labels: dict[str, str]
     ) -> None:
-        """Load the Parquet at a `gs://` URI in place of the month's partition.
+        """Load a Parquet object of the lake in place of the month's partition.
 
-        `rows` is the number that must arrive; raises `PermanentError` if another does.
+        `rows` is the number that must arrive; raises `PermanentError` if another does. BigQuery
+        reads the newest object of that name: whether it was `source`, the lake can say afterwards.
+        Of the job's `labels`, "run" is the run's id; raises `TransientError` where a job takes
+        longer than `job_timeout`.
         """
-        self._load(table, self._partition_id(table, month), uri, rows, labels)
+        self._load(table, month, source, rows, labels)
 
-    def replace(self, table: Table, uri: str, rows: int, labels: dict[str, str]) -> None:
-        """Load the Parquet at a `gs://` URI in place of the whole of an unpartitioned table."""
-        self._load(table, self._table_id(table), uri, rows, labels)
+    def replace(self, table: Table, source: LakeObject, rows: int, labels: dict[str, str]) -> None:
+        """Load a Parquet object of the lake in place of the whole of an unpartitioned table.
+
+        As `replace_month` loads it.
+        """
+        self._load(table, None, source, rows, labels)
 
     def replace_month_by_query(
         self,
@@ -77,20 +95,37 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Put a query's rows in place of the month's partition; return how many they are.
 
         The query gets the month as `query_month` gives it. The `sources` that it reads are made,
-        without rows, where they are missing.
+        without rows, where they are missing. Of the job's `labels`, "run" is the run's id; raises
+        `TransientError` where a job takes longer than `job_timeout`.
         """
         from google.cloud import bigquery
 
         config = self._month_config(month)
-        config.destination = bigquery.TableReference.from_string(self._partition_id(table, month))
+        config.destination = bigquery.TableReference.from_string(self._destination(table, month))
         config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
         config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
         config.labels = labels
         with self._connected() as client:
-            for needed in (*sources, table):
+            for needed in sources:
                 self._ensure(client, needed)
-            job = client.query(query, config, timeout=self.timeout)
-            return int(job.result(timeout=self.job_timeout).total_rows or 0)
+            location = self._ensure(client, table)
+            job = self._replaced(
+                client,
+                _job_prefix(table, month),
+                labels["run"],
+                location,
+                lambda job_id: client.query(
+                    query,
+                    config,
+                    job_id=job_id,
+                    location=location,
+                    job_retry=None,
+                    **self._once,
+                ),
+            )
+            # one column of each row: there is no count that the client would not wait longer for
+            column = _schema(table)[:1]
+            return len(list(client.list_rows(job.destination, column, **self._once)))
 
     def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
         """Return a query's rows, by column.
@@ -99,13 +134,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         its first instant, and @end, the first after it.
         """
         with self._connected() as client:
-            rows = client.query_and_wait(
-                query,
-                job_config=self._month_config(month),
-                api_timeout=self.timeout,
-                wait_timeout=self.job_timeout,
-            )
-            return [dict(row) for row in rows]
+            return [dict(row) for row in self._found(client, query, self._month_config(month))]
 
     def tallies(
         self,
@@ -136,12 +165,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             f"FROM {self.sql_name(table)} WHERE pickup_datetime IS NULL OR "
             f"({' AND '.join(conditions)}) GROUP BY year, month"
         )
-        config = bigquery.QueryJobConfig(query_parameters=bounds)
+        config = bigquery.QueryJobConfig(
+            query_parameters=bounds, job_timeout_ms=self._job_timeout_ms
+        )
         with self._connected() as client:
             try:
-                found = client.query_and_wait(
-                    by_month, job_config=config, wait_timeout=self.job_timeout
-                )
+                found = self._found(client, by_month, config)
             except NotFound as error:
                 if "Table" in str(error.message):
                     return {}
@@ -165,10 +194,21 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 bigquery.ScalarQueryParameter(name, "DATETIME", bound)
                 for name, bound in bounds.items()
             ],
+            job_timeout_ms=self._job_timeout_ms,
         )
 
-    def _partition_id(self, table: Table, month: Month) -> str:
-        return f"{self._table_id(table)}${month.year:04}{month.month:02}"
+    @property
+    def _once(self) -> dict[str, Any]:
+        """How a call is made: once, since it is steps that are tried again, and not for ever."""
+        return {"retry": None, "timeout": self.timeout}
+
+    @property
+    def _job_timeout_ms(self) -> int:
+        return int(self.job_timeout * 1000)
+
+    def _destination(self, table: Table, month: Month | None) -> str:
+        """Return what a job writes to: the month's partition, or without a month the table."""
+        return f"{self._table_id(table)}${_partition(month)}" if month else self._table_id(table)
 
     def _table_id(self, table: Table) -> str:
         return f"{self._dataset_id()}.{table.name}"
@@ -184,7 +224,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"{self.project}.{self.dataset}"
 
     def _load(
-        self, table: Table, destination: str, uri: str, rows: int, labels: dict[str, str]
+        self,
+        table: Table,
+        month: Month | None,
+        source: LakeObject,
+        rows: int,
+        labels: dict[str, str],
     ) -> None:
         from google.cloud import bigquery
 
@@ -195,22 +240,134 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             # without a schema, a truncating load takes the file's and drops the descriptions
             schema=_schema(table),
             labels=labels,
+            job_timeout_ms=self._job_timeout_ms,
         )
+        destination = self._destination(table, month)
         with self._connected() as client:
-            self._ensure(client, table)
-            job = client.load_table_from_uri(
-                uri, destination, job_config=config, timeout=self.timeout
+            location = self._ensure(client, table)
+            job = self._replaced(
+                client,
+                _job_prefix(table, month),
+                f"{source.generation}_{labels['run']}",
+                location,
+                lambda job_id: client.load_table_from_uri(
+                    source.uri,
+                    destination,
+                    job_id=job_id,
+                    location=location,
+                    job_config=config,
+                    **self._once,
+                ),
             )
-            job.result(timeout=self.job_timeout)
         if job.output_rows != rows:
             raise PermanentError(
-                f"{destination}: {job.output_rows} rows arrived of {rows} in {uri}. "
+                f"{destination}: {job.output_rows} rows arrived of {rows} in {source.uri}. "
                 "Materialize the month again from `cleaned` on."
             )
 
-    def _ensure(self, client: "bigquery.Client", table: Table) -> None:
-        """Create the table if it is not there; add what was declared, or described anew, since."""
+    def _replaced[J: (bigquery.LoadJob, bigquery.QueryJob)](
+        self,
+        client: "bigquery.Client",
+        prefix: str,
+        name: str,
+        location: str | None,
+        start: Callable[[str], J],
+    ) -> J:
+        """Start a job by its id; return it when it is done.
+
+        Where an earlier try has started it, that one is waited for, unless it failed. `prefix` is
+        how the ids begin of all jobs that write to the same place, `name` what is this one's own.
+        """
+        from google.api_core.exceptions import Conflict
+
+        self._await_others(client, prefix)
+        numbers = count(1)
+        while True:
+            job_id = f"{prefix}{name}_{next(numbers)}"
+            try:
+                job = start(job_id)
+            except Conflict:
+                job = self._started(client, job_id, location)
+                if self._done(job).error_result:
+                    continue
+            return self._successful(job)
+
+    def _started(self, client: "bigquery.Client", job_id: str, location: str | None) -> Any:
+        """Return a job that BigQuery has said it knows, of the kind that was started."""
         from google.api_core.exceptions import NotFound
+
+        try:
+            return client.get_job(job_id, location=location, **self._once)
+        except NotFound:  # as happens for a moment
+            raise TransientError(
+                f"BigQuery's job {job_id} has been started, but cannot be found yet."
+            ) from None
+
+    def _await_others(self, client: "bigquery.Client", prefix: str) -> None:
+        """Wait for the jobs whose ids begin with `prefix`."""
+        # pending ones first: one that begins to run in between is found twice, and not never
+        for state in ("pending", "running"):
+            for job in client.list_jobs(state_filter=state, **self._once):
+                if job.job_id.startswith(prefix) and not self._ends(job):
+                    raise TransientError(
+                        f"BigQuery's job {job.job_id} still replaces the same rows after "
+                        f"{self.job_timeout:g} seconds: wait for it, or cancel it."
+                    )
+
+    def _found(
+        self, client: "bigquery.Client", query: str, config: "bigquery.QueryJobConfig"
+    ) -> "RowIterator":
+        """Return a query's rows."""
+        job = self._successful(client.query(query, config, job_retry=None, **self._once))
+        # not by the job's own method, which waits for two minutes at least
+        return client.list_rows(job.destination, **self._once)
+
+    def _successful[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
+        """Return a job when it is done; raise what it failed with."""
+        error = self._done(job).exception(timeout=self.timeout)
+        if error:
+            raise error
+        return job
+
+    def _done[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
+        """Wait for a job; cancel it where it takes too long, or where we are interrupted."""
+        try:
+            ended = self._ends(job)
+        except Exception:  # of the connection: the job goes on, and the next try finds it
+            raise
+        except BaseException:
+            self._cancel(job)
+            raise
+        if not ended:
+            self._cancel(job)
+            raise TransientError(
+                f"BigQuery's job {job.job_id} was cancelled: it took longer than "
+                f"{self.job_timeout:g} seconds."
+            )
+        return job
+
+    def _ends(self, job: "bigquery.LoadJob | bigquery.QueryJob") -> bool:
+        """Wait for a job; return whether it is done within `job_timeout`."""
+        from google.api_core.retry import exponential_sleep_generator
+
+        deadline = monotonic() + self.job_timeout
+        pauses = exponential_sleep_generator(initial=0.1, maximum=5)
+        while not job.done(**self._once):
+            if monotonic() > deadline:
+                return False
+            sleep(next(pauses))
+        return True
+
+    def _cancel(self, job: "bigquery.LoadJob | bigquery.QueryJob") -> None:
+        with suppress(Exception):  # it has a limit of its own
+            job.cancel(**self._once)
+
+    def _ensure(self, client: "bigquery.Client", table: Table) -> str | None:
+        """Create the table if it is not there; add what was declared, or described anew, since.
+
+        Return its location, by which BigQuery finds the jobs that write to it.
+        """
+        from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
         from google.cloud import bigquery
 
         schema = _schema(table)
@@ -221,38 +378,49 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
             )
         try:
-            found = client.get_table(wanted.reference, timeout=self.timeout)
+            found = client.get_table(wanted.reference, **self._once)
         except NotFound:
-            client.create_table(wanted, exists_ok=True, timeout=self.timeout)
-            return
+            try:
+                found = client.create_table(wanted, **self._once)
+            except Conflict:  # another run was faster
+                found = client.get_table(wanted.reference, **self._once)
         described = {field.name: field.description for field in found.schema}
         if any(described.get(field.name) != field.description for field in schema):
             declared = {field.name: field for field in schema}
             # BigQuery adds columns at the end only, wherever they are declared
             present = [declared.pop(field.name, field) for field in found.schema]
             found.schema = [*present, *declared.values()]
-            client.update_table(found, ["schema"], timeout=self.timeout)
+            try:
+                client.update_table(found, ["schema"], **self._once)
+            except PreconditionFailed:
+                raise TransientError(
+                    f"{self.uri(table)} was changed by another run: run the month again."
+                ) from None
+        location: str | None = found.location
+        return location
 
     @contextmanager
     def _connected(self) -> "Iterator[bigquery.Client]":
         """Yield a client; say what to do about a dataset that is not there or not ours."""
-        from google.api_core.exceptions import Forbidden, NotFound
+        advice = {
+            403: "Grant the credentials in use the right to run and list jobs in "
+            "TAXI_GCP_PROJECT and to edit TAXI_DATASET.",
+            404: "Check TAXI_GCP_PROJECT and TAXI_DATASET, and that the dataset exists.",
+        }
+        with classified("BigQuery", advice):
+            from taxi_pipeline.resources.google import BigQuery
 
-        from taxi_pipeline.resources.google import BigQuery
-
-        try:
             with BigQuery(project=self.project).get_client() as client:
                 yield client
-        except NotFound as error:
-            raise PermanentError(
-                f"BigQuery: {error.message}. Check TAXI_GCP_PROJECT and TAXI_DATASET, and that "
-                "the dataset exists."
-            ) from error
-        except Forbidden as error:
-            raise PermanentError(
-                f"BigQuery refused us: {error.message}. Grant the credentials in use the right to "
-                "run jobs in TAXI_GCP_PROJECT and to edit TAXI_DATASET."
-            ) from error
+
+
+def _job_prefix(table: Table, month: Month | None) -> str:
+    """Return how the ids begin of all jobs that replace the month, or without one the table."""
+    return f"taxi_{table.name}_{_partition(month)}_" if month else f"taxi_{table.name}_"
+
+
+def _partition(month: Month) -> str:
+    return f"{month.year:04}{month.month:02}"
 
 
 def _schema(table: Table) -> "list[bigquery.SchemaField]":

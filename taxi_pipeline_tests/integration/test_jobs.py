@@ -680,7 +680,7 @@ def test_a_column_declared_later_comes_last_in_bigquery(
     monkeypatch.setattr(bigquery.Client, "update_table", asking)
     assert platform.run("green_trips", "2021-06").success
     month, warehouse = Month(2021, 6), platform.resources.warehouse
-    uri = platform.resources.lake.uri(place_of(GREEN, month).cleaned)
+    (cleaned,) = platform.resources.lake.find(place_of(GREEN, month).cleaned)
     rows = platform.entry("green", month.key).bigquery
     table = replace(GREEN.trips, name="grown_trips")
     fields = [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]
@@ -695,7 +695,7 @@ def test_a_column_declared_later_comes_last_in_bigquery(
         )
         client.create_table(there)
         assert rows
-        warehouse.replace_month(table, month, uri, rows.rows, {})
+        warehouse.replace_month(table, month, cleaned, rows.rows, {"run": "growing"})
     assert asked == [[field.name for field in (*before, *added)]]
     assert warehouse.tallies(table, GREEN.total) == {month: rows}
 

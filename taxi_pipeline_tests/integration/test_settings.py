@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.google import BigQuery, CloudStorage
-from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.http import silent
 
 from .conftest import Platform
 
 SECRET = "s3cr3t-w0rd"
+NOWHERE = LakeObject("no/such/object", "gs://taxi-local/no/such/object", 1, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -109,14 +112,14 @@ def test_a_table_that_is_not_there_has_no_rows(platform: Platform) -> None:
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
     with pytest.raises(PermanentError, match="Check TAXI_GCP_PROJECT and TAXI_DATASET"):
         Warehouse(project="taxi-local", dataset="elsewhere").replace(
-            YELLOW.trips, "gs://taxi-local/x.parquet", 0, {}
+            YELLOW.trips, NOWHERE, 0, {"run": "1"}
         )
 
 
 def test_an_object_that_is_not_there_is_named(platform: Platform, tmp_path: Path) -> None:
     lake = platform.resources.lake
-    with pytest.raises(PermanentError, match="no/such/object"):
-        lake.download("no/such/object", tmp_path)
+    with pytest.raises(TransientError, match="no/such/object was replaced while it was read"):
+        lake.download(NOWHERE, tmp_path)
     with pytest.raises(PermanentError, match="Check TAXI_BUCKET"):
         Lake(bucket="no-such-bucket", project="taxi-local").find("")
 
@@ -195,3 +198,18 @@ def test_a_key_that_is_none_is_refused_without_showing_it(
 def test_no_credentials_at_all_says_where_they_may_be() -> None:
     with pytest.raises(PermanentError, match="gcloud auth application-default login"):
         clients()
+
+
+@pytest.mark.usefixtures("_no_emulators")
+def test_a_token_that_does_not_come_is_not_waited_for_longer_than_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
+) -> None:
+    with silent() as url:
+        encoded = base64.b64encode(json.dumps(key | {"token_uri": url}).encode()).decode()
+        monkeypatch.setenv("GCP_CREDENTIALS", encoded)
+        began = time.monotonic()
+        with pytest.raises(TransientError, match=r"gs://a-bucket/.*timed out"):
+            Lake(bucket="a-bucket", project="p", timeout=0.2).find("")
+        with pytest.raises(TransientError, match=r"BigQuery: .*timed out"):
+            Warehouse(project="p", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
+        assert time.monotonic() - began < 20  # the client's own timeout is two minutes

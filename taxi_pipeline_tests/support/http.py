@@ -1,6 +1,7 @@
-"""Real HTTP servers on loopback: scripted by a test, taking messages, or with an application."""
+"""Real HTTP servers on loopback: scripted by a test, taking messages, silent, or an application."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,3 +109,10 @@ def body(content: bytes, etag: str = "", promised: int | None = None) -> Answer:
         request.close_connection = True
 
     return answer
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """Take connections and never answer; yield the URL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -1,0 +1,240 @@
+"""The lake in the emulator, by way of Google's client, and what faults between the two lead to."""
+
+import base64
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline_tests.support.http import silent
+from taxi_pipeline_tests.support.relays import Exchange, Point, Reply, http_relay, passing
+
+from .conftest import Platform
+
+NAME = "raw/tests/object"
+LARGE = 9 << 20  # bytes; above 8 MiB Google's client sends a file in parts
+KNOWN = LakeObject(NAME, f"gs://a-bucket/{NAME}", 1, 1, {})
+
+
+@pytest.fixture
+def lake(platform: Platform) -> Lake:
+    return platform.resources.lake
+
+
+def file(folder: Path, content: bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(content)
+    return path
+
+
+def opened(lake: Lake) -> None:
+    with lake.opened(KNOWN) as stream:
+        stream.read(1)
+
+
+def unchanged(lake: Lake) -> None:
+    with lake.unchanged(KNOWN):
+        pass
+
+
+CALLS: dict[str, Callable[[Lake, Path], object]] = {
+    "upload": lambda lake, folder: lake.upload(file(folder, b""), NAME, {}),
+    "upload of a large file": lambda lake, folder: lake.upload(
+        file(folder, bytes(LARGE)), NAME, {}
+    ),
+    "download": lambda lake, folder: lake.download(KNOWN, folder),
+    "opened": lambda lake, _: opened(lake),
+    "annotate": lambda lake, _: lake.annotate(KNOWN, {}),
+    "ensure_current": lambda lake, _: lake.ensure_current(KNOWN),
+    "unchanged": lambda lake, _: unchanged(lake),
+    "find": lambda lake, _: lake.find(""),
+    "delete": lambda lake, _: lake.delete(NAME),
+}
+
+
+def test_every_method_that_asks_the_server_is_tried_below() -> None:
+    methods = {name for name, value in vars(Lake).items() if callable(value) and name[0] != "_"}
+    assert methods - {"uri", "link"} <= {*CALLS}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_timeout(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: str
+) -> None:
+    with silent() as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        lake = Lake(bucket="a-bucket", project="a-project", timeout=0.2)
+        began = time.monotonic()
+        with pytest.raises(TransientError, match=r"gs://a-bucket/.*timed? ?out"):
+            CALLS[call](lake, tmp_path)
+        assert time.monotonic() - began < 10  # the client's own timeouts are a minute and more
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_server_that_is_busy_is_asked_once_by_the_client_and_heeded(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: str
+) -> None:
+    def refuse(exchange: Exchange) -> None:
+        assert exchange.body is not None  # what is not read would be taken for the next request
+        exchange.answer(Reply(503, [("Retry-After", "7")], b""))
+
+    busy = Point[Exchange](lambda exchange: True, refuse, times=None)
+    with http_relay("http://127.0.0.1:1", [busy]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="gs://a-bucket/") as caught:
+            CALLS[call](Lake(bucket="a-bucket", project="a-project"), tmp_path)
+    assert (busy.reached, caught.value.retry_after) == (1, 7)
+
+
+def crc32c(content: bytes) -> str:
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("size", [6, LARGE])
+def test_bytes_damaged_on_their_way_never_take_the_good_objects_place(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    """Cloud Storage refuses them by the checksum sent ahead; the emulator does not look at it."""
+    content = b"intact".ljust(size)
+    promised: list[str] = []
+
+    def damage(exchange: Exchange) -> None:
+        if promise := re.search(rb'"crc32c": "([^"]+)"', exchange.body):
+            promised.append(promise[1].decode())
+        damaged = exchange.body.replace(b"intact", b"broken")
+        if damaged != exchange.body and promised == [crc32c(content)]:
+            arrived = crc32c(content.replace(b"intact", b"broken"))
+            words = f'Provided CRC32C "{promised[0]}" doesn\'t match calculated CRC32C "{arrived}".'
+            exchange.answer_json(400, {"error": {"code": 400, "message": words}})
+        else:
+            exchange.answer(exchange.asked(damaged))
+
+    good = lake.upload(file(tmp_path, b"good"), NAME, {})
+    with http_relay(storage_url(), [Point(sends, damage, times=None)]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="doesn't match calculated"):
+            Lake(bucket=lake.bucket, project="p").upload(file(tmp_path, content), NAME, {})
+    assert lake.find(NAME) == [good]
+
+
+@pytest.mark.parametrize("size", [6, LARGE])
+def test_an_answer_with_another_checksum_is_no_success_and_deletes_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    def damage(exchange: Exchange) -> None:
+        exchange.answer(exchange.asked(exchange.body.replace(b"intact", b"broken")))
+
+    with http_relay(storage_url(), [Point(sends, damage, times=None)]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        path = file(tmp_path, b"intact".ljust(size))
+        with pytest.raises(TransientError, match="has got other bytes than those of file"):
+            Lake(bucket=lake.bucket, project="p").upload(path, NAME, {})
+    assert [item.size for item in lake.find(NAME)] == [size]
+
+
+def test_bytes_damaged_on_their_way_back_are_no_download(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def damage(exchange: Exchange) -> None:
+        reply = exchange.asked()
+        exchange.answer(replace(reply, body=reply.body.replace(b"intact", b"broken")))
+
+    stored = lake.upload(file(tmp_path, b"intact"), NAME, {})
+    with http_relay(storage_url(), [Point(passing("GET", "^/download"), damage)]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="CRC32C"):
+            Lake(bucket=lake.bucket, project="p").download(stored, tmp_path)
+
+
+def test_a_download_that_is_cut_short_is_none(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cut = Point[Exchange](passing("GET", "^/download"), lambda exchange: exchange.reset())
+    stored = lake.upload(file(tmp_path, b"intact"), NAME, {})
+    with http_relay(storage_url(), [cut]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="gs://"):
+            Lake(bucket=lake.bucket, project="p").download(stored, tmp_path)
+    assert lake.download(stored, tmp_path).read_bytes() == b"intact"
+
+
+def test_an_object_is_read_as_it_was_listed_or_not_at_all(lake: Lake, tmp_path: Path) -> None:
+    old = lake.upload(file(tmp_path, b"old"), NAME, {})
+    lake.ensure_current(old)
+    new = lake.upload(file(tmp_path, b"new"), NAME, {})
+    replaced = rf"{NAME} was replaced while it was read"
+    with pytest.raises(TransientError, match=replaced):
+        lake.download(old, tmp_path)
+    with pytest.raises(TransientError, match=replaced), lake.opened(old):
+        pass
+    with pytest.raises(TransientError, match=replaced):
+        lake.ensure_current(old)
+    assert lake.download(new, tmp_path).read_bytes() == b"new"
+    with lake.opened(new) as stream:
+        assert stream.read() == b"new"
+
+
+def test_an_object_that_is_replaced_while_it_is_read_breaks_the_reading_off(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Cloud Storage's link to an object's bytes names their generation; the emulator's does not."""
+
+    def name_generation(exchange: Exchange) -> None:
+        reply = exchange.asked()
+        described = reply.json
+        described["mediaLink"] += f"&generation={described['generation']}"
+        exchange.answer_json(reply.status, described)
+
+    def read_and_replace() -> None:
+        with Lake(bucket=lake.bucket, project="p").opened(old) as stream:
+            assert stream.read(1) == b"\0"
+            lake.upload(file(tmp_path, b"\1" * (1 << 20)), NAME, {})
+            stream.seek(1 << 19)
+            stream.read(1)
+
+    old = lake.upload(file(tmp_path, bytes(1 << 20)), NAME, {})
+    metadata = Point(passing("GET", "^/storage/"), name_generation)
+    with http_relay(storage_url(), [metadata]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="was replaced"):
+            read_and_replace()
+
+
+def test_what_failed_for_an_object_that_was_replaced_meanwhile_is_worth_another_try(
+    lake: Lake, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        raise PermanentError("no Parquet")
+
+    stored = lake.upload(file(tmp_path, b"old"), NAME, {})
+    with lake.unchanged(stored):
+        pass
+    with pytest.raises(PermanentError, match="no Parquet"), lake.unchanged(stored):
+        fail()
+    lake.upload(file(tmp_path, b"new"), NAME, {})
+    with pytest.raises(TransientError, match="was replaced"), lake.unchanged(stored):
+        fail()
+    with pytest.raises(TransientError, match="was replaced"), lake.unchanged(stored):
+        lake.delete(NAME)
+
+
+def test_to_delete_what_another_run_has_deleted_is_no_error(lake: Lake, tmp_path: Path) -> None:
+    lake.upload(file(tmp_path, b"old"), NAME, {})
+    lake.delete(NAME)
+    lake.delete(NAME)
+    assert lake.find(NAME) == []
+
+
+def storage_url() -> str:
+    return os.environ["STORAGE_EMULATOR_HOST"]
+
+
+def sends(exchange: Exchange) -> bool:
+    return exchange.method in ("POST", "PUT")

@@ -1,0 +1,397 @@
+"""The warehouse in the emulator, by way of Google's client: its jobs, and faults on their way."""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+from google.cloud import bigquery
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.google import BigQuery
+from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import GREEN, Table
+from taxi_pipeline_tests.support.http import silent
+from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay, passing
+
+from .conftest import Platform
+
+JANUARY, FEBRUARY = Month(2021, 1), Month(2021, 2)
+RUN = {"run": "a-run"}
+ONE_TRIP = "SELECT @start AS pickup_datetime"
+ENDLESS = f"""{ONE_TRIP}
+FROM UNNEST(GENERATE_ARRAY(1, 300000)) AS a CROSS JOIN UNNEST(GENERATE_ARRAY(1, 300000)) AS b
+WHERE a * b = 0"""
+
+
+@dataclass
+class Scene:
+    """A table of its own in the emulator, reached through a relay whose `points` may grow."""
+
+    lake: Lake
+    warehouse: Warehouse
+    folder: Path
+    table: Table
+    points: list[Point[Exchange]] = field(default_factory=list)
+
+    def stored(self, rows: int, month: Month = JANUARY) -> LakeObject:
+        """Put so many trips of a month into the lake."""
+        schema = arrow_schema(self.table)
+        columns = [
+            pa.array(
+                [month.start if column.name == "pickup_datetime" else None] * rows, column.type
+            )
+            for column in schema
+        ]
+        path = self.folder / f"{uuid.uuid4()}.parquet"
+        pq.write_table(pa.table(columns, schema=schema), path)
+        return self.lake.upload(path, f"cleaned/{self.table.name}/{month}-{rows}.parquet", {})
+
+    def load(
+        self, source: LakeObject, rows: int, month: Month = JANUARY, run: str = "a-run"
+    ) -> None:
+        self.warehouse.replace_month(self.table, month, source, rows, {"run": run})
+
+    def compute(self, query: str, run: str = "a-run") -> int:
+        return self.warehouse.replace_month_by_query(self.table, JANUARY, query, [], {"run": run})
+
+    def rows(self) -> dict[Month, int]:
+        """Return how many rows each month has."""
+        return {
+            month: tally.rows for month, tally in self.warehouse.tallies(self.table, None).items()
+        }
+
+    def jobs(self) -> dict[str, bigquery.LoadJob]:
+        """Return the jobs that have written to the table, by what their ids end with."""
+        prefix = f"taxi_{self.table.name}_202101_"
+        with BigQuery(project=self.warehouse.project).get_client() as client:
+            found = {job.job_id: job for job in client.list_jobs()}
+        return {
+            name.removeprefix(prefix): job for name, job in found.items() if name.startswith(prefix)
+        }
+
+    def fault(self, method: str, path: str, happens: Callable[[Exchange], None]) -> Point[Exchange]:
+        """Let it happen once to the next request for that path."""
+        self.points.append(point := Point(passing(method, path), happens))
+        return point
+
+
+def scene_of(platform: Platform, folder: Path) -> Scene:
+    table = replace(GREEN.trips, name=f"trips_{uuid.uuid4().hex}")
+    return Scene(platform.resources.lake, platform.resources.warehouse, folder, table)
+
+
+@pytest.fixture
+def scene(platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
+    scene = scene_of(platform, tmp_path)
+    with http_relay(os.environ["BIGQUERY_EMULATOR_HOST"], scene.points) as url:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
+        yield scene
+
+
+def with_limits(scene: Scene, **seconds: float) -> Scene:
+    """Return the scene with other timeouts."""
+    warehouse = scene.warehouse
+    own = Warehouse(project=warehouse.project, dataset=warehouse.dataset, **seconds)
+    return replace(scene, warehouse=own)
+
+
+def lose_the_answer(exchange: Exchange) -> None:
+    exchange.asked()
+    exchange.reset()
+
+
+def busy(exchange: Exchange) -> None:
+    assert exchange.body is not None  # what is not read would be taken for the next request
+    exchange.answer_json(503, {"error": {"code": 503, "message": "busy"}})
+
+
+def say_it_runs(exchange: Exchange) -> None:
+    reply = exchange.asked()
+    exchange.answer_json(reply.status, reply.json | {"status": {"state": "RUNNING"}})
+
+
+CALLS: dict[str, Callable[[Warehouse], object]] = {
+    "replace_month": lambda warehouse: warehouse.replace_month(
+        GREEN.trips, JANUARY, LakeObject("x", "gs://a-bucket/x", 1, 1, {}), 0, RUN
+    ),
+    "replace": lambda warehouse: warehouse.replace(
+        GREEN.trips, LakeObject("x", "gs://a-bucket/x", 1, 1, {}), 0, RUN
+    ),
+    "replace_month_by_query": lambda warehouse: warehouse.replace_month_by_query(
+        GREEN.trips, JANUARY, ONE_TRIP, [], RUN
+    ),
+    "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY),
+    "tallies": lambda warehouse: warehouse.tallies(GREEN.trips, None),
+}
+
+
+def test_every_method_that_asks_the_server_is_tried_below() -> None:
+    methods = {
+        name for name, value in vars(Warehouse).items() if callable(value) and name[0] != "_"
+    }
+    assert methods - {"uri", "link", "sql_name"} == {*CALLS}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_timeout(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with silent() as url:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
+        warehouse = Warehouse(project="a-project", dataset="a_dataset", timeout=0.2)
+        began = time.monotonic()
+        with pytest.raises(TransientError, match=r"BigQuery: .*timed? ?out"):
+            CALLS[call](warehouse)
+        assert time.monotonic() - began < 10  # the client's own timeouts are two minutes, or none
+
+
+BEFORE_THE_JOB = [
+    ("GET", "/tables/"),
+    ("GET", r"/jobs\?.*pending"),
+    ("GET", r"/jobs\?.*running"),
+    ("POST", "/jobs"),
+]
+
+
+def test_a_load_that_meets_a_busy_server_anywhere_is_left_to_its_step_to_try_again(
+    scene: Scene,
+) -> None:
+    source = scene.stored(3)
+    for method, path in [*BEFORE_THE_JOB, ("GET", "/jobs/")]:
+        if path == "/jobs/":
+            scene.fault("POST", "/jobs", say_it_runs)
+        point = scene.fault(method, path, busy)
+        with pytest.raises(TransientError, match=r"BigQuery: .*busy"):
+            scene.load(source, 3)
+        assert point.reached == 1
+    scene.load(source, 3)
+    assert scene.rows() == {JANUARY: 3}
+    assert [*scene.jobs()] == [f"{source.generation}_a-run_1"]
+
+
+def test_a_query_that_meets_a_busy_server_anywhere_is_left_to_its_step_to_try_again(
+    scene: Scene,
+) -> None:
+    for method, path in [*BEFORE_THE_JOB, ("GET", "/jobs/"), ("GET", r"/tables/.*/data")]:
+        if path == "/jobs/":
+            scene.fault("POST", "/jobs", say_it_runs)
+        point = scene.fault(method, path, busy)
+        with pytest.raises(TransientError, match=r"BigQuery: .*busy"):
+            scene.compute(ONE_TRIP)
+        assert point.reached == 1
+    assert scene.compute(ONE_TRIP) == 1
+    assert [*scene.jobs()] == ["a-run_1"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/jobs"), ("GET", "/jobs/"), ("GET", "/data")]
+)
+def test_a_server_that_falls_silent_halfway_is_not_waited_for(
+    scene: Scene, method: str, path: str
+) -> None:
+    over = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        over.wait(60)
+
+    scene.compute(ONE_TRIP)  # the table is there
+    if path == "/jobs/":
+        scene.fault("POST", "/jobs", say_it_runs)
+    scene.fault(method, path, hold)
+    began = time.monotonic()
+    try:
+        with pytest.raises(TransientError, match="BigQuery: "):
+            with_limits(scene, timeout=3).compute(ONE_TRIP, run="another")
+    finally:
+        over.set()
+    assert time.monotonic() - began < 30
+
+
+def test_a_job_says_by_its_id_what_it_replaces_and_carries_its_limit(scene: Scene) -> None:
+    source = scene.stored(2)
+    limited = with_limits(scene, job_timeout=300)
+    limited.load(source, 2)
+    limited.compute(ONE_TRIP)
+    found = scene.jobs()
+    assert {*found} == {f"{source.generation}_a-run_1", "a-run_1"}
+    assert {job.configuration.job_timeout_ms for job in found.values()} == {"300000"}
+    assert {job.labels["run"] for job in found.values()} == {"a-run"}
+    assert scene.rows() == {JANUARY: 1}
+
+
+@pytest.mark.parametrize("kind", ["load", "query"])
+def test_a_job_whose_answer_was_lost_is_found_and_not_run_twice(scene: Scene, kind: str) -> None:
+    source = scene.stored(3)
+
+    def run() -> None:
+        scene.load(source, 3) if kind == "load" else scene.compute(ONE_TRIP)
+
+    scene.fault("POST", "/jobs", lose_the_answer)
+    with pytest.raises(TransientError, match="BigQuery: "):
+        run()
+    scene.fault("GET", "/jobs/", say_it_runs)
+    run()
+    assert [name[-7:] for name in scene.jobs()] == ["a-run_1"]
+    assert scene.rows() == {JANUARY: 3 if kind == "load" else 1}
+
+
+def test_a_job_that_is_said_to_exist_but_not_found_yet_is_looked_for_again(scene: Scene) -> None:
+    source = scene.stored(3)
+    scene.load(source, 3)
+    missing = {"error": {"code": 404, "message": "Not found: Job"}}
+    scene.fault("GET", "/jobs/", lambda exchange: exchange.answer_json(404, missing))
+    with pytest.raises(TransientError, match=r"a-run_1 has been started, but cannot be found yet"):
+        scene.load(source, 3)
+    scene.load(source, 3)
+
+
+def test_after_a_job_that_failed_the_next_try_starts_another(scene: Scene) -> None:
+    source = scene.stored(3)
+
+    def lose_the_object(exchange: Exchange) -> None:
+        lost = exchange.body.replace(source.uri.encode(), source.uri.encode() + b".lost")
+        exchange.answer(exchange.asked(lost))
+
+    scene.fault("POST", "/jobs", lose_the_object)
+    with pytest.raises(PermanentError, match=r"BigQuery: .*\.lost"):
+        scene.load(source, 3)
+    scene.load(source, 3)
+    assert sorted(name[-1] for name in scene.jobs()) == ["1", "2"]
+    assert scene.rows() == {JANUARY: 3}
+
+
+def test_a_job_that_takes_too_long_is_cancelled(scene: Scene) -> None:
+    scene.load(scene.stored(3), 3)
+    with pytest.raises(
+        TransientError, match="a-run_1 was cancelled: it took longer than 1 seconds"
+    ):
+        with_limits(scene, job_timeout=1).compute(ENDLESS)
+    until(lambda: scene.jobs()["a-run_1"].state == "DONE")
+    assert scene.jobs()["a-run_1"].error_result["reason"] == "stopped"
+    assert scene.rows() == {JANUARY: 3}
+    assert scene.compute(ONE_TRIP) == 1  # as the step would try again
+    assert scene.jobs()["a-run_2"].error_result is None
+
+
+def test_a_query_that_is_read_is_cancelled_too(scene: Scene) -> None:
+    with pytest.raises(TransientError, match="was cancelled: it took longer than 1 seconds"):
+        with_limits(scene, job_timeout=1).warehouse.query_month(ENDLESS, JANUARY)
+
+
+@pytest.mark.parametrize("interrupt", [DagsterExecutionInterruptedError, KeyboardInterrupt])
+def test_a_run_that_is_interrupted_cancels_its_job(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    def sleep(_: float) -> None:
+        raise interrupt
+
+    monkeypatch.setattr("taxi_pipeline.resources.warehouse.sleep", sleep)
+    with pytest.raises(interrupt):
+        scene.compute(ENDLESS)
+    until(lambda: scene.jobs()["a-run_1"].state == "DONE")
+    assert scene.jobs()["a-run_1"].error_result["reason"] == "stopped"
+
+
+@pytest.fixture
+def left_by_a_killed_run(scene: Scene) -> Iterator[bigquery.QueryJob]:
+    """Start a job of ours that writes to January and does not end by itself."""
+    scene.compute(ONE_TRIP, run="before")
+    reference = f"{scene.warehouse.uri(scene.table).removeprefix('bigquery://')}$202101"
+    config = bigquery.QueryJobConfig(
+        destination=reference,
+        write_disposition="WRITE_TRUNCATE",
+        query_parameters=[bigquery.ScalarQueryParameter("start", "DATETIME", JANUARY.start)],
+    )
+    with BigQuery(project=scene.warehouse.project).get_client() as client:
+        job_id = f"taxi_{scene.table.name}_202101_killed_1"
+        job = client.query(ENDLESS, config, job_id=job_id, job_retry=None)
+        yield job
+        job.cancel()
+
+
+def test_a_job_left_by_a_killed_run_is_waited_for(
+    scene: Scene, left_by_a_killed_run: bigquery.QueryJob
+) -> None:
+    source = scene.stored(3)
+    with pytest.raises(TransientError, match="_killed_1 still replaces the same rows after 1 sec"):
+        with_limits(scene, job_timeout=1).load(source, 3)
+    scene.load(scene.stored(1, FEBRUARY), 1, FEBRUARY)  # another month is no matter of its
+
+    asked = scene.fault("GET", r"/jobs/.*_killed_1", lambda each: each.answer(each.asked()))
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(scene.load, source, 3)
+        until(lambda: asked.reached)
+        left_by_a_killed_run.cancel()
+        loading.result()
+    left_by_a_killed_run.reload()
+    (ours,) = (job for name, job in scene.jobs().items() if name.endswith("a-run_1"))
+    assert ours.created >= left_by_a_killed_run.ended
+    assert scene.rows() == {JANUARY: 3, FEBRUARY: 1}
+
+
+def test_another_number_of_rows_than_the_object_has_is_an_error(scene: Scene) -> None:
+    with pytest.raises(PermanentError, match=r"\$202101: 3 rows arrived of 4 in gs://"):
+        scene.load(scene.stored(3), 4)
+
+
+def test_a_table_that_two_runs_make_at_once_is_made_once(scene: Scene) -> None:
+    source = scene.stored(3)
+    scene.load(source, 3)
+    missing = {"error": {"code": 404, "message": "Not found: Table"}}
+    scene.fault("GET", "/tables/", lambda exchange: exchange.answer_json(404, missing))
+    scene.load(source, 3, run="another")
+    assert scene.rows() == {JANUARY: 3}
+
+
+def test_a_table_that_another_run_changes_meanwhile_is_looked_at_again(scene: Scene) -> None:
+    scene.load(scene.stored(3), 3)
+    more = replace(
+        scene.table, columns=(*scene.table.columns, replace(scene.table.columns[-1], name="new"))
+    )
+    changed = {"error": {"code": 412, "message": "Precondition check failed."}}
+    scene.fault("PATCH", "/tables/", lambda exchange: exchange.answer_json(412, changed))
+    changing = replace(scene, table=more)
+    with pytest.raises(TransientError, match="was changed by another run"):
+        changing.load(changing.stored(3), 3)
+    changing.load(changing.stored(3), 3)
+
+
+def test_readers_see_the_old_month_or_the_new_one_while_two_runs_replace_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    scene = scene_of(platform, tmp_path)
+    sources = {rows: scene.stored(rows) for rows in (100, 3_000)}
+    scene.load(scene.stored(7, FEBRUARY), 7, FEBRUARY)
+    scene.load(sources[100], 100)
+    query = f"SELECT COUNT(*) AS trips FROM {scene.warehouse.sql_name(scene.table)}"
+
+    def replace_ten_times(rows: int) -> None:
+        for number in range(10):
+            scene.load(sources[rows], rows, run=f"run-{rows}-{number}")
+
+    def read() -> Iterator[int]:
+        with BigQuery(project=scene.warehouse.project).get_client() as client:
+            while not all(writer.done() for writer in writers):
+                ((trips,),) = client.query_and_wait(query)
+                yield trips
+
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(replace_ten_times, rows) for rows in sources]
+        readers = [pool.submit(lambda: [*read()]) for _ in range(2)]
+        seen = {trips for reader in readers for trips in reader.result()}
+        for writer in writers:
+            writer.result()
+    assert seen == {107, 3_007}
