@@ -16,8 +16,7 @@ from taxi_pipeline.resources.google import BigQuery, CloudStorage
 from taxi_pipeline.resources.lake import Lake
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import YELLOW
-
-from .conftest import Platform
+from taxi_pipeline_tests.conftest import Platform
 
 SECRET = "s3cr3t-w0rd"
 
