@@ -406,7 +406,7 @@ def _connection_cut(scene: Scene) -> None:
 
 
 def _restarted(scene: Scene) -> None:
-    scene.settings["TAXI_RETRY_SECONDS"] = "0.5"
+    scene.settings["TAXI_RETRIES"] = "4"
     url = os.environ["TAXI_POSTGRES_URL"]
     scene.database.append(
         Point(lambda message: message.is_row_data, lambda _: restart(scene.stack, url))
@@ -485,7 +485,7 @@ FAULTS = (
     ),
     Fault(
         "gcs-429",
-        f"Cloud Storage answers an upload with 429 and Retry-After: {_RETRY_AFTER}; it waits as long",
+        f"Cloud Storage answers an upload with 429 and Retry-After: {_RETRY_AFTER}: it is obeyed",
         _too_many_requests,
     ),
     Fault(
