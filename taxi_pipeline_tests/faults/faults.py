@@ -95,7 +95,12 @@ def _loading(scene: Scene, strike: Strike) -> None:
 
 
 def _copying(scene: Scene, strike: Strike) -> None:
-    _in_database(scene, lambda message: message.is_row_data and message.session.copied > 0, strike)
+    _in_database(scene, _midway, strike)
+
+
+def _midway(message: Message) -> bool:
+    """Whether half a megabyte of rows has gone before: of 6,000 rows that is half."""
+    return message.is_row_data and message.session.copied > 500_000
 
 
 def _before_swap(scene: Scene, strike: Strike) -> None:
@@ -117,14 +122,18 @@ def _swapped(message: Message) -> bool:
 def _in_database(scene: Scene, matches: Callable[[Message], bool], strike: Strike) -> None:
     def hold(message: Message) -> None:
         strike()
-        message.session.close()
+        if scene.run.ended.is_set():
+            message.session.close()
 
     scene.database.append(Point(matches, hold))
 
 
 @dataclass(frozen=True)
 class _Moment:
-    """A moment at which a run may die: its words, and what the stores hold and what is left."""
+    """A moment at which a run may die: its words, which stores are new then, and what is left.
+
+    It is `held` until the run has ended, unless a run that tidies up waits for what would follow.
+    """
 
     name: str
     words: str
@@ -132,6 +141,7 @@ class _Moment:
     new: tuple[str, ...]
     leaves: tuple[str, ...] = ("scratch",)
     rows: int = 500
+    held: bool = True
 
 
 _MOMENTS = (
@@ -158,7 +168,14 @@ _MOMENTS = (
         ("raw", "cleaned", "bigquery"),
         leaves=(),
     ),
-    _Moment("copy", "rows are on their way by COPY", _copying, ("raw", "cleaned", "bigquery")),
+    _Moment(
+        "copy",
+        "half of the rows have been sent to PostgreSQL",
+        _copying,
+        ("raw", "cleaned", "bigquery"),
+        rows=6_000,
+        held=False,
+    ),
     _Moment(
         "before-swap",
         "all rows are in PostgreSQL, the old partition is about to be dropped",
@@ -184,7 +201,8 @@ def _dies(moment: _Moment, number: signal.Signals) -> Fault:
     """Return the fault of a run that a signal ends at a moment: SIGTERM lets it tidy up."""
 
     def place(scene: Scene) -> None:
-        moment.place(scene, partial(scene.run.end, number))
+        strike = scene.run.end if moment.held or number is SIGKILL else scene.run.tell
+        moment.place(scene, partial(strike, number))
 
     tidied = () if number is SIGKILL else ("scratch",)
     held: dict[str, Any] = {store: "new" if store in moment.new else "old" for store in STORES}
@@ -400,17 +418,13 @@ def _reply_lost(scene: Scene) -> None:
 
 
 def _connection_cut(scene: Scene) -> None:
-    scene.database.append(
-        Point(lambda message: message.is_row_data, lambda message: message.session.reset())
-    )
+    scene.database.append(Point(_midway, lambda message: message.session.reset()))
 
 
 def _restarted(scene: Scene) -> None:
     scene.settings["TAXI_RETRIES"] = "4"
     url = os.environ["TAXI_POSTGRES_URL"]
-    scene.database.append(
-        Point(lambda message: message.is_row_data, lambda _: restart(scene.stack, url))
-    )
+    scene.database.append(Point(_midway, lambda _: restart(scene.stack, url)))
 
 
 def _database_disk_full(scene: Scene) -> None:
@@ -532,11 +546,13 @@ FAULTS = (
         "postgres-restart",
         "PostgreSQL is stopped during COPY, and started again",
         _restarted,
+        rows=6_000,
     ),
     Fault(
         "postgres-connection-cut",
         "The connection to PostgreSQL is reset during COPY",
         _connection_cut,
+        rows=6_000,
     ),
     Fault(
         "postgres-disk-full",

@@ -133,10 +133,14 @@ class Run:
                 self._process.wait()
                 self.ended.set()
 
-    def end(self, number: signal.Signals) -> None:
-        """Send its process a signal, and hold on until it has ended."""
+    def tell(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
         assert self._started.wait(_RUN_SECONDS)
         self._process.send_signal(number)
+
+    def end(self, number: signal.Signals) -> None:
+        """Send its process a signal, and hold on until it has ended."""
+        self.tell(number)
         assert self.ended.wait(_RUN_SECONDS), f"{number.name} did not end it"
 
     def survivors(self) -> list[str]:
@@ -231,9 +235,9 @@ class Scene:
 
     def left(self) -> frozenset[str]:
         """Return what is there that belongs to no finished month, by name."""
-        until(lambda: not self._connections())
-        left = {f"process {command}" for command in self.run.survivors()}
-        left |= {"scratch" for _ in self.scratch.iterdir()}
+        # the server sees that its client is gone, and Dagster's helpers that the run is, in a moment
+        until(lambda: not self._connections() and not self.run.survivors())
+        left = {"scratch" for _ in self.scratch.iterdir()}
         tables = self.platform.postgres(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'tlc' "
             "AND tablename LIKE '%\\_incoming'"
