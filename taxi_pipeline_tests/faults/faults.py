@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from signal import SIGKILL, SIGTERM
@@ -71,11 +71,11 @@ def _uploading(scene: Scene, strike: Strike) -> None:
         upload.begin()
         strike()
 
-    scene.lake.append(Point(_upload("raw"), half))
+    scene.lake.append(Point(uploads("raw"), half))
 
 
 def _between_uploads(scene: Scene, strike: Strike) -> None:
-    scene.lake.append(Point(_upload("cleaned"), lambda _: strike()))
+    scene.lake.append(Point(uploads("cleaned"), lambda _: strike()))
 
 
 def _uploaded(scene: Scene, strike: Strike) -> None:
@@ -83,7 +83,7 @@ def _uploaded(scene: Scene, strike: Strike) -> None:
         assert upload.asked().status == 200
         strike()
 
-    scene.lake.append(Point(_upload("cleaned"), stored))
+    scene.lake.append(Point(uploads("cleaned"), stored))
 
 
 def _loading(scene: Scene, strike: Strike) -> None:
@@ -91,7 +91,7 @@ def _loading(scene: Scene, strike: Strike) -> None:
         assert insert.asked().status == 200
         strike()
 
-    scene.warehouse.append(Point(_load, accepted))
+    scene.warehouse.append(Point(loads, accepted))
 
 
 def _copying(scene: Scene, strike: Strike) -> None:
@@ -160,6 +160,7 @@ _MOMENTS = (
         "Cloud Storage has the trips, its answer is on its way",
         _uploaded,
         ("raw", "cleaned"),
+        leaves=("scratch", "rejected"),
     ),
     _Moment(
         "load-job",
@@ -261,7 +262,7 @@ def _stalled_after_half(scene: Scene) -> Answer:
 
 
 def _half_of_another(scene: Scene) -> Answer:
-    return _half(replace(scene.new, cents=770))
+    return _half(scene.other)
 
 
 def _promised(scene: Scene, more: int) -> Answer:
@@ -273,7 +274,7 @@ def _lake(matches: Callable[[Exchange], bool], answer: Callable[[Exchange], None
     return lambda scene: scene.lake.append(Point(matches, answer))
 
 
-def _upload(folder: str) -> Callable[[Exchange], bool]:
+def uploads(folder: str) -> Callable[[Exchange], bool]:
     """Return whether a request uploads an object of that folder of the lake."""
     asked = passing("POST", "^/upload/storage/.*/o")
     name = f'"name": "{folder}/yellow/'.encode()
@@ -335,14 +336,14 @@ def _too_many_requests(scene: Scene) -> None:
         waited = came[1] - came[0]
         assert waited >= _RETRY_AFTER, f"it came again after {waited:.2f} s"
 
-    scene.lake += [Point(_upload("cleaned"), refuse), Point(_upload("cleaned"), take)]
+    scene.lake += [Point(uploads("cleaned"), refuse), Point(uploads("cleaned"), take)]
     scene.checks.append(it_waited)
 
 
 _jobs = passing("POST", r"/jobs(\?|$)")
 
 
-def _load(exchange: Exchange) -> bool:
+def loads(exchange: Exchange) -> bool:
     """Whether a request inserts a load job."""
     return _jobs(exchange) and "load" in exchange.json["configuration"]
 
@@ -354,7 +355,7 @@ def _job_fails(reason: str, jobs: int | None) -> Place:
         failed: set[str] = set()
 
         def matches(exchange: Exchange) -> bool:
-            if _load(exchange):
+            if loads(exchange):
                 return jobs is None or len(failed) < jobs
             return any(f"/jobs/{job}" in exchange.path for job in failed)
 
@@ -397,7 +398,7 @@ def _job_never_ends(scene: Scene) -> None:
         exchange.answer_json(200, {"job": found} if "/cancel" in exchange.path else found)
 
     def concerns(exchange: Exchange) -> bool:
-        return _load(exchange) or job_of(exchange) is not None
+        return loads(exchange) or job_of(exchange) is not None
 
     scene.warehouse.append(Point(concerns, run_on, times=None))
 
@@ -413,7 +414,7 @@ def _reply_lost(scene: Scene) -> None:
     def it_was_loaded_once() -> None:
         assert len(scene.load_jobs()) == before + 1
 
-    scene.warehouse.append(Point(_load, lose))
+    scene.warehouse.append(Point(loads, lose))
     scene.checks.append(it_was_loaded_once)
 
 
@@ -490,7 +491,7 @@ FAULTS = (
         rows=5_000,
     ),
     Fault(
-        "gcs-503", "Cloud Storage answers an upload with 503", _lake(_upload("raw"), _unavailable)
+        "gcs-503", "Cloud Storage answers an upload with 503", _lake(uploads("raw"), _unavailable)
     ),
     Fault(
         "gcs-503-download",
@@ -505,13 +506,13 @@ FAULTS = (
     Fault(
         "gcs-reset",
         "Cloud Storage resets the connection in the middle of an upload",
-        _lake(_upload("cleaned"), _reset_midway),
+        _lake(uploads("cleaned"), _reset_midway),
         quick=True,
     ),
     Fault(
         "gcs-upload-checksum",
         "Cloud Storage reports another checksum of an upload than its bytes have",
-        _lake(_upload("cleaned"), _stored_with_wrong_checksum),
+        _lake(uploads("cleaned"), _stored_with_wrong_checksum),
     ),
     Fault(
         "gcs-download-checksum",

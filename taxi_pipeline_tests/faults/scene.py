@@ -16,8 +16,9 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -168,6 +169,7 @@ class Scene:
     neighbour: Version
     scratch: Path
     run: Run
+    published: dict[str, list[Answer]]
     publisher: list[Point[BaseHTTPRequestHandler]] = field(default_factory=list)
     lake: list[Point[Exchange]] = field(default_factory=list)
     warehouse: list[Point[Exchange]] = field(default_factory=list)
@@ -187,22 +189,47 @@ class Scene:
         """Where the month lies in the lake."""
         return place_of(YELLOW, self.month)
 
+    def publish(self, version: Version) -> None:
+        """Let the publisher have a version of its month, until the next."""
+
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            for point in self.publisher:
+                if point.takes(request):
+                    point.happens(request)
+                    return
+            version.answer(request)
+
+        self.published[f"/releases/yellow/yellow_tripdata_{version.month}.csv.gz"] = [answer]
+
     def break_run(self) -> tuple[int, str]:
-        """Run the job through the relays; return its exit code and what it said.
+        """Run the job through the relays; return its exit code and what it said."""
+        (ended,) = self.at_once(self.run)
+        return ended
+
+    def at_once(self, *runs: Run) -> list[tuple[int, str]]:
+        """Run jobs side by side through the relays; return their exit codes and what they said.
 
         A point that was not reached is an error: nothing was broken there.
         """
         points = (self.publisher, self.lake, self.warehouse, self.database, self.files)
-        output = self.scratch.with_suffix(".log")
-        with self._relayed() as environment, self._watched():
-            code = self.run.complete({**environment, **self.settings}, output)
-        said = output.read_text()
-        missed = [point for some in points for point in some if not point.reached]
-        assert not missed, f"{len(missed)} points were never reached; the run said:\n{said[-9000:]}"
-        return code, said
+        outputs = [self.scratch.with_name(f"{number}.log") for number, _ in enumerate(runs)]
+        with (
+            self._relayed() as environment,
+            self._watched(),
+            ThreadPoolExecutor(len(runs)) as pool,
+        ):
+            settings = {**environment, **self.settings}
+            codes = list(pool.map(lambda run, log: run.complete(settings, log), runs, outputs))
+        said = [output.read_text() for output in outputs]
+        for text in said:
+            print(text)  # noqa: T201 - for who reads of a failure
+        missed = [point for some in points for point in some if point.missed]
+        assert not missed, f"{len(missed)} points were not reached"
+        return list(zip(codes, said, strict=True))
 
     def run_again(self) -> dg.ExecuteInProcessResult:
         """Run the job once more, with nothing in its way and the same folder for scratch."""
+        self.publisher.clear()
         with patch.object(tempfile, "tempdir", str(self.scratch)):
             return self.platform.run("yellow_trips", self.month.key)
 
@@ -217,11 +244,16 @@ class Scene:
             "bigquery": entry.bigquery,
             "postgres": entry.postgres,
         }
-        versions = {"old": self.old.held, "new": self.new.held}
+        versions = {"old": self.old.held, "new": self.new.held, "other": self.other.held}
         return {
             store: next((name for name, its in versions.items() if its[store] == what), str(what))
             for store, what in found.items()
         }
+
+    @property
+    def other(self) -> Version:
+        """A third version of the month."""
+        return replace(self.new, kept=self.new.kept + 11, cents=770)
 
     def neighbour_is_untouched(self) -> bool:
         """Whether the month after this one is what it was, and adds up."""
@@ -235,7 +267,7 @@ class Scene:
 
     def left(self) -> frozenset[str]:
         """Return what is there that belongs to no finished month, by name."""
-        # the server sees that its client is gone, and Dagster's helpers that the run is, in a moment
+        # the server sees that its client is gone, Dagster's helpers that the run is, in a moment
         until(lambda: not self._connections() and not self.run.survivors())
         left = {"scratch" for _ in self.scratch.iterdir()}
         tables = self.platform.postgres(
@@ -310,7 +342,7 @@ class Scene:
         """Look for files of the run that a point waits for."""
 
         def watch() -> None:
-            while any(not point.reached for point in self.files) and not self.run.ended.wait(0.001):
+            while any(point.missed for point in self.files) and not self.run.ended.wait(0.001):
                 for path in self.scratch.rglob("*"):
                     for point in self.files:
                         if point.takes(path):
@@ -329,10 +361,9 @@ def scene(platform: Platform, stack: Path, month: Month, rows: int) -> Iterator[
     """Load a month and the one after it; then publish `rows` other trips of it."""
     old, new = Version(month, 300, 4, 1180), Version(month, rows, 7, 2350)
     neighbour = Version(month.next, 200, 3, 990)
-    answers: dict[str, list[Answer]] = {}
-    path = "/releases/yellow/yellow_tripdata_{}.csv.gz".format
+    published: dict[str, list[Answer]] = {}
     with (
-        serving(answers) as (base, _),
+        serving(published) as (base, _),
         # not pytest's folder, which is closed to the users that servers run as
         TemporaryDirectory(prefix="fault-") as folder,
         ExitStack() as undo,
@@ -340,17 +371,9 @@ def scene(platform: Platform, stack: Path, month: Month, rows: int) -> Iterator[
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
         ours = with_publisher(platform, base)
+        placed = Scene(ours, stack, old, new, neighbour, scratch, Run(month), published, undo=undo)
         for version in (old, neighbour):
-            answers[path(version.month)] = [version.answer]
+            placed.publish(version)
             assert ours.run("yellow_trips", version.month.key).success
-        placed = Scene(ours, stack, old, new, neighbour, scratch, Run(month), undo=undo)
-
-        def publish(request: BaseHTTPRequestHandler) -> None:
-            for point in placed.publisher:
-                if point.takes(request):
-                    point.happens(request)
-                    return
-            new.answer(request)
-
-        answers[path(month)] = [publish]
+        placed.publish(new)
         yield placed

@@ -9,7 +9,7 @@ from taxi_pipeline_tests.faults.faults import FAULTS, Fault
 from taxi_pipeline_tests.faults.scene import STORES
 
 _STORES = ("raw file", "trips, rejected", "BigQuery", "PostgreSQL")
-_LEFT = {"scratch": "a scratch folder", "rejected": "the new rejected rows"}
+_LEFT = {"scratch": "a scratch folder", "rejected": "rejected rows that no trips name"}
 
 
 def table(found: Mapping[str, str] | None = None) -> str:

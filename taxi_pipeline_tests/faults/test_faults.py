@@ -35,7 +35,6 @@ def test_a_store_holds_the_old_month_or_the_new_and_the_next_run_loads_it(
     with scene(platform, stack, _month(index), fault.rows) as placed:
         fault.place(placed)
         code, said = placed.break_run()
-        print(said)  # noqa: T201 - for who reads of a failure
         assert placed.held() == fault.held
         assert placed.left() == fault.leaves
         assert (code == 0) == fault.ends_well
