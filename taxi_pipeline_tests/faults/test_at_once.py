@@ -66,11 +66,11 @@ _PLACES = (
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("year", "place"), enumerate(_PLACES, 2017))
+@pytest.mark.parametrize(("index", "place"), enumerate(_PLACES))
 def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
-    platform: Platform, stack: Path, year: int, place: Callable[[Scene], None]
+    platform: Platform, stack: Path, index: int, place: Callable[[Scene], None]
 ) -> None:
-    month = Month(year, 1)
+    month = Month(2017, 2 * index + 1)
     with scene(platform, stack, month, rows=500) as placed:
         # the publisher has another file for whoever comes second
         placed.publisher.append(Point(lambda _: True, placed.other.answer))
@@ -80,8 +80,7 @@ def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
         ended = placed.at_once(*runs)
         assert any(code == 0 for code, _ in ended)
         assert all(code == 0 or _OVERTAKEN in said for code, said in ended)
-        assert len(set(placed.held().values()) - {"new", "other"}) == 0
-        assert len(set(placed.held().values())) == 1
+        assert set(placed.held().values()) in ({"new"}, {"other"})
         assert placed.left() == frozenset()
         assert platform.entry("yellow", month.key).adds_up
         assert placed.neighbour_is_untouched()
