@@ -106,7 +106,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     bucket: str = Field(description="The bucket's name, without gs:// (TAXI_BUCKET).")
     project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
-    timeout: float = Field(default=60.0, description="Seconds to wait for the server's answer.")
+    timeout: float = Field(
+        default=60, description="Seconds to wait for the server's next bytes (TAXI_GCS_TIMEOUT)."
+    )
 
     def uri(self, name: str) -> str:
         """Return the `gs://` URI of an object."""

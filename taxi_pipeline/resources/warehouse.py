@@ -47,8 +47,13 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
     dataset: str = Field(description="The dataset's name (TAXI_DATASET).")
-    timeout: float = Field(default=60.0, description="Seconds to wait for the server's answer.")
-    job_timeout: float = Field(default=1800.0, description="Seconds to wait for a job to end.")
+    timeout: float = Field(
+        default=60,
+        description="Seconds to wait for the server's next bytes (TAXI_BIGQUERY_TIMEOUT).",
+    )
+    job_timeout: float = Field(
+        default=1800, description="Seconds that a job may take (TAXI_BIGQUERY_JOB_TIMEOUT)."
+    )
 
     def uri(self, table: Table) -> str:
         """Return the table's address as Dagster's catalog shows it."""

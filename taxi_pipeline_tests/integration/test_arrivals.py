@@ -22,9 +22,9 @@ from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import GREEN
+from taxi_pipeline_tests.conftest import ROWS, Platform
 from taxi_pipeline_tests.support.http import serving_application
 
-from .conftest import ROWS, Platform
 from .test_checks import EVERY_ROW, MATCHES, failed
 from .test_jobs import failure_of
 

@@ -15,10 +15,10 @@ import pytest
 from taxi_pipeline.automation.failures import failed_partitions
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.dagster_dev import TAXI, dagster_dev
 from taxi_pipeline_tests.support.processes import until
 
-from .conftest import Platform
 from .test_arrivals import LATER, green_month, put
 
 ALL = [f"{layer}/green_trips" for layer in ("raw", "cleaned", "bigquery", "postgres")]

@@ -12,9 +12,9 @@ from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.published import YELLOW_HEADER
 
-from .conftest import Platform, Publish
 from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
 
 JOB = YELLOW.trips.name

@@ -17,8 +17,8 @@ from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
+from taxi_pipeline_tests.conftest import Platform, Publish
 
-from .conftest import Platform, Publish
 from .test_job_execute import job_execute
 from .test_jobs import LINEAGE, MIRRORED, csv_gz, failure_of, in_month
 

@@ -25,9 +25,8 @@ from taxi_pipeline.resources.database import Database
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.processes import until
-
-from .conftest import Platform
 
 TRIPS = replace(YELLOW.trips, name="tested_trips")
 MONTH = Month(2015, 3)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from dagster._core.instance.config import PoolGranularity
 
-from taxi_pipeline_tests.integration.conftest import Platform
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.processes import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Platform
+from taxi_pipeline_tests.conftest import Platform
 
 
 def job_execute(job: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

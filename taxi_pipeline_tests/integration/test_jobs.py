@@ -34,10 +34,9 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
+from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
 from taxi_pipeline_tests.support.http import body, serving, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
-
-from .conftest import ROWS, Platform, Publish, with_publisher
 
 LINEAGE = dg.TableColumnLineageMetadataValue
 MIRRORED = "releases/yellow/yellow_tripdata_{}.csv.gz"

@@ -13,10 +13,9 @@ import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
 from taxi_pipeline_tests.support.relays import Exchange, Point, Reply, http_relay, passing
-
-from .conftest import Platform
 
 NAME = "raw/tests/object"
 LARGE = 9 << 20  # bytes; above 8 MiB Google's client sends a file in parts

@@ -19,9 +19,8 @@ from taxi_pipeline.resources.lake import REJECTED_ROWS, Place, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline.tlc.tally import Tally
+from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
-
-from .conftest import Platform, Publish
 
 MONTH = Month(2024, 3)
 PLACE = place_of(YELLOW, MONTH)

@@ -11,11 +11,11 @@ from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
 from taxi_pipeline_tests.support.published import YELLOW_HEADER
 
-from .conftest import Platform, Publish
 from .test_checks import Forgetful
 from .test_jobs import MIRRORED, csv_gz, in_month
 

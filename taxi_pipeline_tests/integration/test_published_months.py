@@ -29,10 +29,9 @@ from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
-
-from .conftest import Platform, with_publisher
 
 # Then yellow has 57 months, to 2013-09, green two, and the other services none.
 THEN = datetime(2013, 11, 15, tzinfo=UTC)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from taxi_pipeline.demo import RUNS
-
-from .conftest import Platform
+from taxi_pipeline_tests.conftest import Platform
 
 PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
 

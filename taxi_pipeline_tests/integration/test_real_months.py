@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.local.publisher import application
+from taxi_pipeline_tests.conftest import REAL_FILES, Platform, with_publisher
 from taxi_pipeline_tests.support.http import serving_application
-
-from .conftest import REAL_FILES, Platform, with_publisher
 
 GREEN_CSV = "releases/green/green_tripdata_{}.csv.gz"
 GREEN_PARQUET = "trip-data/green_tripdata_{}.parquet"

@@ -34,12 +34,11 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER
-
-from .conftest import Platform
 
 STACK = Settings(None, rows=500)
 MARK = "s3cr3t"

@@ -17,9 +17,8 @@ from taxi_pipeline.resources.google import BigQuery, CloudStorage
 from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
-
-from .conftest import Platform
 
 SECRET = "s3cr3t-w0rd"
 NOWHERE = LakeObject("no/such/object", "gs://taxi-local/no/such/object", 1, 1, {})

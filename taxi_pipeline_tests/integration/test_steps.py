@@ -13,9 +13,8 @@ from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.published import trip, write_csv
-
-from .conftest import Platform
 
 MONTH = Month(2021, 1)
 PLACE = place_of(YELLOW, MONTH)

@@ -22,11 +22,10 @@ from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, Table
+from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay, passing
-
-from .conftest import Platform
 
 JANUARY, FEBRUARY = Month(2021, 1), Month(2021, 2)
 RUN = {"run": "a-run"}

@@ -183,16 +183,19 @@ class Session:
     server: socket.socket
     statements: list[str] = field(default_factory=list)
     copied: int = 0
+    ended: bool = False
 
     def reset(self) -> None:
         """Reset the connection, on both sides."""
+        self.ended = True
         reset(self.client)
         reset(self.server)
 
     def close(self) -> None:
         """End the connection, on both sides."""
-        for side in (self.client, self.server):
-            _close(side)
+        self.ended = True
+        _close(self.client)
+        _close(self.server)
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,8 @@ def _carry(session: Session, points: Sequence[Point[Message]], from_client: bool
             for point in points:
                 if point.takes(message):
                     point.happens(message)
+            if session.ended:
+                return
             target.sendall(head + message.body)
     session.close()
 

@@ -24,7 +24,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
 
-REAL_FILES = Path(__file__).parents[3] / "shared" / "tlc"
+REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000
 
 

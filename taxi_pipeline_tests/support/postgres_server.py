@@ -1,0 +1,73 @@
+"""The embedded stack's PostgreSQL as its operator sees it: stopped and started, its disk full."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from taxi_pipeline.local import servers
+from taxi_pipeline_tests.support.disks import small_disk
+from taxi_pipeline_tests.support.processes import until
+
+
+def restart(stack: Path, url: str) -> None:
+    """Stop the server of the stack in that folder, ending every connection, and start it again."""
+    state = json.loads((stack / "stack.json").read_text())
+    (entry,) = (server for server in state["servers"] if server["name"] == "postgres")
+    old = psutil.Process(entry["pid"])
+    owner = old.username()
+    old.send_signal(SIGINT)  # as "stop now", for PostgreSQL
+    old.wait(30)
+    with (stack / "logs" / "postgres.log").open("ab") as log:
+        new = subprocess.Popen(
+            entry["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **servers.as_user(owner if owner != psutil.Process().username() else None),
+        )
+    entry["pid"] = new.pid
+    (stack / "stack.json").write_text(json.dumps(state))  # who stops the stack finds it there
+    until(lambda: _accepts(url))
+
+
+@contextmanager
+def full_disk(folder: Path, url: str, size: int) -> Iterator[None]:
+    """Let new tables lie on a disk of so many bytes, mounted below a folder the server reaches."""
+    with psycopg.connect(url, autocommit=True) as operator:
+        (data,) = operator.execute("SHOW data_directory").fetchone() or ()
+        small = folder / "small"
+        small.mkdir(mode=0o700)
+        shutil.chown(small, Path(data).owner())
+        place = {"small": sql.Literal(str(small)), "role": sql.Identifier(operator.info.user)}
+        with small_disk(small, size):
+            for statement in (
+                "CREATE TABLESPACE small LOCATION {small}",
+                "ALTER ROLE {role} SET default_tablespace = 'small'",
+            ):
+                operator.execute(sql.SQL(statement).format(**place))
+            try:
+                yield
+            finally:
+                for statement in (
+                    "ALTER ROLE {role} RESET default_tablespace",
+                    "DROP TABLESPACE small",
+                ):
+                    operator.execute(sql.SQL(statement).format(**place))
+        small.rmdir()
+
+
+def _accepts(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
