@@ -27,6 +27,8 @@ import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.header import Header
+from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.limits import Unzipped, batch_rows, flat_texts, slices
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
 from taxi_pipeline.tlc.values import as_text, fit, shown
@@ -139,7 +141,7 @@ def examine(path: Path, first_rows: int) -> Examination:
         with opened_parquet(path) as file:
             rows: list[dict[str, str | None]] = []
             count = 0
-            for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+            for batch in _parquet_batches(path):
                 rows = rows or [
                     {
                         name: as_text(values, index)
@@ -263,7 +265,8 @@ class _CsvFile(PublishedFile):
         """Arrow's message, with the column's name for its number and without the block's row."""
         message = str(error).replace("Row #1: ", "")
         names = dict(enumerate(self.header.published))
-        return re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
+        named = re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
+        return legible(named)
 
 
 def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
@@ -378,7 +381,7 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
             )
         with gzip.GzipFile(fileobj=file) as unzipped:
             try:
-                yield io.BufferedReader(unzipped, 1 << 20)
+                yield io.BufferedReader(Unzipped(unzipped, path), 1 << 20)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise PermanentError(
                     f"{path.name}: the gzip is broken or cut short: {error}. Fetch it again."
@@ -409,33 +412,52 @@ class _ParquetFile(PublishedFile):
     def batches(self) -> Iterator[Batch]:
         schema = self.published_schema
         first = 1
-        with opened_parquet(self.path) as file:
-            for published in file.iter_batches(PARQUET_BATCH_ROWS):
-                rows, problems = self._canonical(_by_name(published), len(published))
-                numbers = pa.array(range(first, first + len(published)), pa.int64())
-                first += len(published)
+        for published in _parquet_batches(self.path):
+            rows, problems = self._canonical(_by_name(published), len(published))
+            numbers = pa.array(range(first, first + len(published)), pa.int64())
+            first += len(published)
 
-                def as_published(
-                    indices: pa.Array, published: pa.RecordBatch = published
-                ) -> pa.RecordBatch:
-                    chosen = published.take(indices)
-                    line = pa.nulls(len(chosen), pa.string())
-                    return pa.record_batch([*chosen.columns, line], schema=schema)
+            def as_published(
+                indices: pa.Array, published: pa.RecordBatch = published
+            ) -> pa.RecordBatch:
+                chosen = published.take(indices)
+                line = pa.nulls(len(chosen), pa.string())
+                return pa.record_batch([*chosen.columns, line], schema=schema)
 
-                yield _batch(rows, problems, numbers, as_published)
+            yield _batch(rows, problems, numbers, as_published)
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet file's rows, so many at a time that they take bounded memory."""
+    with opened_parquet(path) as file:
+        schema = file.schema_arrow.remove_metadata()
+        rows, texts = batch_rows(file, path, PARQUET_BATCH_ROWS), flat_texts(file)
+    with opened_parquet(path, texts) as file:
+        for batch in file.iter_batches(rows):
+            for part in slices(batch):
+                decoded = [
+                    values if values.type == of else values.dictionary_decode()
+                    for values, of in zip(part.columns, schema.types, strict=True)
+                ]
+                yield pa.record_batch(decoded, schema=schema)
 
 
 @contextmanager
-def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file to stream it; name it if it is none or is broken."""
+def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file to stream it, some columns as dictionaries; name it if it is broken."""
     try:
         # with pre_buffer Arrow would keep all that has been read: memory would grow with the file
-        with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file:
+        with pq.ParquetFile(
+            path,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",
+            read_dictionary=as_dictionary,
+        ) as file:
             yield file
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{path.name}: not a whole Parquet file, though its name says so: "
-            f"{str(error).removesuffix('.')}. "
+            f"{legible(str(error).strip().removesuffix('.'))}. "
             "Check what the publisher serves at its address, and fetch it again."
         ) from error
 
