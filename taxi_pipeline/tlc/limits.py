@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
 
@@ -25,6 +24,9 @@ UNPACKED_BYTES = 256 << 20
 PAGES_BYTES = 256 << 20
 # of a batch of rows
 BATCH_BYTES = 128 << 20
+# a month of fhvhv has 100 KB of footer; Arrow takes up to 200 bytes of memory for one
+FOOTER_BYTES = 4 << 20
+COLUMNS = 2000
 
 _HEADER_BYTES = 1 << 13
 _HEADER_LIMIT_BYTES = 16 << 20  # Arrow's own
@@ -58,7 +60,7 @@ class Unzipped(io.RawIOBase):
         self._read = 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Say so, as `io` asks."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -73,49 +75,77 @@ class Unzipped(io.RawIOBase):
 # --- Parquet -----------------------------------------------------------------------------------
 
 
-def batch_rows(file: pq.ParquetFile, path: Path, most: int) -> int:
-    """Return how many rows of a Parquet file can be read at a time, and at most that many.
+@dataclass(frozen=True)
+class Plan:
+    """How to read a Parquet file in bounded memory: so many rows at a time.
 
-    A text that a dictionary has once may stand in every row, so flat columns of texts are to be
-    read as dictionaries; what others may take in a row is reckoned with. Raises `PermanentError`
-    where the file unpacks to more than `unpacked_limit`, or its pages take more than `PAGES_BYTES`
-    at once; and `pa.ArrowInvalid` where a page's header is none.
+    A text that a dictionary has once may stand in every row: so columns among `dictionaries`,
+    which are of bytes and not nested, are to be read as dictionaries.
     """
-    metadata = file.metadata
-    # a file of no columns may still say that it has rows for ever
-    unpacked, rows = _VALUE_BYTES * metadata.num_rows, most
+
+    rows: int
+    dictionaries: frozenset[str]
+
+
+def check_footer(path: Path) -> None:
+    """Raise `PermanentError` where the footer is larger than any: Arrow would take all of it in."""
     with path.open("rb") as content:
-        for group in map(metadata.row_group, range(metadata.num_row_groups)):
-            unpacked += _VALUE_BYTES * group.num_rows
-            at_once = in_row = 0
-            for place in range(group.num_columns):
-                chunk, column = group.column(place), metadata.schema.column(place)
+        length = _footer_bytes(content)
+        whole = content.read(4) == b"PAR1" and length < path.stat().st_size
+    if whole and length > FOOTER_BYTES:
+        raise PermanentError(
+            f"{path.name}: its footer says that it has {length:,} bytes, and at most "
+            f"{FOOTER_BYTES:,} are read. Check what the publisher serves at its address."
+        )
+
+
+def plan(path: Path, most: int) -> Plan:
+    """Plan the reading of a Parquet file whose footer was checked, in batches of `most` rows.
+
+    Raises `PermanentError` where the file unpacks to more than `unpacked_limit`, or its pages take
+    more than `PAGES_BYTES` at once; and `pa.ArrowInvalid` where the footer or a page's header is
+    none. (Arrow's own account of them ends the process where they are wrong.)
+    """
+    with path.open("rb") as content:
+        footer = _footer(content)
+        leaves = [leaf for leaf in _structs(footer, _SCHEMA)[1:] if not leaf.get(_CHILDREN)]
+        if len(leaves) > COLUMNS:
+            raise PermanentError(
+                f"{path.name}: it has {len(leaves):,} columns, and at most {COLUMNS:,} are read. "
+                "Check what the publisher serves at its address."
+            )
+        unpacked, rows, flat = 0, most, set[str]()
+        for group in _structs(footer, _ROW_GROUPS):
+            # which may be for ever, without a column
+            unpacked += _VALUE_BYTES * max(group.get(_ROWS, 0), 0)
+            at_once = in_row = 0.0
+            for leaf, column in zip(leaves, _structs(group, _COLUMNS), strict=True):
+                chunk = column.get(_CHUNK)
+                if chunk is None:
+                    raise pa.ArrowInvalid("a column chunk says nothing of itself")
                 pages = _Pages.of(chunk, content)
-                unpacked += max(pages.unpacked, _VALUE_BYTES * max(chunk.num_values, pages.values))
+                values = max(chunk.get(_CHUNK_VALUES, 0), pages.values)
+                unpacked += max(pages.unpacked, _VALUE_BYTES * values)
                 if unpacked > unpacked_limit(path.stat().st_size):
                     raise too_much(path, unpacked)
-                widest = pages.widest(column)
+                names = chunk.get(_PATH, [])
+                nested = len(names) != 1 or leaf.get(_REPETITION) == _REPEATED
+                widest = pages.widest(chunk.get(_TYPE), leaf.get(_LENGTH, 0), nested)
                 at_once += pages.dictionary + pages.largest
-                if column.max_repetition_level:  # then a row may have all of the values
-                    at_once += int(widest * pages.values)
+                if nested:  # a row may have all of the values
+                    at_once += widest * values
                 else:
                     in_row += widest
+                    if chunk.get(_TYPE) == _BYTES:
+                        flat.add(names[0].decode(errors="replace"))
             if at_once + in_row > PAGES_BYTES:
                 raise PermanentError(
                     f"{path.name}: to read a row of it takes {int(at_once + in_row):,} bytes of "
                     f"memory, and at most {PAGES_BYTES:,} are given. Check what the publisher "
                     "serves at its address."
                 )
-            rows = min(rows, int(BATCH_BYTES // max(in_row, 1)))
-    return max(rows, 1)
-
-
-def flat_texts(file: pq.ParquetFile) -> list[str]:
-    """Return the columns of texts or bytes that can be read as dictionaries."""
-    flat = {column.path for column in map(file.schema.column, range(len(file.schema.names)))}
-    return [
-        field.name for field in file.schema_arrow if field.name in flat and _is_bytes(field.type)
-    ]
+            rows = min(rows, max(int(BATCH_BYTES // max(in_row, 1)), 1))
+    return Plan(rows, frozenset(flat))
 
 
 @dataclass
@@ -130,14 +160,16 @@ class _Pages:
     prefixed: bool = False
 
     @classmethod
-    def of(cls, chunk: Any, content: BinaryIO) -> "_Pages":
+    def of(cls, chunk: "_Struct", content: BinaryIO) -> "_Pages":
         """Read the headers of the pages that Arrow would read."""
         pages = cls()
-        at = chunk.data_page_offset
-        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
-            at = chunk.dictionary_page_offset
-        end = at + chunk.total_compressed_size
-        while at < end and pages.values < chunk.num_values:
+        at = chunk.get(_DATA_AT, 0)
+        if 0 < chunk.get(_DICTIONARY_AT, 0) < at:
+            at = chunk[_DICTIONARY_AT]
+        end = at + chunk.get(_CHUNK_BYTES, 0)
+        if at < 0:
+            raise pa.ArrowInvalid("a column chunk before the file")
+        while at < end and pages.values < chunk.get(_CHUNK_VALUES, 0):
             header, length = _header(content, at)
             size, packed = header.get(_SIZE, -1), header.get(_PACKED_SIZE, -1)
             if size < 0 or packed < 0:
@@ -148,42 +180,73 @@ class _Pages:
 
     def _add(self, header: "_Struct", size: int) -> None:
         self.unpacked += size
-        if header.get(_DICTIONARY) is not None:
+        if _DICTIONARY in header:
             self.dictionary = max(self.dictionary, size)
             return
         self.largest = max(self.largest, size)
-        data = header.get(_DATA) or header.get(_DATA_V2) or {}
-        values = data.get(_VALUES, 0)
+        first = header.get(_DATA)
+        data: _Struct = first or header.get(_DATA_V2) or {}
+        values = data.get(_PAGE_VALUES, 0)
         if values < 0:
             raise pa.ArrowInvalid("a page of less than no values")
         self.values += values
         body = max(size - _LEVELS_BYTES, 0)
         self.bytes_a_value = max(self.bytes_a_value, body / max(values, 1))
-        encoding = data.get(_ENCODING if header.get(_DATA) else _ENCODING_V2)
+        encoding = data.get(_ENCODING if first else _ENCODING_V2)
         self.prefixed = self.prefixed or encoding == _DELTA_BYTE_ARRAY
 
-    def widest(self, column: Any) -> float:
-        """Return what a value of the column may take in memory, in bytes, and it is rarely more."""
-        if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-            return max(column.length, _VALUE_BYTES)
-        if column.physical_type != "BYTE_ARRAY":
+    def widest(self, kind: int | None, length: int, nested: bool) -> float:
+        """Return what a value may take in memory, in bytes; it is rarely more."""
+        if kind == _FIXED_BYTES:
+            return max(length, _VALUE_BYTES)
+        if kind != _BYTES:
             return 2 * _VALUE_BYTES
         if self.prefixed:  # a value may be all of the one before it, and nothing more
             return self.largest
-        nested = "." in column.path
         return max(self.dictionary if nested else 0, self.bytes_a_value) + _VALUE_BYTES
 
 
-# Thrift's compact protocol, of which page headers are made, as far as they need it
+def _footer_bytes(content: BinaryIO) -> int:
+    end = content.seek(0, io.SEEK_END)
+    content.seek(max(end - 8, 0))
+    return int.from_bytes(content.read(4), "little")
 
-type _Struct = dict[int, Any]
 
-# Parquet's field ids
-_SIZE, _PACKED_SIZE, _DATA, _DICTIONARY, _DATA_V2 = 2, 3, 5, 7, 8
-_VALUES, _ENCODING, _ENCODING_V2 = 1, 2, 4
-_DELTA_BYTE_ARRAY = 7
+def _footer(content: BinaryIO) -> "_Struct":
+    length = _footer_bytes(content)
+    content.seek(-8 - length, io.SEEK_END)
+    try:
+        return _struct(content.read(length), 0, 0)[0]
+    except IndexError:
+        raise pa.ArrowInvalid("the footer is cut short") from None
+
+
+def _structs(of: "_Struct", number: tuple[int, int]) -> "list[_Struct]":
+    return [one for one in of.get(number, []) if isinstance(one, dict)]
+
+
+# Thrift's compact protocol, of which footer and page headers are made. As in Arrow, the last of
+# several fields of one number counts, and one of another type than declared is none.
+
+type _Struct = dict[tuple[int, int], Any]
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+
+# Parquet's fields: number and type
+_SCHEMA, _ROW_GROUPS = (2, _LIST), (4, _LIST)
+_LENGTH, _REPETITION, _CHILDREN = (2, _I32), (3, _I32), (5, _I32)
+_COLUMNS, _ROWS, _CHUNK = (1, _LIST), (3, _I64), (3, _STRUCT)
+_TYPE, _PATH, _CHUNK_VALUES, _CHUNK_BYTES = (1, _I32), (3, _LIST), (5, _I64), (7, _I64)
+_DATA_AT, _DICTIONARY_AT = (9, _I64), (11, _I64)
+_SIZE, _PACKED_SIZE, _DATA = (2, _I32), (3, _I32), (5, _STRUCT)
+_DICTIONARY, _DATA_V2 = (7, _STRUCT), (8, _STRUCT)
+_PAGE_VALUES, _ENCODING, _ENCODING_V2 = (1, _I32), (2, _I32), (4, _I32)
+
+_BYTES, _FIXED_BYTES = 6, 7  # types
+_REPEATED = 2
+_DELTA_BYTE_ARRAY = 7  # an encoding
+
+_DEPTH = 32
 
 
 def _header(content: BinaryIO, at: int) -> tuple[_Struct, int]:
@@ -201,39 +264,45 @@ def _header(content: BinaryIO, at: int) -> tuple[_Struct, int]:
 
 
 def _struct(content: bytes, at: int, depth: int) -> tuple[_Struct, int]:
-    if depth > 8:
-        raise pa.ArrowInvalid("a page's header is nested too deeply")
+    if depth > _DEPTH:
+        raise pa.ArrowInvalid("a struct is nested too deeply")
     fields: _Struct = {}
     number = 0
     while head := content[at]:
         at += 1
+        kind = head & 15
         if head >> 4:
             number += head >> 4
         else:
             number, at = _integer(content, at)
-        value, at = _value(head & 15, content, at, depth)
-        fields[number] = value
+        # alone, a truth is its type
+        value, at = (None, at) if kind in (_TRUE, _FALSE) else _value(kind, content, at, depth)
+        fields[number, kind] = value
     return fields, at + 1
 
 
 def _value(kind: int, content: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """Read a field's value; of what no page header needs, only the place after it."""
-    if kind in (_TRUE, _FALSE):
-        return None, at
+    """Read a value; return it, unless no field that counts is of its type, and the next place."""
     if kind in (_I16, _I32, _I64):
         return _integer(content, at)
     if kind == _STRUCT:
         return _struct(content, at, depth + 1)
-    if kind == _BYTE:
-        at += 1
-    elif kind == _DOUBLE:
-        at += 8
-    elif kind == _BINARY:
+    if kind == _BINARY:
         length, at = _varint(content, at)
-        at += length
-    else:
-        raise pa.ArrowInvalid("a page's header has what none has")
-    return None, at
+        if at + length > len(content):
+            raise IndexError(at)
+        return content[at : at + length], at + length
+    if kind in (_LIST, _SET):
+        head, at = content[at], at + 1
+        count, at = (head >> 4, at) if head < 0xF0 else _varint(content, at)
+        values = []
+        for _ in range(count):
+            value, at = _value(head & 15, content, at, depth + 1)
+            values.append(value)
+        return values, at
+    if kind in (_TRUE, _FALSE, _BYTE, _DOUBLE):
+        return None, at + (8 if kind == _DOUBLE else 1)
+    raise pa.ArrowInvalid("a struct has what Parquet has not")
 
 
 def _integer(content: bytes, at: int) -> tuple[int, int]:
@@ -248,7 +317,15 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         at += 1
         if content[at - 1] < 128:
             return number, at
-    raise pa.ArrowInvalid("a page's header has a number that is none")
+    raise pa.ArrowInvalid("a number has no end")
+
+
+# --- dictionaries ------------------------------------------------------------------------------
+
+
+def decoded_bytes(rows: pa.RecordBatch) -> int:
+    """Return how many bytes the rows' dictionaries take, written out."""
+    return sum(map(_decoded_bytes, rows.columns))
 
 
 def slices(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -256,7 +333,7 @@ def slices(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
     Unless one row takes more.
     """
-    if len(rows) > 1 and sum(map(_decoded_bytes, rows.columns)) > BATCH_BYTES:
+    if len(rows) > 1 and decoded_bytes(rows) > BATCH_BYTES:
         half = len(rows) // 2
         yield from slices(rows[:half])
         yield from slices(rows[half:])
@@ -265,13 +342,14 @@ def slices(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _decoded_bytes(values: pa.Array) -> int:
-    if not pa.types.is_dictionary(values.type) or not _is_bytes(values.type.value_type):
+    if not pa.types.is_dictionary(values.type) or not is_bytes(values.type.value_type):
         return 0
     lengths = pc.binary_length(values.dictionary).take(values.indices)
     return pc.sum(lengths.cast(pa.int64()), min_count=0).as_py()  # type: ignore[no-any-return]
 
 
-def _is_bytes(of: pa.DataType) -> bool:
+def is_bytes(of: pa.DataType) -> bool:
+    """Whether an Arrow type is of texts or bytes."""
     kinds = pa.types
     return any(
         is_kind(of)
