@@ -119,7 +119,10 @@ def plan(path: Path, most: int) -> Plan:
             # which may be for ever, without a column
             unpacked += _VALUE_BYTES * max(group.get(_ROWS, 0), 0)
             at_once = in_row = 0.0
-            for leaf, column in zip(leaves, _structs(group, _COLUMNS), strict=True):
+            columns = _structs(group, _COLUMNS)
+            if len(columns) != len(leaves):
+                raise pa.ArrowInvalid(f"{len(columns)} columns in a group of {len(leaves)}")
+            for leaf, column in zip(leaves, columns, strict=True):
                 chunk = column.get(_CHUNK)
                 if chunk is None:
                     raise pa.ArrowInvalid("a column chunk says nothing of itself")
@@ -128,7 +131,7 @@ def plan(path: Path, most: int) -> Plan:
                 unpacked += max(pages.unpacked, _VALUE_BYTES * values)
                 if unpacked > unpacked_limit(path.stat().st_size):
                     raise too_much(path, unpacked)
-                names = chunk.get(_PATH, [])
+                names = [name for name in chunk.get(_PATH, []) if isinstance(name, bytes)]
                 nested = len(names) != 1 or leaf.get(_REPETITION) == _REPEATED
                 widest = pages.widest(chunk.get(_TYPE), leaf.get(_LENGTH, 0), nested)
                 at_once += pages.dictionary + pages.largest
@@ -166,7 +169,7 @@ class _Pages:
         at = chunk.get(_DATA_AT, 0)
         if 0 < chunk.get(_DICTIONARY_AT, 0) < at:
             at = chunk[_DICTIONARY_AT]
-        end = at + chunk.get(_CHUNK_BYTES, 0)
+        end = min(at + chunk.get(_CHUNK_BYTES, 0), content.seek(0, io.SEEK_END))
         if at < 0:
             raise pa.ArrowInvalid("a column chunk before the file")
         while at < end and pages.values < chunk.get(_CHUNK_VALUES, 0):
@@ -307,6 +310,7 @@ def _value(kind: int, content: bytes, at: int, depth: int) -> tuple[Any, int]:
 
 def _integer(content: bytes, at: int) -> tuple[int, int]:
     number, at = _varint(content, at)
+    number &= (1 << 64) - 1
     return number >> 1 ^ -(number & 1), at
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import atheris
+import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 with atheris.instrument_imports(include=["taxi_pipeline.tlc", "taxi_pipeline_tests.fuzz.target"]):
     from taxi_pipeline_tests.fuzz.target import Hostile, attempt
@@ -27,7 +27,8 @@ _MOST_BYTES = 1 << 18
 
 def _mutated(coded: bytes, most: int, seed: int) -> bytes:
     def of_bytes(content: bytes) -> bytes:
-        return atheris.Mutate(content, len(content) + 32)
+        changed: bytes = atheris.Mutate(content, len(content) + 32)
+        return changed
 
     return bytes(mutated(Hostile.parse(coded), random.Random(seed), of_bytes, most - 1))
 

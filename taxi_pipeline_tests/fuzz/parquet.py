@@ -1,4 +1,4 @@
-"""A Parquet file taken apart to what can be changed: its footer, and each page's header and body."""
+"""A Parquet file taken apart to what can be changed: its footer, and its pages."""
 
 from dataclasses import dataclass
 

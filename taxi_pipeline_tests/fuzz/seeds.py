@@ -1,9 +1,11 @@
 """Small valid files of every era and form, for the fuzzer to begin with."""
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -11,7 +13,6 @@ from taxi_pipeline.tlc.generator import first_parquet, write_csv_gz, write_parqu
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.fuzz.target import Hostile
-import gzip
 
 _ROWS = 6
 _CSV = {
@@ -20,7 +21,7 @@ _CSV = {
     "fhv": ("2015-01", "2017-01", "2018-02", "2021-01"),
     "fhvhv": ("2019-02", "2021-06"),
 }
-_FORMS = (
+_FORMS: tuple[dict[str, Any], ...] = (
     {"compression": "none"},
     {"compression": "none", "data_page_version": "2.0"},
     {"compression": "none", "use_dictionary": False, "write_page_checksum": True},
@@ -53,7 +54,7 @@ def parquet_seeds() -> Iterator[Hostile]:
             yield Hostile(SERVICES[service], ".parquet", path.read_bytes())
 
 
-def _months(of: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, Path, Month]]:
+def _months(of: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, Path, Month]]:
     with TemporaryDirectory() as folder:
         for service, months in of.items():
             for month in months:
