@@ -109,7 +109,7 @@ def _encoded(node: Node, in_list: bool = False) -> bytes:
     if node.kind == DOUBLE:
         return bytes(node.value)
     if node.kind == BINARY:
-        return _unsigned(len(node.value)) + node.value
+        return _unsigned(len(node.value)) + bytes(node.value)
     if node.kind in (LIST, SET):
         kind, values = node.value
         many = len(values) >= 15
