@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
@@ -82,6 +81,3 @@ def peak_bytes() -> int:
     """Return the most memory that this process has ever held, where the system tells (Linux)."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) << 10
-
-
-__all__ = ["ENDINGS", "MONTH", "Hostile", "attempt", "pa", "peak_bytes"]

@@ -157,7 +157,7 @@ HOSTILE_MONTHS = (
 def test_a_hostile_month_is_refused_before_anything_is_asked(publish: Publish, month: str) -> None:
     platform, asked = publish({})
     # Dagster refuses most by its own words, before it calls us
-    with pytest.raises((ValueError, dg.Failure), match="does not match|is not a month: write it"):
+    with pytest.raises((ValueError, dg.Failure), match=r"does not match|is not a month: write it"):
         failed_by(platform.run("fhv_trips", month))
     assert asked == []
 
