@@ -69,7 +69,7 @@ def published(*rows: str, names: tuple[str, ...] = NAMES) -> bytes:
     return gzip.compress("".join(f"{line}\n" for line in (header, *rows)).encode(), mtime=0)
 
 
-def text_of(value: dg.MetadataValue[Any]) -> str:
+def text_of(value: Any) -> str:
     """Return a value as Dagster keeps it."""
     return json.dumps(json.loads(dg.serialize_value(value)), ensure_ascii=False)
 
