@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Never
 import click
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def _service(name: str) -> "Service":
     from taxi_pipeline.tlc.services import SERVICES
 
     if name not in SERVICES:
-        raise click.BadParameter(f"'{name}' is not a service: write one of {', '.join(SERVICES)}.")
+        raise click.BadParameter(
+            f"'{legible(name, 40)}' is not a service: write one of {', '.join(SERVICES)}."
+        )
     return SERVICES[name]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from taxi_pipeline.tlc.legible import legible
+
 UNKNOWN_COLUMNS = "unknown_columns"
 UNKNOWN_CODES = "unknown_codes"
 
@@ -44,6 +46,4 @@ class Findings:
 
 
 def _cut(value: str | int) -> str | int:
-    if isinstance(value, str) and len(value) > CHARACTERS:
-        return f"{value[: CHARACTERS - 1]}…"
-    return value
+    return legible(value, CHARACTERS) if isinstance(value, str) else value

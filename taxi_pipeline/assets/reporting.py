@@ -11,6 +11,7 @@ import dagster as dg
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import retries, retry_seconds
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import Table
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PREVIEW_ROWS = 5
+_CHARACTERS = 100  # of a cell or a name that is shown
+_COLUMNS = 200  # of a file that are shown
 
 OWNERS = ("team:taxi-data",)
 
@@ -69,7 +72,13 @@ def table_columns(table: Table) -> dg.TableSchema:
 
 def file_columns(schema: "pa.Schema") -> dg.TableSchema:
     """Return a file's own columns as Dagster's catalog shows them."""
-    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+    fields = [schema.field(place) for place in range(min(len(schema), _COLUMNS))]
+    return dg.TableSchema(
+        [
+            dg.TableColumn(legible(field.name, _CHARACTERS), legible(str(field.type), _CHARACTERS))
+            for field in fields
+        ]
+    )
 
 
 def columns_from(
@@ -81,16 +90,23 @@ def columns_from(
     """
     there: dict[str, list[dg.TableColumnDep]] = {}
     for column, origin in origins:
-        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), origin)
+        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), legible(origin, _CHARACTERS))
         there.setdefault(column, []).append(dep)
     return dg.TableColumnLineage(there)
 
 
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
-    """Return a few rows as a table; a row that is cut short has no value in the last columns."""
-    found = [{name: row.get(name) for name in schema.names} for row in rows]
-    texts = [{k: None if v is None else str(v) for k, v in row.items()} for row in found]
-    return table(dict.fromkeys(schema.names, "string"), texts)
+    """Return a few rows as a table, legible and cut, for Dagster keeps it with the event.
+
+    A row that is cut short has no value in the last columns.
+    """
+    names = {name: legible(name, _CHARACTERS) for name in schema.names[:_COLUMNS]}
+    found = [{shown: row.get(name) for name, shown in names.items()} for row in rows]
+    texts = [
+        {k: None if v is None else legible(str(v), _CHARACTERS) for k, v in row.items()}
+        for row in found
+    ]
+    return table(dict.fromkeys(names.values(), "string"), texts)
 
 
 def parquet_preview(file: "pq.ParquetFile") -> dg.TableMetadataValue:

@@ -32,6 +32,7 @@ from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import UNKNOWN_WORDS, Table
 
@@ -45,6 +46,7 @@ type Fetch = Callable[[Path, Unchanged | None], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path], Summary]
 type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
 
+_LISTED_CHARACTERS = 1000
 _READ_BYTES = 1 << 16  # of a column at a time
 
 
@@ -129,7 +131,8 @@ def clean_raw(
         summary = clean(source, kept, rejected)
         if unknown := source.header.unknown:
             log(
-                f"{raw.uri} has columns that are not declared: {', '.join(unknown)}. They stay in "
+                f"{raw.uri} has columns that are not declared: "
+                f"{legible(', '.join(unknown), _LISTED_CHARACTERS)}. They stay in "
                 "raw; declare them in tlc/services.py to carry them on."
             )
         expected = int(raw.metadata["rows"])
@@ -152,8 +155,9 @@ def clean_raw(
             {"column": column, "code": code, "rows": rows}
             for (column, code), rows in summary.unknown_codes.most_common()
         ]
+        undeclared = Findings.cut([{"column": name} for name in unknown])
         findings = {
-            UNKNOWN_COLUMNS: str(Findings.cut([{"column": name} for name in unknown])),
+            UNKNOWN_COLUMNS: str(undeclared),
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
         beside = lake.upload(rejected, f"{place.rejected}{_sha256(rejected)[:16]}.parquet", history)
@@ -180,7 +184,7 @@ def clean_raw(
                 "rejected_because": counts("reason", summary.rejected),
                 "rejected_rows": beside.uri,
                 "kept_but_odd": counts("oddity", summary.noted),
-                "unknown_columns": list(unknown),
+                "unknown_columns": [found["column"] for found in undeclared.listed],
                 "preview": first_rows,
             }
         )

@@ -12,6 +12,7 @@ import dagster as dg
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.resources.environment import automation_is_on
 from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PLACE, Lake, LakeObject, place_of
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
@@ -45,9 +46,9 @@ def lake_arrivals(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.Sens
         if strays:
             more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
             context.log.warning(
-                f"Left alone: {', '.join(strays[:_MOST_NAMED])}{more}. The name of a raw object is "
-                "raw/SERVICE/SERVICE_tripdata_YYYY-MM of a month that TLC has published, and ends "
-                f"in .{', .'.join(_ENDINGS)}."
+                f"Left alone: {', '.join(map(legible, strays[:_MOST_NAMED]))}{more}. The name of a "
+                "raw object is raw/SERVICE/SERVICE_tripdata_YYYY-MM of a month that TLC has "
+                f"published, and ends in .{', .'.join(_ENDINGS)}."
             )
         made_of = {item.name: item.metadata.get("raw_generation") for item in lake.find("cleaned/")}
         requests = [

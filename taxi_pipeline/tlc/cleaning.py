@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from taxi_pipeline.tlc.duplicates import Duplicates
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, PublishedFile
 from taxi_pipeline.tlc.schema import arrow_schema
@@ -42,6 +43,7 @@ type UnknownCodes = Counter[tuple[str, str]]
 
 # BigQuery loads row groups of 16 MiB and more best; a trip takes some 100 bytes in memory.
 ROW_GROUP_ROWS = 300_000
+ROW_GROUP_BYTES = 128 << 20  # in memory, of rows with very long texts
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _count_unknown_codes(values: pa.Array, column: Column, counts: UnknownCodes)
         unknown = values.filter(pc.invert(pc.is_in(values, declared)))
     else:
         return
-    for code, count in Counter(map(str, unknown.to_pylist())).items():
+    for code, count in Counter(legible(str(one)) for one in unknown.to_pylist()).items():
         named = (column.name, code) in counts or len(counts) < _CODES_NAMED
         counts[column.name, code if named else "others"] += count
 
@@ -285,7 +287,8 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch]
 
         def add(rows: pa.RecordBatch) -> None:
             pending.append(rows)
-            if sum(map(len, pending)) >= ROW_GROUP_ROWS:
+            size = sum(batch.nbytes for batch in pending)
+            if sum(map(len, pending)) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 flush()
 
         yield add

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.services import REJECTED_COLUMNS, SERVICES, Column, Table
 
 # what pandas adds to a Parquet file: the row's number, and no part of the record
@@ -37,9 +38,7 @@ class Header:
         known = _names(table)
         columns = tuple(known.get(_plain(name)) for name in published)
         found = {name for name in columns if name is not None}
-        listed = ", ".join(published)
-        if len(listed) > _LISTED_CHARACTERS:
-            listed = f"{listed[:_LISTED_CHARACTERS]}…"
+        listed = legible(", ".join(published), _LISTED_CHARACTERS)
         if others := _better_known(published, table):
             raise PermanentError(
                 f"{file}: its columns are those of {' or '.join(others)}, not of {table.name}; the "

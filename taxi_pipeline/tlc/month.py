@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Self
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.legible import legible
 
 # TLC publishes a month about 50 days after its end.
 PUBLICATION_LAG_MONTHS = 2
@@ -29,7 +30,9 @@ class Month:
         """Read a partition key such as `2021-01`; raise `PermanentError` for anything else."""
         match = _KEY.fullmatch(key)
         if match is None:
-            raise PermanentError(f"'{key}' is not a month: write it as YYYY-MM, such as 2021-01.")
+            raise PermanentError(
+                f"'{legible(key, 40)}' is not a month: write it as YYYY-MM, such as 2021-01."
+            )
         return cls(int(match[1]), int(match[2]))
 
     @staticmethod

@@ -27,11 +27,23 @@ import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.header import Header
+from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.limits import (
+    Unzipped,
+    check_footer,
+    decoded_bytes,
+    is_bytes,
+    plan,
+    slices,
+    too_much,
+    unpacked_limit,
+)
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
 from taxi_pipeline.tlc.values import as_text, fit, shown
 
 CSV_BLOCK_BYTES = 4 << 20
+BLOCK_LINES = 1 << 17
 LINE_LIMIT_BYTES = 1 << 20
 HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 17
@@ -139,7 +151,7 @@ def examine(path: Path, first_rows: int) -> Examination:
         with opened_parquet(path) as file:
             rows: list[dict[str, str | None]] = []
             count = 0
-            for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+            for batch in _parquet_batches(path):
                 rows = rows or [
                     {
                         name: as_text(values, index)
@@ -245,9 +257,13 @@ class _CsvFile(PublishedFile):
         try:
             yield _parse_csv(lines, self.header.published, texts)
         except pa.ArrowInvalid as error:
-            if len(lines) == 1:
-                problems[offset] = self._said(error)
-                yield pa.record_batch([pa.nulls(1, TEXT) for _ in texts], names=list(texts))
+            said = list(map(self._miscounted, lines))
+            if len(lines) == 1 and not said[0]:
+                said = [self._said(error)]
+            if all(said):  # at once: a file of something else has millions of them
+                problems.update((offset + place, of) for place, of in enumerate(said) if of)
+                nulls = pa.nulls(len(lines), TEXT)
+                yield pa.record_batch([nulls for _ in texts], names=list(texts))
             else:
                 half = len(lines) // 2
                 yield from self._halving(lines[:half], offset, problems)
@@ -259,11 +275,28 @@ class _CsvFile(PublishedFile):
         pairs = zip(self.header.published, self.header.columns, strict=True)
         return {name: _parsed_as(self.table[column]) for name, column in pairs if column}
 
+    def _miscounted(self, line: bytes) -> str | None:
+        """Say what Arrow says of a plain line with a wrong number of cells; None for another."""
+        cells = line.removesuffix(b"\r")
+        if len(line) > LINE_LIMIT_BYTES or any(odd in cells for odd in (b'"', b"\r", b"\0")):
+            return None
+        least = len(self.header.published)
+        width, most = _width(cells), least + SPARE_CELLS
+        if least <= width <= most:
+            return None
+        shown = cells if len(cells) <= 100 else cells[:96] + b" ..."
+        expected = least if width < least else most
+        return legible(
+            f"CSV parse error: Expected {expected} columns, got {width}: "
+            f"{shown.decode(errors='backslashreplace')}"
+        )
+
     def _said(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
         message = str(error).replace("Row #1: ", "")
         names = dict(enumerate(self.header.published))
-        return re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
+        named = re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
+        return legible(named)
 
 
 def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
@@ -309,7 +342,8 @@ def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:
     while block := stream.read(CSV_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
         rest = rest[: LINE_LIMIT_BYTES + 1]  # enough to know that it is too long
-        yield lines
+        for first in range(0, len(lines), BLOCK_LINES):  # of lines of next to nothing, millions
+            yield lines[first : first + BLOCK_LINES]
     yield [rest]
 
 
@@ -361,6 +395,8 @@ def _parse_csv(
 
 def _width(line: bytes) -> int:
     """Count the cells of a line."""
+    if b'"' not in line:
+        return line.count(b",") + 1
     return _QUOTED.sub(b"", line).count(b",") + 1
 
 
@@ -378,7 +414,7 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
             )
         with gzip.GzipFile(fileobj=file) as unzipped:
             try:
-                yield io.BufferedReader(unzipped, 1 << 20)
+                yield io.BufferedReader(Unzipped(unzipped, path), 1 << 20)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise PermanentError(
                     f"{path.name}: the gzip is broken or cut short: {error}. Fetch it again."
@@ -409,33 +445,62 @@ class _ParquetFile(PublishedFile):
     def batches(self) -> Iterator[Batch]:
         schema = self.published_schema
         first = 1
-        with opened_parquet(self.path) as file:
-            for published in file.iter_batches(PARQUET_BATCH_ROWS):
-                rows, problems = self._canonical(_by_name(published), len(published))
-                numbers = pa.array(range(first, first + len(published)), pa.int64())
-                first += len(published)
+        for published in _parquet_batches(self.path):
+            rows, problems = self._canonical(_by_name(published), len(published))
+            numbers = pa.array(range(first, first + len(published)), pa.int64())
+            first += len(published)
 
-                def as_published(
-                    indices: pa.Array, published: pa.RecordBatch = published
-                ) -> pa.RecordBatch:
-                    chosen = published.take(indices)
-                    line = pa.nulls(len(chosen), pa.string())
-                    return pa.record_batch([*chosen.columns, line], schema=schema)
+            def as_published(
+                indices: pa.Array, published: pa.RecordBatch = published
+            ) -> pa.RecordBatch:
+                chosen = published.take(indices)
+                line = pa.nulls(len(chosen), pa.string())
+                return pa.record_batch([*chosen.columns, line], schema=schema)
 
-                yield _batch(rows, problems, numbers, as_published)
+            yield _batch(rows, problems, numbers, as_published)
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet file's rows, so many at a time that they take bounded memory."""
+    with opened_parquet(path) as file:
+        schema = file.schema_arrow.remove_metadata()
+        planned = plan(path, PARQUET_BATCH_ROWS)
+    texts = [
+        field.name
+        for field in schema
+        if field.name in planned.dictionaries and is_bytes(field.type)
+    ]
+    unpacked = 0
+    with opened_parquet(path, texts) as file:
+        for batch in file.iter_batches(planned.rows):
+            unpacked += decoded_bytes(batch)
+            if unpacked > unpacked_limit(path.stat().st_size):
+                raise too_much(path, "more")
+            for part in slices(batch):
+                decoded = [
+                    values if values.type == of else values.dictionary_decode()
+                    for values, of in zip(part.columns, schema.types, strict=True)
+                ]
+                yield pa.record_batch(decoded, schema=schema)
 
 
 @contextmanager
-def opened_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file to stream it; name it if it is none or is broken."""
+def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file to stream it, some columns as dictionaries; name it if it is broken."""
+    check_footer(path)
     try:
         # with pre_buffer Arrow would keep all that has been read: memory would grow with the file
-        with pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us") as file:
+        with pq.ParquetFile(
+            path,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",
+            read_dictionary=as_dictionary,
+        ) as file:
             yield file
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{path.name}: not a whole Parquet file, though its name says so: "
-            f"{str(error).removesuffix('.')}. "
+            f"{legible(str(error).strip().removesuffix('.'))}. "
             "Check what the publisher serves at its address, and fetch it again."
         ) from error
 

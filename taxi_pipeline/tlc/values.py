@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column
 
 # Sums of cents stay exact far below it, and nothing that a taxi can do comes near.
@@ -46,10 +47,10 @@ def fit(values: pa.Array, column: Column) -> Fitted:
 
 
 def shown(values: pa.Array, index: int) -> str:
-    """Return a value as a message shows it: a text in quotes, and cut if it is long."""
+    """Return a value as a message shows it: legible, a text in quotes, and cut if it is long."""
     text = as_text(values, index)
     if not _is_text(values.type) or text is None:
-        return str(text)
+        return legible(str(text), _SHOWN_CHARACTERS)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
 
 

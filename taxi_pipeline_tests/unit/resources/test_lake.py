@@ -32,7 +32,13 @@ def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Serv
         "archive/yellow/yellow_tripdata_2021-01.parquet",
         "old/raw/yellow/yellow_tripdata_2021-01.parquet",
         "yellow_tripdata_2021-01.parquet",
+        "raw/yellow/../yellow/yellow_tripdata_2021-01.parquet",
+        "raw/%2e%2e/%2e%2e_tripdata_2021-01.parquet",
+        "raw/yellow/yellow_tripdata_2021-01'; DROP TABLE t; --.parquet",
+        "raw/yellow/yellow_tripdata_\uff12\uff10\uff12\uff11-01.parquet",
+        "raw/yellow/yellow_tripdata_" + "2021-01" * 20_000 + ".parquet",
     ],
+    ids=range(19),
 )
 def test_another_name_is_of_no_month(name: str) -> None:
     assert month_of_object(name) is None

@@ -1,0 +1,18 @@
+"""Others' text as our messages, logs and previews show it: on one line, harmless and cut.
+
+What is shown only. As data a text stays as it was published.
+"""
+
+CHARACTERS = 200
+
+
+def legible(text: str, most: int = CHARACTERS) -> str:
+    """Return a text with what does not print escaped, as `repr` does, and cut to `most` characters.
+
+    So no escape sequence reaches a terminal, no line break forges a line of a log, and no override
+    of the writing's direction hides what stands there.
+    """
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    if cut.isprintable():
+        return cut
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in cut)

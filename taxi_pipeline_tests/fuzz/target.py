@@ -1,0 +1,83 @@
+"""One attempt: a file of any bytes goes the whole way that a published file goes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import pyarrow.parquet as pq
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.cleaning import clean_trips
+from taxi_pipeline.tlc.daily import trips_by_day
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.services import SERVICES, Service
+
+MONTH = Month(2021, 1)
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+_SERVICES = tuple(SERVICES.values())
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """A file's bytes, the service that it is taken for, and its ending."""
+
+    service: Service
+    ending: str
+    content: bytes
+
+    @classmethod
+    def parse(cls, coded: bytes) -> Self:
+        """Read what `bytes` wrote: a first byte for service and ending, then the content."""
+        ending, service = divmod(coded[0] if coded else 0, len(_SERVICES))
+        return cls(_SERVICES[service], ENDINGS[ending % len(ENDINGS)], coded[1:])
+
+    def __bytes__(self) -> bytes:
+        code = ENDINGS.index(self.ending) * len(_SERVICES) + _SERVICES.index(self.service)
+        return bytes([code]) + self.content
+
+    def replace(self, content: bytes) -> "Hostile":
+        """Return another content under the same name."""
+        return Hostile(self.service, self.ending, content)
+
+
+def attempt(hostile: Hostile) -> str | None:
+    """Examine and clean the file; return what the error says, None where there is none.
+
+    Any other error than `PermanentError` passes, and so does one for want of memory; an
+    `AssertionError` is raised where what was read does not add up.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / f"{hostile.service.name}_tripdata_{MONTH}{hostile.ending}"
+        path.write_bytes(hostile.content)
+        try:
+            _take_in(path, hostile.service, folder)
+        except PermanentError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from error
+            said = str(error)
+            assert said.startswith(f"{path.name}: "), said
+            assert len(said) < 5_000, said[:200]
+            assert said.isprintable(), repr(said)
+            return said
+    return None
+
+
+def _take_in(path: Path, service: Service, folder: Path) -> None:
+    """Do with a file what the assets raw and cleaned do, without the lake."""
+    examined = examine(path, 5)
+    published = open_published(path, service.trips)
+    trips, rejected = folder / "trips.parquet", folder / "rejected.parquet"
+    summary = clean_trips(MONTH, published, trips, rejected)
+    assert examined.rows == summary.published == summary.kept + summary.rejected.total()
+    assert pq.read_metadata(trips).num_rows == summary.kept
+    assert pq.read_metadata(rejected).num_rows == summary.rejected.total()
+    assert sum(trips_by_day(trips, MONTH)) == summary.kept
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has ever held, where the system tells (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
