@@ -15,8 +15,8 @@ import pytest
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV
+from taxi_pipeline_tests.conftest import Platform, Publish
 
-from .conftest import Platform, Publish
 from .test_job_execute import job_execute
 
 MONTH = "2020-07"
