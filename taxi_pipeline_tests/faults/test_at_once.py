@@ -13,6 +13,8 @@ from taxi_pipeline_tests.faults.faults import loads, uploads
 from taxi_pipeline_tests.faults.scene import Run, Scene, scene
 from taxi_pipeline_tests.support.relays import Exchange, Message, Point
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
 # What a run may end with that another run of its month has overtaken for good.
 _OVERTAKEN = "was replaced while it was read: run the month again."
 
@@ -65,7 +67,6 @@ _PLACES = (
 )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("index", "place"), enumerate(_PLACES))
 def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
     platform: Platform, stack: Path, index: int, place: Callable[[Scene], None]
@@ -86,7 +87,6 @@ def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
         assert placed.neighbour_is_untouched()
 
 
-@pytest.mark.long
 def test_two_months_of_one_service_land_side_by_side(platform: Platform, stack: Path) -> None:
     month = Month(2018, 7)
     with scene(platform, stack, month, rows=500) as placed:

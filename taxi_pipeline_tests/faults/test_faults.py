@@ -12,6 +12,9 @@ from taxi_pipeline_tests.faults.faults import FAULTS, Fault
 from taxi_pipeline_tests.faults.scene import STORES, scene
 
 
+pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for its timeouts
+
+
 def _month(index: int) -> Month:
     """Return a month of its own for each fault, and for its neighbour the next."""
     return Month(2009 + index // 6, index % 6 * 2 + 1)
