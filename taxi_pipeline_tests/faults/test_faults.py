@@ -11,7 +11,6 @@ from taxi_pipeline_tests.faults.conftest import FAULT
 from taxi_pipeline_tests.faults.faults import FAULTS, Fault
 from taxi_pipeline_tests.faults.scene import STORES, scene
 
-
 pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for its timeouts
 
 
