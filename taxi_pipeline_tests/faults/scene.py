@@ -374,6 +374,6 @@ def scene(platform: Platform, stack: Path, month: Month, rows: int) -> Iterator[
         placed = Scene(ours, stack, old, new, neighbour, scratch, Run(month), published, undo=undo)
         for version in (old, neighbour):
             placed.publish(version)
-            assert ours.run("yellow_trips", version.month.key).success
+            assert ours.run("yellow_trips", version.month.key).success, "nothing was broken yet"
         placed.publish(new)
         yield placed
