@@ -67,7 +67,7 @@ _PLACES = (
 )
 
 
-@pytest.mark.parametrize(("index", "place"), enumerate(_PLACES))
+@pytest.mark.parametrize(("index", "place"), list(enumerate(_PLACES)))
 def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
     platform: Platform, stack: Path, index: int, place: Callable[[Scene], None]
 ) -> None:
