@@ -11,14 +11,14 @@ from pathlib import Path
 
 from taxi_pipeline.resources import classification
 from taxi_pipeline.resources.environment import TIMEOUTS
-from taxi_pipeline_tests.faults.table import fault_table
+from taxi_pipeline_tests.faults.table import table as faults_table
 
 PAGE = Path(__file__).with_name("reliability.md")
 
 
 def with_tables(text: str) -> str:
     """Return the page with each table, between its two markers, as it is declared now."""
-    tables = {"transient": _transient(), "timeouts": _timeouts(), "faults": fault_table()}
+    tables = {"transient": _transient(), "timeouts": _timeouts(), "faults": faults_table()}
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         between = re.compile(f"(?<={begin}\n).*(?={end})", re.DOTALL)

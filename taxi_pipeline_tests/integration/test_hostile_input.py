@@ -97,13 +97,13 @@ def test_hostile_names_and_cells_are_kept_as_data_and_shown_harmless(
     )
     assert sorted(found for (found,) in in_bigquery) == sorted(CELLS)
     lake, place = platform.resources.lake, place_of(FHV, Month.parse(MONTH))
-    trips = pq.read_table(lake.download(place.cleaned, tmp_path))
+    (cleaned,) = lake.find(place.cleaned)
+    trips = pq.read_table(lake.download(cleaned, tmp_path))
     assert sorted(trips["dispatching_base_num"].to_pylist()) == sorted(CELLS)
     rejected = [
         row
-        for found in lake.find("rejected/fhv/")
-        if MONTH in found.name
-        for row in pq.read_table(lake.download(found.name, tmp_path)).to_pylist()
+        for found in lake.find(place.rejected)
+        for row in pq.read_table(lake.download(found, tmp_path)).to_pylist()
     ]
     assert [row["line"] for row in rejected] == [nul, odd]
     assert {*NAMES} <= rejected[0].keys()
