@@ -179,6 +179,8 @@ def _postgres_is_transient(error: "psycopg.Error") -> bool:
 
 def _signs(error: Exception) -> set[int | str | None]:
     """Return what advice may go by: the HTTP status, or the SQLSTATE and its class."""
+    if _reason(error) in TRANSIENT_REASONS:  # whatever the status, which may be that of a refusal
+        return set()
     state = getattr(error, "sqlstate", None)
     return {state, state[:2]} if state else {_status(error)}
 

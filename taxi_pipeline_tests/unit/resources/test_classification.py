@@ -99,6 +99,12 @@ def test_advice_goes_by_the_sqlstate_or_its_class(state: str, hint: str) -> None
     assert str(caught.value) == f"PostgreSQL: denied.{hint}"
 
 
+def test_advice_for_a_refusal_is_none_for_a_rate_limit() -> None:
+    with pytest.raises(TransientError) as caught, classified("BigQuery", {403: "Grant access."}):
+        raise Forbidden("too fast", errors=[{"reason": "rateLimitExceeded"}])
+    assert str(caught.value) == "BigQuery: too fast."
+
+
 def test_a_server_that_asks_to_wait_is_heeded() -> None:
     with pytest.raises(TransientError) as caught, classified("GCS"):
         raise answered(429, Retry_After="7")
