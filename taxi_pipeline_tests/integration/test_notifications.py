@@ -104,7 +104,7 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
 ) -> None:
     daemon, received = told
     month = "2010-04"
-    platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month))})
+    platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month), "garbage")})
     lake = platform.resources.lake
     forgetful = Forgetful(bucket=lake.bucket, project=lake.project)
     resources = Resources(**{**vars(platform.resources), "lake": forgetful})
@@ -113,8 +113,8 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
     (message,) = received
     assert message["title"] == "yellow 2010-04 failed"
     assert (
-        f"cleaned/{JOB}, check every_row_accounted_for (ERROR): The lake has no rejected rows that "
-        "can be read." in message["message"].splitlines()
+        f"cleaned/{JOB}, check every_row_accounted_for (ERROR): The published file has 2 rows, the "
+        "lake 1: 1 kept and 0 rejected." in message["message"].splitlines()
     )
 
 

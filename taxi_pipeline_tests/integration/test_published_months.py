@@ -303,9 +303,9 @@ def test_an_unreachable_publisher_is_told_of_once_until_it_answers_again(
         sensor.tick()
         with serving({}) as (sensor.base, _):
             pass
-        assert "could not be fetched: " in sensor.tick()[1]
+        assert "Failed to establish a new connection" in sensor.tick()[1]
         assert len(told) == 3
-        assert "could not be fetched: " in told[2]["message"]
+        assert "Failed to establish a new connection" in told[2]["message"]
 
 
 def test_what_was_found_before_the_publisher_failed_is_kept(

@@ -210,5 +210,5 @@ def test_a_token_that_does_not_come_is_not_waited_for_longer_than_the_timeout(
         with pytest.raises(TransientError, match=r"gs://a-bucket/.*timed out"):
             Lake(bucket="a-bucket", project="p", timeout=0.2).find("")
         with pytest.raises(TransientError, match=r"BigQuery: .*timed out"):
-            Warehouse(project="p", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
+            Warehouse(project="my-project", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
         assert time.monotonic() - began < 20  # the client's own timeout is two minutes
