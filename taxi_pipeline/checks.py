@@ -69,7 +69,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
         retry_policy=RETRIES,
     )
     def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
-        with retried_if_transient():
+        with retried_if_transient(context):
             limit = rejected_share()
             month = month_of(context, service)
             entry = lake_entry(service, month, lake)
@@ -107,7 +107,7 @@ def _of_tables(service: Service) -> Iterator[dg.AssetChecksDefinition]:
     def in_bigquery(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             entry = lake_entry(service, month, lake)
             tally = entry.in_table(warehouse.tallies(trips, total, month, month), month)
@@ -117,7 +117,7 @@ def _of_tables(service: Service) -> Iterator[dg.AssetChecksDefinition]:
     def in_postgres(
         context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
     ) -> dg.AssetCheckResult:
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             entry = lake_entry(service, month, lake)
             tally = entry.in_table(database.tallies(trips, total, month, month), month)

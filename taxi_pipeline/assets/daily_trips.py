@@ -154,7 +154,7 @@ def daily_trips(
     context: dg.AssetExecutionContext, warehouse: Warehouse, mart_month: dg.ResourceParam[Month]
 ) -> dg.MaterializeResult[None]:
     """Compute a month of the mart in BigQuery."""
-    with retried_if_transient():
+    with retried_if_transient(context):
         began = monotonic()
         labels = {"mart": DAILY_TRIPS.name, "month": mart_month.key, "run": context.run.run_id}
         sources = [service.trips for service in SERVICES.values()]

@@ -5,6 +5,7 @@ Only the form of a report belongs here; nothing in it moves data.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import sleep
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -34,30 +35,53 @@ RETRIES = dg.RetryPolicy(
     jitter=dg.Jitter.PLUS_MINUS,
 )
 
+_PATIENCE_SECONDS = 600  # a run that waits holds its places in the pools
+
 
 class _Interrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
     """The interrupt that ends a run, as one of Dagster's own errors, which it does not retry."""
 
 
 @contextmanager
-def retried_if_transient() -> Iterator[None]:
-    """Leave it to `RETRIES` to try a step again, unless its failure says otherwise.
+def retried_if_transient(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+) -> Iterator[None]:
+    """Try a step again that ends with a `TransientError`, up to `RETRIES` times.
 
-    A `PermanentError` becomes a failure that shows its sentence and is not retried. A server that
-    asks to wait is asked again no earlier than it says. Nor is a step retried whose run is
-    terminated: by its policy, Dagster would start it again.
+    It waits by that policy, and beyond it for as long as the server asks. A `PermanentError`, or
+    the last try's error, becomes a failure that shows its sentence and is not retried; nor is a
+    step whose run is terminated, which Dagster would start again by its policy.
     """
     try:
-        yield
-    except PermanentError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except TransientError as error:
-        if error.retry_after is None:
-            raise
-        seconds = max(error.retry_after, RETRIES.delay or 0)
-        raise dg.RetryRequested(RETRIES.max_retries, seconds) from error
+        try:
+            yield
+        except PermanentError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except TransientError as error:
+            _wait_for_next_try(context, error)
+            raise dg.RetryRequested(RETRIES.max_retries) from error
     except dg.DagsterExecutionInterruptedError as error:
         raise _Interrupted("The run was interrupted.") from error
+
+
+def _wait_for_next_try(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, error: TransientError
+) -> None:
+    """Wait until the step may be tried again; raise `dg.Failure` where it may not."""
+    tried = context.op_execution_context.retry_number + 1
+    asked = error.retry_after or 0.0
+    if asked > _PATIENCE_SECONDS:
+        raise dg.Failure(
+            f"{error} It asks to wait for {asked:,.0f} s: run it again then.", allow_retries=False
+        ) from error
+    if tried > RETRIES.max_retries:
+        raise dg.Failure(f"{error} It was tried {tried} times.", allow_retries=False) from error
+    seconds = asked + RETRIES.calculate_delay(tried)
+    context.log.warning(
+        f"Try {tried} of {RETRIES.max_retries + 1} failed, the next is in {seconds:.0f} s: {error}"
+    )
+    # not in Dagster, which while it waits does not hear of a termination
+    sleep(seconds)
 
 
 def table_columns(table: Table) -> dg.TableSchema:

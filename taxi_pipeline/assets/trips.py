@@ -71,7 +71,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     def raw(
         context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
     ) -> dg.MaterializeResult[None]:
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
             return store_raw(lake, place_of(service, month), table, fetch)
@@ -88,7 +88,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     def cleaned(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[None]:
         from taxi_pipeline.tlc.cleaning import clean_trips
 
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             clean = partial(clean_trips, month)
             picture = partial(_picture, service, month)
@@ -108,7 +108,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     def bigquery(
         context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.MaterializeResult[None]:
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
             with cleaned_in_lake(lake, place_of(service, month)) as trips:
@@ -128,7 +128,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     def postgres(
         context: dg.AssetExecutionContext, lake: Lake, database: Database
     ) -> dg.MaterializeResult[None]:
-        with retried_if_transient():
+        with retried_if_transient(context):
             month = month_of(context, service)
             with cleaned_copy(lake, place_of(service, month)) as (trips, batches):
                 database.replace_month(table, month, batches, trips.rows)

@@ -27,9 +27,11 @@ _DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before t
     tags=_TAGS | {"layer": "raw"},
     description="The published table of taxi zones, byte for byte, in the lake.",
 )
-def raw_taxi_zones(publisher: Publisher, lake: Lake) -> dg.MaterializeResult[None]:
+def raw_taxi_zones(
+    context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
+) -> dg.MaterializeResult[None]:
     """Fetch the zones into the lake."""
-    with retried_if_transient():
+    with retried_if_transient(context):
         return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones)
 
 
@@ -45,7 +47,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     """Clean the zones in the lake."""
     from taxi_pipeline.tlc.cleaning import clean_zones
 
-    with retried_if_transient():
+    with retried_if_transient(context):
         return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log.warning)
 
 
@@ -62,7 +64,7 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with retried_if_transient(), cleaned_in_lake(lake, ZONES_PLACE) as zones:
+    with retried_if_transient(context), cleaned_in_lake(lake, ZONES_PLACE) as zones:
         warehouse.replace(TAXI_ZONES, zones.stored, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 
@@ -76,9 +78,11 @@ def bigquery_taxi_zones(
     metadata=_DECLARED,
     description=TAXI_ZONES.description,
 )
-def postgres_taxi_zones(lake: Lake, database: Database) -> dg.MaterializeResult[None]:
+def postgres_taxi_zones(
+    context: dg.AssetExecutionContext, lake: Lake, database: Database
+) -> dg.MaterializeResult[None]:
     """Copy the zones into PostgreSQL."""
-    with retried_if_transient(), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
+    with retried_if_transient(context), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
         database.replace(TAXI_ZONES, batches, zones.rows)
         return zones.loaded(TAXI_ZONES, None, database)
 
