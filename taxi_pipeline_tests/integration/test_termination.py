@@ -165,7 +165,7 @@ def downloading(live: Live, phase: Phase) -> object:
 
 
 def waiting_for_a_retry(live: Live, phase: Phase) -> object:
-    return live.events(phase, "ExecutionStepUpForRetryEvent")
+    return any("the next is in" in said for said in live.events(phase, "LogMessageEvent"))
 
 
 def cleaning(live: Live, phase: Phase) -> object:
