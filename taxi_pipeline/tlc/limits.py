@@ -166,8 +166,9 @@ class _Need:
         for header in headers:
             size = header.uncompressed_page_size
             need.unpacked += size
-            if header.dictionary_page_header:
-                need.dictionary = max(need.dictionary, size)
+            if dictionary := header.dictionary_page_header:
+                # for so many Arrow gets the memory, whatever the size
+                need.dictionary = max(need.dictionary, size, _VALUE_BYTES * dictionary.num_values)
             else:
                 data = header.data
                 need.largest = max(need.largest, size)

@@ -166,6 +166,14 @@ class FileMetaData(TFrozenBase):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
+class DictionaryPageHeader(TFrozenBase):  # type: ignore[misc]
+    """What a page of a dictionary says."""
+
+    num_values: int = 0
+    thrift_spec = _spec(num_values=(1, TType.I32))
+
+
+@dataclass(frozen=True)
 class DataPageHeader(TFrozenBase):  # type: ignore[misc]
     """What a page of values says."""
 
@@ -190,13 +198,13 @@ class PageHeader(TFrozenBase):  # type: ignore[misc]
     uncompressed_page_size: int = -1
     compressed_page_size: int = -1
     data_page_header: DataPageHeader | None = None
-    dictionary_page_header: _Unread | None = None
+    dictionary_page_header: DictionaryPageHeader | None = None
     data_page_header_v2: DataPageHeaderV2 | None = None
     thrift_spec = _spec(
         uncompressed_page_size=(2, TType.I32),
         compressed_page_size=(3, TType.I32),
         data_page_header=_struct(5, DataPageHeader),
-        dictionary_page_header=_struct(7, _Unread),
+        dictionary_page_header=_struct(7, DictionaryPageHeader),
         data_page_header_v2=_struct(8, DataPageHeaderV2),
     )
 
@@ -228,7 +236,7 @@ def footer(content: BinaryIO) -> FileMetaData:
 def page_headers(content: BinaryIO, chunk: ColumnMetaData) -> Iterator[PageHeader]:
     """Read the headers of the pages that Arrow would read; raises `pa.ArrowInvalid` for a bad one.
 
-    No size is negative then, and no count of values.
+    No size is negative then, and no page of values has less than none.
     """
     at = chunk.data_page_offset
     if 0 < chunk.dictionary_page_offset < at:
