@@ -280,7 +280,7 @@ def _decoded[T: TFrozenBase](of: type[T], content: bytes) -> tuple[T, int]:
     protocol = TCompactProtocolAccelerated(
         buffer,
         # or a few bytes that claim a long list would get the memory for it
-        container_length_limit=max(len(content), _HEADER_LIMIT_BYTES),
+        container_length_limit=len(content),
         fallback=False,  # which would not look at the types of lists' elements
     )
     try:
