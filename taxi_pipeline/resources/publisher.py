@@ -18,6 +18,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import TRANSIENT_STATUSES, classified, retry_after
+from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
@@ -29,13 +30,16 @@ _NOT_PUBLISHED = (403, 404)
 _ENDINGS = (".csv.gz", ".parquet")
 
 _CHUNK_BYTES = 1 << 20
+# of a header's value that is noted on what was fetched; Cloud Storage takes 8 KiB for all of them
+_NOTED_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
 class Download:
     """A published file on the local disk, with what the publisher said of it.
 
-    `size` in bytes; `etag` and `last_modified` as the headers gave them, empty where they did not.
+    `size` in bytes; `etag` and `last_modified` as the headers gave them, empty where they did not
+    or gave what is too long or does not print.
     """
 
     path: Path
@@ -186,7 +190,7 @@ def _answer[T](
             return known
         if response.status_code in _NOT_PUBLISHED:
             return None
-        said = f"{url} answered {response.status_code} {response.reason}"
+        said = f"{url} answered {response.status_code} {legible(response.reason)}"
         if response.status_code in TRANSIENT_STATUSES:
             raise TransientError(f"{said}.", retry_after(response.headers))
         if response.status_code != 200:
@@ -218,8 +222,13 @@ def _saved(url: str, folder: Path, seconds: float, response: "requests.Response"
 
 
 def _seen(url: str, response: "requests.Response") -> Published:
-    headers = response.headers
-    return Published(url, headers.get("ETag", ""), headers.get("Last-Modified", ""))
+    return Published(url, _noted(response, "ETag"), _noted(response, "Last-Modified"))
+
+
+def _noted(response: "requests.Response", name: str) -> str:
+    """Return a header's value, empty if it is none to note: then the file is only fetched again."""
+    value = response.headers.get(name, "")
+    return value if len(value) <= _NOTED_CHARACTERS and value.isprintable() else ""
 
 
 def _refuse_secrets(text: str, variable: str) -> None:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -53,9 +52,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 _CELLS_BYTES = 10_000  # of a line, for a preview
 
-# a quoted cell; Arrow, too, takes a quote for one only where a cell begins
-_QUOTED = re.compile(rb'(?<![^,])"[^"]*(?:""[^"]*)*"')
-_OPEN_QUOTE = re.compile(rb'(?<![^,])"')
+# a quoted cell, and its closing quote if it has one; Arrow, too, takes a quote for one only where
+# a cell begins. Nothing is tried twice, or a long line would take for ever.
+_QUOTED = re.compile(rb'(?<![^,])"[^"]*+(?:""[^"]*+)*+("?)')
 
 type Problems = dict[int, str]
 
@@ -241,29 +240,33 @@ class _CsvFile(PublishedFile):
 
     def _texts(self, lines: list[bytes], problems: Problems) -> dict[str, pa.Array]:
         """Split the lines into columns of texts; a line that cannot be is null and a problem."""
+        found = {at: said for at, line in enumerate(lines) if (said := self._problem(line))}
         # in the order of their width, so that lines of one width are parsed together
-        order = np.array(sorted(range(len(lines)), key=lambda at: _width(lines[at])), np.int64)
-        found: Problems = {}
-        parts = self._halving([lines[index] for index in order], 0, found)
-        parsed = pa.Table.from_batches(parts).take(pa.array(np.argsort(order)))
-        problems.update((int(order[place]), problem) for place, problem in found.items())
+        order = sorted({*range(len(lines))} - {*found}, key=lambda at: _width(lines[at]))
+        more: Problems = {}
+        parts = self._halving([lines[at] for at in order], 0, more)
+        places = {at: place for place, at in enumerate(order)}
+        parsed = pa.Table.from_batches(parts).take(
+            pa.array(map(places.get, range(len(lines))), pa.int64())
+        )
+        problems.update(found)
+        problems.update((order[place], problem) for place, problem in more.items())
         return {name: parsed[name].combine_chunks() for name in parsed.column_names}
 
     def _halving(
         self, lines: list[bytes], offset: int, problems: Problems
     ) -> Iterator[pa.RecordBatch]:
-        """Parse the lines, halving a run that fails until the lines at fault stand alone."""
+        """Parse the lines, halving a run that fails until it is of one width.
+
+        Or until a line stands alone of which Arrow has more to say than `_problem`.
+        """
         texts = dict.fromkeys(self.header.published, TEXT)
         try:
             yield _parse_csv(lines, self.header.published, texts)
         except pa.ArrowInvalid as error:
-            said = list(map(self._miscounted, lines))
-            if len(lines) == 1 and not said[0]:
-                said = [self._said(error)]
-            if all(said):  # at once: a file of something else has millions of them
-                problems.update((offset + place, of) for place, of in enumerate(said) if of)
-                nulls = pa.nulls(len(lines), TEXT)
-                yield pa.record_batch([nulls for _ in texts], names=list(texts))
+            if len(lines) == 1:
+                problems[offset] = self._said(error)
+                yield pa.record_batch([pa.nulls(1, TEXT) for _ in texts], names=list(texts))
             else:
                 half = len(lines) // 2
                 yield from self._halving(lines[:half], offset, problems)
@@ -275,21 +278,43 @@ class _CsvFile(PublishedFile):
         pairs = zip(self.header.published, self.header.columns, strict=True)
         return {name: _parsed_as(self.table[column]) for name, column in pairs if column}
 
-    def _miscounted(self, line: bytes) -> str | None:
-        """Say what Arrow says of a plain line with a wrong number of cells; None for another."""
+    def _problem(self, line: bytes) -> str | None:
+        """Say of a line alone what Arrow would, which takes a hundred times as long.
+
+        Only a quote that is left open Arrow may call something else.
+        """
         cells = line.removesuffix(b"\r")
-        if len(line) > LINE_LIMIT_BYTES or any(odd in cells for odd in (b'"', b"\r", b"\0")):
-            return None
         least = len(self.header.published)
-        width, most = _width(cells), least + SPARE_CELLS
-        if least <= width <= most:
+        most = least + SPARE_CELLS
+        if len(line) > LINE_LIMIT_BYTES:
+            return f"CSV parse error: a line of more than {LINE_LIMIT_BYTES:,} bytes"
+        if b"\0" in line:
+            return "CSV parse error: a NUL byte"
+        if line.count(b'"') % 2 or _is_open(line):
+            return "CSV parse error: a quote is not closed"
+        if b"\r" in cells:
+            return "CSV parse error: a carriage return inside the line"
+        width = _width(line)
+        if not least <= width <= most:
+            shown = cells if len(cells) <= 100 else cells[:96] + b" ..."
+            expected = least if width < least else most
+            return legible(
+                f"CSV parse error: Expected {expected} columns, got {width}: "
+                f"{shown.decode(errors='backslashreplace')}"
+            )
+        if width == least and line.isascii():
             return None
-        shown = cells if len(cells) <= 100 else cells[:96] + b" ..."
-        expected = least if width < least else most
-        return legible(
-            f"CSV parse error: Expected {expected} columns, got {width}: "
-            f"{shown.decode(errors='backslashreplace')}"
-        )
+        values = _values(cells)
+        for place, value in enumerate(values):
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                beyond = f"In CSV column #{place}"
+                column = self.header.published[place] if place < least else beyond
+                return legible(f"{column}: CSV conversion error to string: invalid UTF8 data")
+        if any(values[least:]):
+            return f"CSV parse error: a value beyond the header's {least} columns"
+        return None
 
     def _said(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
@@ -386,7 +411,7 @@ def _parse_csv(
     if table.num_rows != len(lines):
         raise pa.ArrowInvalid("CSV parse error: not one row a line")
     # a quote left open in another line ties it to the next, and there are too few rows
-    if _OPEN_QUOTE.search(_QUOTED.sub(b"", lines[-1])):
+    if _is_open(lines[-1]):
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if any(table[name].null_count < len(lines) for name in beyond):
         raise pa.ArrowInvalid(f"CSV parse error: a value beyond the header's {len(names)} columns")
@@ -398,6 +423,24 @@ def _width(line: bytes) -> int:
     if b'"' not in line:
         return line.count(b",") + 1
     return _QUOTED.sub(b"", line).count(b",") + 1
+
+
+def _is_open(line: bytes) -> bool:
+    """Whether a quoted cell of the line does not end in it."""
+    return not all(quoted[1] for quoted in _QUOTED.finditer(line))
+
+
+def _values(line: bytes) -> list[bytes]:
+    """Split a line whose quotes are closed into its cells' values."""
+    commas = _QUOTED.sub(lambda quoted: quoted[0].replace(b",", b" "), line)
+    values, at = [], 0
+    for cell in commas.split(b","):
+        value = line[at : at + len(cell)]
+        if quoted := _QUOTED.match(value):
+            value = quoted[0][1:-1].replace(b'""', b'"') + value[quoted.end() :]
+        values.append(value)
+        at += len(cell) + 1
+    return values
 
 
 @contextmanager

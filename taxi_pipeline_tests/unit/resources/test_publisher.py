@@ -90,6 +90,21 @@ def test_a_known_file_is_not_downloaded_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "noted"), [("x" * 1000, "x" * 1000), ("x" * 1001, ""), ("x\x1b[31m", "")]
+)
+def test_headers_that_are_too_long_or_do_not_print_are_not_noted(
+    tmp_path: Path, value: str, noted: str
+) -> None:
+    answer = status(200, **{"ETag": value, "Last-Modified": value})
+    with serving({CSV: [answer]}) as (base, _):
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+        seen = publisher(base).look(YELLOW, JANUARY)
+    assert isinstance(found, Download)
+    assert (found.etag, found.last_modified) == (noted, noted)
+    assert seen == Published(base + CSV, noted, noted)
+
+
+@pytest.mark.parametrize(
     "first", [status(500), status(503), status(429), body(b"half", promised=100)]
 )
 def test_what_may_yet_work_is_transient_and_another_url_no_way_out(
@@ -159,6 +174,21 @@ def test_other_refusals_are_not_tried_again(tmp_path: Path, code: int) -> None:
     ):
         publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
     assert asked == [CSV]
+
+
+@pytest.mark.parametrize("code", [400, 503])
+def test_what_a_refusal_says_is_legible(tmp_path: Path, code: int) -> None:
+    def shouting(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(code, "\x1b[31m" + "no" * 5000)
+        request.end_headers()
+
+    with (
+        serving({CSV: [shouting]}) as (base, _),
+        pytest.raises((PermanentError, TransientError), match=f"answered {code}") as caught,
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", CSV])

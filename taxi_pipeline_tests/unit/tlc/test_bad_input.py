@@ -232,6 +232,26 @@ def test_wrong_bytes_in_an_undeclared_column_keep_the_whole_line(bench: Bench) -
     assert (row["rejected_because"], row["line"]) == ("no_passengers", odd + r",\xff")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [b'"a",b', TRIP.encode() + b"," * 20 + b'"x"', TRIP.encode() + b",x", TRIP.encode() + b"\xff"],
+    ids=["narrow", "wide", "beyond", "no text"],
+)
+def test_lines_at_fault_among_good_ones_are_not_parsed_one_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, odd: bytes
+) -> None:
+    parse, parsed = reading._parse_csv, []
+
+    def counted(lines: list[bytes], *others: Any) -> pa.RecordBatch:
+        parsed.append(lines)
+        return parse(lines, *others)
+
+    monkeypatch.setattr(reading, "_parse_csv", counted)
+    path = bench.csv(*[TRIP.encode(), odd] * 500)
+    assert bench.clean(path).rejected == {"unparsable": 500}
+    assert len(parsed) < 10
+
+
 FHV_TRIP = "B1,2021-01-15 00:30:10,2021-01-15 00:40:10,1,2,,B2"
 
 

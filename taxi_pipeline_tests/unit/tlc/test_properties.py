@@ -285,6 +285,29 @@ def test_the_size_of_a_block_changes_nothing(data: st.DataObject) -> None:
 
 @few
 @given(st.data())
+def test_what_is_said_of_a_line_is_what_arrow_says(data: st.DataObject) -> None:
+    service = data.draw(services)
+    lines = [line for line in data.draw(any_lines(service)) if reading._is_row(line)]
+    arrow = list(COLUMNS[service])
+    with folder() as at:
+        published = open_published(write(at / "x.csv", service, lines), SERVICES[service].trips)
+    assert isinstance(published, reading._CsvFile)
+    for line in lines:
+        said = published._problem(line)
+        try:
+            reading._parse_csv([line], arrow, dict.fromkeys(arrow, pa.string()))
+        except pa.ArrowInvalid as error:
+            by_arrow = published._said(error)
+            if said != "CSV parse error: a quote is not closed":
+                # what is no UTF-8 Arrow shows another way
+                assert said == by_arrow or "\N{REPLACEMENT CHARACTER}" in by_arrow
+            assert said
+        else:
+            assert said is None
+
+
+@few
+@given(st.data())
 def test_cleaning_what_is_clean_changes_nothing(data: st.DataObject) -> None:
     service = data.draw(services)
     lines = data.draw(any_lines(service))
