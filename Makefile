@@ -53,6 +53,12 @@ format: $(READY) ## rewrite the code in the project's style
 	ruff check --fix .
 	ruff format .
 
+fuzz: $(READY) ## hostile files, led by coverage, FUZZ_SECONDS a format (Linux on x86-64)
+	@python -c "import atheris" 2>/dev/null || { \
+	  echo "The fuzzer, atheris, has no wheel for this machine: use Linux on x86-64." >&2; exit 1; }
+	python -m taxi_pipeline_tests.fuzz csv --seconds $(FUZZ_SECONDS)
+	python -m taxi_pipeline_tests.fuzz parquet --seconds $(FUZZ_SECONDS)
+
 docs: $(READY) ## write the data dictionary and the tables of docs/reliability.md anew
 	python -m taxi_pipeline.tlc.dictionary > docs/data-dictionary.md
 	python -m docs.tables
