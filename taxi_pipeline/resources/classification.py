@@ -48,6 +48,7 @@ TRANSIENT_REASONS = {
 TRANSIENT_SQLSTATES = {
     "08": "the connection broke",
     "25P03": "the transaction was idle for longer than the server allows",
+    "25P04": "the transaction took longer than the server allows",
     "40": "the transaction was rolled back: a deadlock",
     "53": "the server has no more disk, memory or connections",
     "55006": "others use the object",
@@ -76,11 +77,15 @@ TRANSIENT_OTHERS = {
 
 _DAMAGED = "doesn't match calculated"  # Cloud Storage's words for a checksum, with status 400
 
-_QUERY = re.compile(r"\?[^\s'\")]+")
+# A URL has no space in it, but may have quotes and brackets.
+_QUERY = re.compile(r"\?\S+")
+_USER = re.compile(r"(?<=://)[^\s/?]*@")
 _SAID_CHARACTERS = 1000
 
 # A server that refuses a connection answers FATAL and, by psycopg, no SQLSTATE.
-_BUSY = re.compile("starting up|shutting down|recovery mode|too many|remaining connection slots")
+_BUSY = re.compile(
+    "starting up|shutting down|recovery mode|not yet accepting|too many|remaining connection slots"
+)
 
 
 @contextmanager
@@ -90,8 +95,8 @@ def classified(
     """Raise what a system outside fails with as one of our two errors; let all others pass.
 
     The message begins with `where`, and ends with the first `advice` for the HTTP status, the
-    SQLSTATE or its class, if there is one. It shows no query of a URL: there may be a signature in
-    it.
+    SQLSTATE or its class, if there is one. It shows no query of a URL, nor a user: there may be a
+    signature in it, or a password.
     """
     try:
         yield
@@ -159,10 +164,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if text.isascii() and text.isdecimal():
         return float(text)
     try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
+        until = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _postgres_is_transient(error: "psycopg.Error") -> bool:
@@ -207,9 +212,9 @@ def _retry_after_of(error: Exception) -> float | None:
 
 
 def _said(error: Exception) -> str:
-    """Return the error's own words on one line, without any URL's query."""
+    """Return the error's own words on one line, without any URL's query, user and password."""
     diagnosis = getattr(error, "diag", None)  # of PostgreSQL, which else quotes the statement too
     its = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
     said = ": ".join(filter(None, its)) or getattr(error, "message", None) or error
     words = " ".join(str(said).split())
-    return _QUERY.sub("?…", words)[:_SAID_CHARACTERS] or type(error).__name__
+    return _USER.sub("…@", _QUERY.sub("?…", words))[:_SAID_CHARACTERS] or type(error).__name__

@@ -43,7 +43,8 @@ def test_a_reason_of_bigquery_counts_before_its_status(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["08006", "40P01", "53100", "57P01", "57014", "55P03", "28P01", "42501", "22P02"]
+    "state",
+    ["08006", "25P04", "40P01", "53100", "57P01", "57014", "55P03", "28P01", "42501", "22P02"],
 )
 def test_a_sqlstate_is_transient_where_it_or_its_class_is_declared_so(state: str) -> None:
     declared = bool({state, state[:2]} & TRANSIENT_SQLSTATES.keys())
@@ -55,6 +56,7 @@ def test_a_sqlstate_is_transient_where_it_or_its_class_is_declared_so(state: str
     [
         (psycopg.OperationalError("server closed the connection unexpectedly"), True),
         (psycopg.OperationalError("FATAL:  the database system is starting up"), True),
+        (psycopg.OperationalError("FATAL:  the database system is not yet accepting"), True),
         (psycopg.OperationalError("FATAL:  password authentication failed"), False),
         (psycopg.ProgrammingError("no results"), False),
         (requests.ConnectionError("refused"), True),
@@ -99,6 +101,24 @@ def test_advice_goes_by_the_sqlstate_or_its_class(state: str, hint: str) -> None
     assert str(caught.value) == f"PostgreSQL: denied.{hint}"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/x?signature=s3cr3t",
+        "https://host/x?note=a)b&signature=s3cr3t",
+        "https://host/x?note=a'b&signature=s3cr3t",
+        "https://user:s3cr3t@host/x",
+        "ftp://s3cr3t@host/x",
+    ],
+)
+def test_no_secret_of_a_url_is_said(url: str) -> None:
+    for said in (url, f"'{url}'", f"(url: {url}) (Caused by a fault)"):
+        with pytest.raises(PermanentError) as caught, classified("https://host"):
+            raise requests.exceptions.InvalidSchema(f"No connection adapters for {said}")
+        assert "host" in str(caught.value)
+        assert "s3cr3t" not in str(caught.value)
+
+
 def test_advice_for_a_refusal_is_none_for_a_rate_limit() -> None:
     with pytest.raises(TransientError) as caught, classified("BigQuery", {403: "Grant access."}):
         raise Forbidden("too fast", errors=[{"reason": "rateLimitExceeded"}])
@@ -122,5 +142,8 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert 50 < (retry_after({"Retry-After": soon}) or 0) <= 60
     past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
     assert retry_after({"Retry-After": past}) == 0
-    for none in ({}, {"Retry-After": "soon"}, {"Retry-After": "-1"}, {"Retry-After": "٣"}):
-        assert retry_after(none) is None
+    no_time = f"Wed, 21 Oct {10**20} 07:28:00 GMT"
+    out_of_range = "Fri, 31 Dec 9999 23:59:59 -0100"
+    for said in ("", "soon", "-1", "٣", no_time, out_of_range):
+        assert retry_after({"Retry-After": said}) is None
+    assert retry_after({}) is None
