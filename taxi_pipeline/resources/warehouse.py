@@ -5,7 +5,7 @@ in one step, so a query sees the old month or the new one. What a query computes
 
 A job that replaces something has an id made of what it replaces and of what it puts there:
 
-    taxi_yellow_trips_202101_<the object's generation>_<the run>_1
+    taxi_<the dataset>_yellow_trips_202101_<the object's generation>_<the run>_1
 
 So a second try finds the job whose answer was lost, instead of loading twice; and jobs of ours that
 still write to the same place, for a run that was killed or beside us, are waited for.
@@ -116,7 +116,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             location = self._ensure(client, table)
             job = self._replaced(
                 client,
-                _job_prefix(table, month),
+                self._job_prefix(table, month),
                 labels["run"],
                 location,
                 lambda job_id: client.query(
@@ -215,6 +215,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Return what a job writes to: the month's partition, or without a month the table."""
         return f"{self._table_id(table)}${_partition(month)}" if month else self._table_id(table)
 
+    def _job_prefix(self, table: Table, month: Month | None) -> str:
+        """Return how the ids begin of all jobs that write there; a project has other datasets."""
+        place = f"{table.name}_{_partition(month)}" if month else table.name
+        return f"taxi_{self.dataset}_{place}_"
+
     def _table_id(self, table: Table) -> str:
         return f"{self._dataset_id()}.{table.name}"
 
@@ -252,7 +257,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             location = self._ensure(client, table)
             job = self._replaced(
                 client,
-                _job_prefix(table, month),
+                self._job_prefix(table, month),
                 f"{source.generation}_{labels['run']}",
                 location,
                 lambda job_id: client.load_table_from_uri(
@@ -417,11 +422,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
             with BigQuery(project=self.project).get_client() as client:
                 yield client
-
-
-def _job_prefix(table: Table, month: Month | None) -> str:
-    """Return how the ids begin of all jobs that replace the month, or without one the table."""
-    return f"taxi_{table.name}_{_partition(month)}_" if month else f"taxi_{table.name}_"
 
 
 def _partition(month: Month) -> str:

@@ -74,7 +74,7 @@ class Scene:
 
     def jobs(self) -> dict[str, bigquery.LoadJob]:
         """Return the jobs that have written to the table, by what their ids end with."""
-        prefix = f"taxi_{self.table.name}_202101_"
+        prefix = f"taxi_{self.warehouse.dataset}_{self.table.name}_202101_"
         with BigQuery(project=self.warehouse.project).get_client() as client:
             found = {job.job_id: job for job in client.list_jobs()}
         return {
@@ -315,7 +315,7 @@ def left_by_a_killed_run(scene: Scene) -> Iterator[bigquery.QueryJob]:
         query_parameters=[bigquery.ScalarQueryParameter("start", "DATETIME", JANUARY.start)],
     )
     with BigQuery(project=scene.warehouse.project).get_client() as client:
-        job_id = f"taxi_{scene.table.name}_202101_killed_1"
+        job_id = f"taxi_{scene.warehouse.dataset}_{scene.table.name}_202101_killed_1"
         job = client.query(ENDLESS, config, job_id=job_id, job_retry=None)
         yield job
         job.cancel()
@@ -339,6 +339,23 @@ def test_a_job_left_by_a_killed_run_is_waited_for(
     (ours,) = (job for name, job in scene.jobs().items() if name.endswith("a-run_1"))
     assert ours.created >= left_by_a_killed_run.ended
     assert scene.rows() == {JANUARY: 3, FEBRUARY: 1}
+
+
+def test_a_job_of_another_dataset_is_no_matter_of_ours(scene: Scene) -> None:
+    elsewhere = f"other_{uuid.uuid4().hex}"
+    with BigQuery(project=scene.warehouse.project).get_client() as client:
+        client.create_dataset(elsewhere)
+    other = replace(scene, warehouse=Warehouse(project=scene.warehouse.project, dataset=elsewhere))
+    with ThreadPoolExecutor(1) as pool:
+        endless = pool.submit(other.compute, ENDLESS)
+        until(lambda: "a-run_1" in other.jobs())
+        try:
+            with_limits(scene, job_timeout=5).load(scene.stored(3), 3)
+        finally:
+            other.jobs()["a-run_1"].cancel()
+        with pytest.raises(TransientError):
+            endless.result()
+    assert scene.rows() == {JANUARY: 3}
 
 
 def test_another_number_of_rows_than_the_object_has_is_an_error(scene: Scene) -> None:
