@@ -27,7 +27,7 @@ from taxi_pipeline.assets.reporting import (
     table_columns,
 )
 from taxi_pipeline.assets.scratch import scratch
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
@@ -60,7 +60,8 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
 
     began = monotonic()
     with scratch() as arrived, scratch() as stored:
-        copy = _intact_copy(lake, place, stored)
+        before = _newest(lake, place.raw)
+        copy = _intact_copy(lake, before, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
         fetched = fetch(arrived, known)
         if copy and isinstance(fetched, Unchanged):
@@ -78,11 +79,16 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
                 "rows": str(found.rows),
             }
             name = place.raw + ending
+            if _version(_newest(lake, place.raw)) != _version(before):
+                raise TransientError(
+                    f"{lake.uri(place.raw)}*: another run has stored a file while this one was "
+                    "fetched, which may be the older one: run the month again."
+                )
             if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
                 raw = lake.annotate(copy[0], origin)
             else:
                 raw = lake.upload(fetched.path, name, origin)
-    _delete_others(lake, place.raw, raw)  # what was served before, in another format
+    _delete_older(lake, place.raw, raw)  # what was served before, in another format
     return dg.MaterializeResult(
         data_version=dg.DataVersion(raw.metadata["sha256"]),
         metadata={
@@ -190,6 +196,13 @@ def clean_raw(
         )
 
 
+def _delete_older(lake: Lake, prefix: str, kept: LakeObject) -> None:
+    found = [each.name for each in lake.find(prefix)]
+    if kept.name in found:  # or else another run has replaced it
+        for older in found[found.index(kept.name) + 1 :]:
+            lake.delete(older)
+
+
 def _delete_others(lake: Lake, prefix: str, kept: LakeObject) -> None:
     for other in lake.find(prefix):
         if other.name != kept.name:
@@ -205,9 +218,18 @@ def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
                 yield UNKNOWN_WORDS, published
 
 
-def _intact_copy(lake: Lake, place: Place, folder: Path) -> tuple[LakeObject, Path] | None:
+def _newest(lake: Lake, prefix: str) -> LakeObject | None:
+    return next(iter(lake.find(prefix)), None)
+
+
+def _version(found: LakeObject | None) -> tuple[str, int] | None:
+    return found and (found.name, found.generation)
+
+
+def _intact_copy(
+    lake: Lake, stored: LakeObject | None, folder: Path
+) -> tuple[LakeObject, Path] | None:
     """Copy the raw object, unless there is none, or it is not what we stored."""
-    stored = next(iter(lake.find(place.raw)), None)
     if stored is None or SOURCE_URL not in stored.metadata:
         return None
     path = lake.download(stored, folder)
@@ -220,7 +242,7 @@ def _sha256(path: Path) -> str:
 
 
 def _raw(lake: Lake, place: Place) -> LakeObject:
-    raw = next(iter(lake.find(place.raw)), None)
+    raw = _newest(lake, place.raw)
     if raw is None:
         raise PermanentError(
             f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."

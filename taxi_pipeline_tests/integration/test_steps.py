@@ -1,14 +1,23 @@
 """The steps beside another run of the same month, or one that ended halfway, in the real lake."""
 
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from taxi_pipeline.assets.steps import Clean, clean_raw, cleaned_copy, cleaned_in_lake
+from taxi_pipeline.assets.steps import (
+    Clean,
+    Fetch,
+    clean_raw,
+    cleaned_copy,
+    cleaned_in_lake,
+    store_raw,
+)
 from taxi_pipeline.errors import TransientError
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, place_of
+from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
@@ -88,6 +97,53 @@ def test_what_was_rejected_of_another_file_goes_once_the_trips_are_replaced(
     named, there = names(lake)
     assert named != before
     assert there == [named]
+
+
+def published(*rows: str, ending: str = "csv.gz") -> Fetch:
+    """Return how to fetch a file of these rows."""
+
+    def fetch(folder: Path, _: Unchanged | None) -> Download:
+        path = write_csv(folder / f"yellow.{ending}", rows)
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Download(path, f"http://publisher/{path.name}", "", "", len(content), sha256)
+
+    return fetch
+
+
+@pytest.mark.parametrize("before", [[], [trip()]])
+def test_a_file_that_another_run_stored_meanwhile_is_not_replaced_by_an_older_one(
+    lake: Lake, before: list[str]
+) -> None:
+    if before:
+        store_raw(lake, PLACE, YELLOW.trips, published(*before))
+
+    def overtaken(folder: Path, known: Unchanged | None) -> Download | Unchanged:
+        older = published(trip(), trip())(folder, known)
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()))
+        return older
+
+    with pytest.raises(TransientError, match="another run has stored"):
+        store_raw(lake, PLACE, YELLOW.trips, overtaken)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.metadata["rows"] == "3"
+
+
+def test_a_file_of_another_format_that_another_run_stored_after_ours_stays(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+        stored = upload(lake, path, name, metadata)
+        monkeypatch.undo()
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), ending="csv"))
+        return stored
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    store_raw(lake, PLACE, YELLOW.trips, published(trip()))
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.name == f"{PLACE.raw}csv"
 
 
 def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
