@@ -73,8 +73,9 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
             limit = rejected_share()
             month = month_of(context, service)
             entry = lake_entry(service, month, lake)
-            cleaned = next(iter(lake.find(place_of(service, month).cleaned)), None)
-            noted = cleaned.metadata if cleaned else {}
+            name = place_of(service, month).cleaned
+            found = {cleaned.name: cleaned.metadata for cleaned in lake.find(name)}
+            noted = found.get(name, {})  # another's may only begin like it
             yield _every_row(entry)
             yield _rejected_share(entry, limit)
             yield _nothing_unknown(

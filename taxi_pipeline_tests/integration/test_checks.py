@@ -151,6 +151,20 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
     assert failed(platform.run(CHECKS_JOB, month)) == CHECKS
 
 
+def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
+    publish: Publish, tmp_path: Path
+) -> None:
+    platform, _ = publish({MIRRORED.format("2018-10"): csv_gz(in_month("2018-10"))})
+    assert platform.run(JOB, "2018-10").success
+    lake, trips = platform.resources.lake, place_of(YELLOW, Month(2018, 10)).cleaned
+    (note := tmp_path / "note").touch()
+    lake.upload(note, f"{trips}.md", {})
+    try:
+        assert failed(platform.run(CHECKS_JOB, "2018-10")) == set()
+    finally:
+        lake.delete(f"{trips}.md")
+
+
 def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:
     result = platform.run(CHECKS_JOB, "2012-06")
     assert failed(result) == CHECKS
