@@ -41,7 +41,9 @@ class Connection(psycopg.Connection):
     def to(cls, url: str, connect_timeout: int, timeout: int) -> Self:
         """Connect, with those timeouts in seconds. What the URL says of the connection counts."""
         ours = _OURS | {"connect_timeout": connect_timeout, "application_name": "taxi_pipeline"}
-        connection = cls.connect(make_conninfo("", **ours | conninfo_to_dict(url)))
+        conninfo = make_conninfo("", **ours | conninfo_to_dict(url))
+        # a prepared statement would stay in a session that a pooler gives to somebody else
+        connection = cls.connect(conninfo, prepare_threshold=None)
         connection.timeout = timeout
         return connection
 

@@ -165,6 +165,15 @@ def test_the_urls_own_options_count(database: Database) -> None:
 # --- silence ---
 
 
+def test_nothing_of_ours_stays_in_a_session(database: Database) -> None:
+    with Connection.to(database.url, 10, 100) as connection:
+        connection.begin(lock_timeout=10)
+        for _ in range(10):  # as a swap that waits in turns
+            connection.execute("SELECT 1")
+        left = connection.execute("SELECT name FROM pg_prepared_statements").fetchall()
+    assert left == []
+
+
 def test_a_server_that_accepts_and_never_answers_is_given_up(database: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"postgresql://u:p@127.0.0.1:{server.getsockname()[1]}/d"
