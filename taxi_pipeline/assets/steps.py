@@ -5,7 +5,7 @@ Which file, which table and which rules are for `trips` and `zones` to say.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
 
     began = monotonic()
     with scratch() as arrived, scratch() as stored:
-        before = _newest(lake, place.raw)
+        before = lake.find(place.raw)
         copy = _intact_copy(lake, before, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
         fetched = fetch(arrived, known)
@@ -79,7 +79,7 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
                 "rows": str(found.rows),
             }
             name = place.raw + ending
-            if _version(_newest(lake, place.raw)) != _version(before):
+            if _generations(lake.find(place.raw)) != _generations(before):
                 raise TransientError(
                     f"{lake.uri(place.raw)}*: another run has stored a file while this one was "
                     "fetched, which may be the older one: run the month again."
@@ -87,7 +87,8 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
             if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
                 raw = lake.annotate(copy[0], origin)
             else:
-                raw = lake.upload(fetched.path, name, origin)
+                replaced = _generations(before).get(name, 0)
+                raw = lake.upload(fetched.path, name, origin, replaced)
     _delete_older(lake, place.raw, raw)  # what was served before, in another format
     return dg.MaterializeResult(
         data_version=dg.DataVersion(raw.metadata["sha256"]),
@@ -218,18 +219,15 @@ def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
                 yield UNKNOWN_WORDS, published
 
 
-def _newest(lake: Lake, prefix: str) -> LakeObject | None:
-    return next(iter(lake.find(prefix)), None)
-
-
-def _version(found: LakeObject | None) -> tuple[str, int] | None:
-    return found and (found.name, found.generation)
+def _generations(objects: Iterable[LakeObject]) -> dict[str, int]:
+    return {each.name: each.generation for each in objects}
 
 
 def _intact_copy(
-    lake: Lake, stored: LakeObject | None, folder: Path
+    lake: Lake, found: list[LakeObject], folder: Path
 ) -> tuple[LakeObject, Path] | None:
-    """Copy the raw object, unless there is none, or it is not what we stored."""
+    """Copy the newest of the raw objects, unless there is none, or it is not what we stored."""
+    stored = next(iter(found), None)
     if stored is None or SOURCE_URL not in stored.metadata:
         return None
     path = lake.download(stored, folder)
@@ -242,7 +240,7 @@ def _sha256(path: Path) -> str:
 
 
 def _raw(lake: Lake, place: Place) -> LakeObject:
-    raw = _newest(lake, place.raw)
+    raw = next(iter(lake.find(place.raw)), None)
     if raw is None:
         raise PermanentError(
             f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."

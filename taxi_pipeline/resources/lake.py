@@ -122,18 +122,30 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         base = os.environ.get("STORAGE_EMULATOR_HOST") or _CONSOLE
         return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
 
-    def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+    def upload(
+        self, path: Path, name: str, metadata: dict[str, str], replaced: int | None = None
+    ) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
 
         Its CRC32C goes ahead of it: Cloud Storage refuses bytes that do not match, and what was
-        there stays. Raises `TransientError` then.
+        there stays. Raises `TransientError` then, and where another object is there than the one
+        of the generation `replaced`, 0 for none.
         """
+        from google.api_core.exceptions import PreconditionFailed
+
         with self._errors_named(name):
             blob = self._bucket.blob(name, chunk_size=_UPLOAD_CHUNK_BYTES)
             blob.metadata = metadata
             blob.crc32c = checksum = _crc32c(path)
             # no checksum of the client's own: where the answer has another, it deletes the object
-            blob.upload_from_filename(str(path), **self._once, checksum=None)
+            try:
+                blob.upload_from_filename(
+                    str(path), **self._once, checksum=None, if_generation_match=replaced
+                )
+            except PreconditionFailed:
+                raise TransientError(
+                    f"{self.uri(name)} was replaced by another run: run the month again."
+                ) from None
             if blob.crc32c != checksum:
                 raise TransientError(
                     f"{self.uri(name)}: Cloud Storage has got other bytes than those of {path.name}"

@@ -175,10 +175,12 @@ def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:
 class Forgetful(Lake):
     """A lake that loses what was rejected."""
 
-    def upload(self, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+    def upload(
+        self, path: Path, name: str, metadata: dict[str, str], replaced: int | None = None
+    ) -> LakeObject:
         if name.startswith("rejected/"):
             pq.write_table(pq.read_table(path)[:0], path)
-        return super().upload(path, name, metadata)
+        return super().upload(path, name, metadata, replaced)
 
 
 def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publish) -> None:

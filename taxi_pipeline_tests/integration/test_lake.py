@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -237,3 +238,18 @@ def storage_url() -> str:
 
 def sends(exchange: Exchange) -> bool:
     return exchange.method in ("POST", "PUT")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_another_object_than_the_one_to_be_replaced_stays(
+    platform: Platform, tmp_path: Path, there: bool
+) -> None:
+    lake = platform.resources.lake
+    (tmp_path / "file").write_text("ours")
+    name = f"probe/{uuid.uuid4().hex}"
+    expected = lake.upload(tmp_path / "file", name, {}, 0).generation if there else 0
+    newest = lake.upload(tmp_path / "file", name, {})
+    with pytest.raises(TransientError, match="was replaced by another run"):
+        lake.upload(tmp_path / "file", name, {}, expected)
+    assert lake.find(name) == [newest]
+    lake.delete(name)

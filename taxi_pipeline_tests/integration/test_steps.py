@@ -134,8 +134,10 @@ def test_a_file_of_another_format_that_another_run_stored_after_ours_stays(
 ) -> None:
     upload = Lake.upload
 
-    def overtaken(lake: Lake, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
-        stored = upload(lake, path, name, metadata)
+    def overtaken(
+        lake: Lake, path: Path, name: str, metadata: dict[str, str], replaced: int
+    ) -> LakeObject:
+        stored = upload(lake, path, name, metadata, replaced)
         monkeypatch.undo()
         store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), ending="csv"))
         return stored
