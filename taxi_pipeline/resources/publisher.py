@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,6 +29,7 @@ _NOT_PUBLISHED = (403, 404)
 _ENDINGS = (".csv.gz", ".parquet")
 
 _CHUNK_BYTES = 1 << 20
+_LARGEST_BYTES = 16 << 30  # the largest month of all has some 0.5 GB
 # of a header's value that is noted on what was fetched; Cloud Storage takes 8 KiB for all of them
 _NOTED_CHARACTERS = 1000
 
@@ -118,8 +118,9 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises `TransientError` where a publisher could not be asked.
         """
         timeouts = (self.look_timeout, self.look_timeout)
+        limit = _Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
         for url in self._urls(service, month):
-            found = _answer("HEAD", url, known, timeouts, partial(_seen, url))
+            found = _answer("HEAD", url, known, timeouts, limit, partial(_seen, url))
             if found is not None:
                 return found
         return None
@@ -164,8 +165,16 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> Download | Unchanged | None:
         """Fetch one URL; None where it is not published."""
         timeouts = (self.connect_timeout, self.read_timeout)
-        save = partial(_saved, url, folder, self.download_timeout)
-        return _answer("GET", url, known, timeouts, save)
+        limit = _Limit(self.download_timeout, "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT")
+        return _answer("GET", url, known, timeouts, limit, partial(_saved, url, folder))
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """How many seconds an exchange may last in all, and the setting that says so."""
+
+    seconds: float
+    setting: str
 
 
 def _answer[T](
@@ -173,50 +182,75 @@ def _answer[T](
     url: str,
     known: Unchanged | None,
     timeouts: tuple[float, float],
+    limit: _Limit,
     read: "Callable[[requests.Response], T]",
 ) -> T | Unchanged | None:
     """Ask for a URL, and `read` the answer if it has the file; None where it has not."""
-    import requests
+    from taxi_pipeline.resources.deadline import session_until
 
+    with session_until(limit.seconds) as (session, deadline):
+        try:
+            with (
+                classified(url),
+                session.request(
+                    method, url, headers=_headers(url, known), stream=True, timeout=timeouts
+                ) as response,
+            ):
+                answer = _judged(url, response, known, read)
+        except TransientError:
+            if not deadline.passed.is_set():
+                raise
+        if deadline.passed.is_set():
+            raise TransientError(
+                f"{url}: not all of the answer has arrived in {limit.seconds:g} s. If that is the "
+                f"line's speed, set {limit.setting} higher."
+            )
+        return answer
+
+
+def _headers(url: str, known: Unchanged | None) -> dict[str, str]:
     # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
     headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
     if known and known.url == url and known.etag:
         headers["If-None-Match"] = known.etag
-    with (
-        classified(url),
-        requests.request(method, url, headers=headers, stream=True, timeout=timeouts) as response,
-    ):
-        if response.status_code == 304 and known:
-            return known
-        if response.status_code in _NOT_PUBLISHED:
-            return None
-        said = f"{url} answered {response.status_code} {legible(response.reason)}"
-        if response.status_code in TRANSIENT_STATUSES:
-            raise TransientError(f"{said}.", retry_after(response.headers))
-        if response.status_code != 200:
-            raise PermanentError(
-                f"{said}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
-                "TAXI_ZONES_URL."
-            )
-        return read(response)
+    return headers
 
 
-def _saved(url: str, folder: Path, seconds: float, response: "requests.Response") -> Download:
+def _judged[T](
+    url: str,
+    response: "requests.Response",
+    known: Unchanged | None,
+    read: "Callable[[requests.Response], T]",
+) -> T | Unchanged | None:
+    if response.status_code == 304 and known:
+        return known
+    if response.status_code in _NOT_PUBLISHED:
+        return None
+    said = f"{url} answered {response.status_code} {legible(response.reason)}"
+    if response.status_code in TRANSIENT_STATUSES:
+        raise TransientError(f"{said}.", retry_after(response.headers))
+    if response.status_code != 200:
+        raise PermanentError(
+            f"{said}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
+            "TAXI_ZONES_URL."
+        )
+    return read(response)
+
+
+def _saved(url: str, folder: Path, response: "requests.Response") -> Download:
     path = folder / urlsplit(url).path.rpartition("/")[2]
     digest, size = hashlib.sha256(), 0
-    deadline = monotonic() + seconds
     with path.open("wb") as file:
-        # undecoded: a server that labels the gzip as an encoding must not have it undone; and what
-        # has arrived, not a whole buffer, which a server that trickles would fill too late
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+        # undecoded: a server that labels the gzip as an encoding must not have it undone
+        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            size += len(chunk)
+            if size > _LARGEST_BYTES:
+                raise PermanentError(
+                    f"{url}: more than {_LARGEST_BYTES:,} bytes arrived, which no published file "
+                    "has. Check what the publisher serves there."
+                )
             file.write(chunk)
             digest.update(chunk)
-            size += len(chunk)
-            if monotonic() > deadline:
-                raise TransientError(
-                    f"{url}: {size:,} bytes arrived in {seconds} s, and not all. If that is the "
-                    "line's speed, set TAXI_PUBLISHER_DOWNLOAD_TIMEOUT higher."
-                )
     seen = _seen(url, response)
     return Download(path, url, seen.etag, seen.last_modified, size, digest.hexdigest())
 

@@ -1,5 +1,7 @@
 import gzip
 import hashlib
+import tracemalloc
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
@@ -8,6 +10,7 @@ from traceback import format_exception
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources import publisher as module
 from taxi_pipeline.resources.publisher import Download, Published, Publisher, Unchanged
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
@@ -142,21 +145,82 @@ def test_a_body_in_chunks_arrives_whole(tmp_path: Path) -> None:
     assert found.path.read_bytes() == b"abcdefg"
 
 
-def test_a_download_that_trickles_ends_in_the_time_that_is_set(tmp_path: Path) -> None:
+def trickling(head: bytes, one: bytes, ended: Event) -> Answer:
+    """Answer with the head, and then with one thing over and over."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(head)
+        with suppress(OSError):
+            while not ended.wait(0.01):
+                request.wfile.write(one)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "one"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9999\r\n\r\n", b"x"),
+    ],
+    ids=["a body", "a body without an end", "headers", "100 Continue", "a redirect's body"],
+)
+def test_a_server_that_trickles_is_cut_off_in_the_time_that_is_set(
+    tmp_path: Path, head: bytes, one: bytes
+) -> None:
     ended = Event()
-
-    def trickling(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("Content-Length", "1000000")
-        request.end_headers()
-        while not ended.wait(0.01):
-            request.wfile.write(b"x")
-
-    with serving({CSV: [trickling]}) as (base, _):
-        impatient = publisher(base).model_copy(update={"download_timeout": 0})
+    followed = trickling(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", ended)
+    answers = {CSV: [trickling(head, one, ended)], "/x": [followed]}
+    with serving(answers) as (base, _):
+        impatient = publisher(base).model_copy(update={"download_timeout": 1})
         with pytest.raises(TransientError, match="set TAXI_PUBLISHER_DOWNLOAD_TIMEOUT higher"):
             impatient.fetch_month(YELLOW, JANUARY, tmp_path)
         ended.set()
+
+
+def test_looking_is_not_held_up_by_a_server_that_trickles() -> None:
+    ended = Event()
+    with serving({CSV: [trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x", ended)]}) as (base, _):
+        impatient = publisher(base).model_copy(update={"look_timeout": 1})
+        with pytest.raises(TransientError, match="set TAXI_PUBLISHER_LOOK_TIMEOUT higher"):
+            impatient.look(YELLOW, JANUARY)
+        ended.set()
+
+
+def test_a_redirects_body_is_not_read(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"\0" * (64 << 20))
+
+    def redirect(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(302)
+        request.send_header("Location", PARQUET)
+        request.send_header("Content-Encoding", "gzip")
+        request.send_header("Content-Length", str(len(bomb)))
+        request.end_headers()
+        with suppress(OSError):
+            request.wfile.write(bomb)
+
+    tracemalloc.start()
+    with serving({CSV: [redirect], PARQUET: [body(b"whole")]}) as (base, _):
+        found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(found, Download)
+    assert found.path.read_bytes() == b"whole"
+    assert peak < 32 << 20
+
+
+def test_a_file_larger_than_any_published_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LARGEST_BYTES", 1000)
+    with (
+        serving({CSV: [body(b"x" * 1001)]}) as (base, _),
+        pytest.raises(PermanentError, match="more than 1,000 bytes arrived"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
 
 
 def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:

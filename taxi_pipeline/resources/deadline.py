@@ -1,0 +1,89 @@
+"""HTTP that ends in time, whatever a server does: one that trickles resets every other timeout.
+
+Only how long an exchange lasts, and what of it is not read, belongs here; what is asked, and what
+the answers mean, is `publisher`'s.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Event, Timer
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+
+@dataclass
+class Deadline:
+    """When it is `passed`, the connections it watches are cut."""
+
+    passed: Event = field(default_factory=Event)
+    _watched: list[socket.socket] = field(default_factory=list)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Cut a connection when the deadline has passed, which may be now."""
+        self._watched.append(connection.dup())  # TLS will take the socket itself away
+        if self.passed.is_set():
+            self.pass_()
+
+    def pass_(self) -> None:
+        """Pass: cut every connection."""
+        self.passed.set()
+        for connection in self._watched:
+            with suppress(OSError):  # it has ended
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        """Watch no more."""
+        for connection in self._watched:
+            connection.close()
+
+
+@contextmanager
+def session_until(seconds: float) -> Iterator[tuple[requests.Session, Deadline]]:
+    """Yield a session whose connections are cut after so many seconds, and its deadline.
+
+    What is cut may look like the end of an answer, so who reads one asks whether it has passed.
+    """
+    deadline = Deadline()
+    timer = Timer(seconds, deadline.pass_)
+    timer.daemon = True
+    timer.start()
+    try:
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Watching(deadline))
+            session.hooks["response"].append(_leave_redirect_unread)
+            yield session, deadline
+    finally:
+        timer.cancel()
+        deadline.forget()
+
+
+class _Watching(HTTPAdapter):
+    """Makes connections that a deadline watches."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        deadline, plain = self._deadline, type(pool).ConnectionCls
+
+        class Watched(plain):  # type: ignore[misc, valid-type]
+            def _new_conn(self) -> socket.socket:
+                connection: socket.socket = super()._new_conn()
+                deadline.watch(connection)
+                return connection
+
+        pool.ConnectionCls = Watched
+        return pool
+
+
+def _leave_redirect_unread(response: requests.Response, *_: object, **__: object) -> None:
+    # else all of its body would be taken in, and decoded
+    if response.is_redirect:
+        response.raw.close()
