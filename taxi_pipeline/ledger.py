@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from taxi_pipeline.errors import PermanentError
@@ -26,6 +24,7 @@ from taxi_pipeline.resources.lake import (
     month_of_object,
     place_of,
 )
+from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
@@ -242,9 +241,9 @@ def _recounted(
     """Read the published file again; yield what differs from what was noted when it was stored."""
     from taxi_pipeline.tlc.reading import examine
 
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         try:
-            path = lake.download(raw, Path(folder))
+            path = lake.download(raw, folder)
             rows = examine(path, first_rows=0).rows
         except PermanentError as error:
             yield f"The published file in the lake cannot be read: {error}"

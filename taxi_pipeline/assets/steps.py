@@ -26,11 +26,11 @@ from taxi_pipeline.assets.reporting import (
     query,
     table_columns,
 )
-from taxi_pipeline.assets.scratch import scratch
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, Place
 from taxi_pipeline.resources.publisher import Download, Unchanged
+from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
@@ -127,7 +127,7 @@ def clean_raw(
     from taxi_pipeline.tlc.reading import examine, open_published, opened_parquet
 
     began = monotonic()
-    raw = _raw(lake, place)
+    raw, replaced = _raw(lake, place), _generations(lake.find(place.cleaned)).get(place.cleaned, 0)
     with scratch() as folder:
         path = lake.download(raw, folder)
         source = open_published(path, table)
@@ -171,7 +171,7 @@ def clean_raw(
         # another run of the month may have put another raw file there, or deleted what it knew not
         with lake.unchanged(raw), lake.unchanged(beside):
             named = {REJECTED_ROWS: beside.name}
-            cleaned = lake.upload(kept, place.cleaned, history | findings | named)
+            cleaned = lake.upload(kept, place.cleaned, history | findings | named, replaced)
             _delete_others(lake, place.rejected, beside)
         with opened_parquet(kept) as file:
             first_rows = parquet_preview(file)

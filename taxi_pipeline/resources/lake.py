@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
@@ -131,7 +132,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         there stays. Raises `TransientError` then, and where another object is there than the one
         of the generation `replaced`, 0 for none.
         """
-        from google.api_core.exceptions import PreconditionFailed
+        from google.api_core.exceptions import GoogleAPICallError, PreconditionFailed
 
         with self._errors_named(name):
             blob = self._bucket.blob(name, chunk_size=_UPLOAD_CHUNK_BYTES)
@@ -145,6 +146,12 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             except PreconditionFailed:
                 raise TransientError(
                     f"{self.uri(name)} was replaced by another run: run the month again."
+                ) from None
+            except GoogleAPICallError as error:
+                if error.code != HTTPStatus.GONE:
+                    raise
+                raise TransientError(
+                    f"{self.uri(name)}: Cloud Storage has lost the upload halfway."
                 ) from None
             if blob.crc32c != checksum:
                 raise TransientError(

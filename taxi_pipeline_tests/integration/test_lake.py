@@ -253,3 +253,18 @@ def test_another_object_than_the_one_to_be_replaced_stays(
         lake.upload(tmp_path / "file", name, {}, expected)
     assert lake.find(name) == [newest]
     lake.delete(name)
+
+
+def test_an_upload_that_cloud_storage_has_lost_is_worth_another_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def forget(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        exchange.answer(Reply(410, [], b""))
+
+    (tmp_path / "file").write_text("ours")
+    lost = Point[Exchange](sends, forget, times=None)
+    with http_relay("http://127.0.0.1:1", [lost]) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        with pytest.raises(TransientError, match="has lost the upload halfway"):
+            Lake(bucket="a-bucket", project="a-project").upload(tmp_path / "file", "probe/x", {})

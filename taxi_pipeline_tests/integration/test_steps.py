@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,10 +81,10 @@ def test_what_was_rejected_of_another_file_goes_once_the_trips_are_replaced(
     put(lake, tmp_path, trip(), REJECTED, REJECTED)
     upload = Lake.upload
 
-    def killed(lake: Lake, path: Path, name: str, metadata: dict[str, str]) -> LakeObject:
+    def killed(lake: Lake, path: Path, name: str, *rest: Any) -> LakeObject:
         if name == PLACE.cleaned:
             raise KeyboardInterrupt
-        return upload(lake, path, name, metadata)
+        return upload(lake, path, name, *rest)
 
     monkeypatch.setattr(Lake, "upload", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -162,6 +163,19 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
     cleaned(lake)
     with cleaned_in_lake(lake, PLACE) as trips:
         assert trips.rows == 2
+
+
+def test_trips_that_another_run_has_replaced_meanwhile_stay(lake: Lake, tmp_path: Path) -> None:
+    put(lake, tmp_path, trip(), REJECTED)
+
+    def overtaken(source: PublishedFile, kept: Path, rejected: Path) -> Summary:
+        cleaned(lake)
+        return clean(source, kept, rejected)
+
+    with pytest.raises(TransientError, match=r"2021-01\.parquet was replaced by another run"):
+        cleaned(lake, overtaken)
+    named, there = names(lake)
+    assert there == [named]
 
 
 def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_path: Path) -> None:

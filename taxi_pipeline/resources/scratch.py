@@ -1,7 +1,7 @@
-"""A step's files on our own disk: a folder that goes with the step, or else with the next one.
+"""Our own disk: a folder for files on their way, which goes with its step, or with the next one.
 
-What lies in it is the step's. A lock on the folder, which goes with its process, tells a folder in
-use from one that a killed process has left.
+A lock on the folder, which goes with its process, tells a folder in use from one that a killed
+process has left. What lies in it is for who asks.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ def scratch() -> Iterator[Path]:
             "folder on a larger disk."
         ) from error
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what failed in it is the better error
         os.close(lock)
 
 

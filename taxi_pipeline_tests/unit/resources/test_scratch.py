@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from taxi_pipeline.assets.scratch import scratch
 from taxi_pipeline.errors import TransientError
+from taxi_pipeline.resources.scratch import scratch
 
 HOLDING = """
 import sys
-from taxi_pipeline.assets.scratch import scratch
+from taxi_pipeline.resources.scratch import scratch
 with scratch() as folder:
     (folder / "half").write_text("half")
     print(folder, flush=True)
