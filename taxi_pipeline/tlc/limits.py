@@ -102,8 +102,9 @@ def plan(path: Path, most: int) -> Plan:
 
     Raises `PermanentError` where the file unpacks to more than `unpacked_limit`, or its pages take
     more than `PAGES_BYTES` at once; and `pa.ArrowInvalid` where the footer or a page's header is
-    none.
+    none, or the pages take more than the file has.
     """
+    size = path.stat().st_size
     with path.open("rb") as content:
         footer = pages.footer(content)
         leaves = [element for element in footer.schema[1:] if not element.num_children]
@@ -112,7 +113,7 @@ def plan(path: Path, most: int) -> Plan:
                 f"{path.name}: it has {len(leaves):,} columns, and at most {COLUMNS:,} are read. "
                 "Check what the publisher serves at its address."
             )
-        unpacked, rows, flat = 0, most, set[str]()
+        packed, unpacked, rows, flat = 0, 0, most, set[str]()
         for group in footer.row_groups:
             # which may be for ever, without a column
             unpacked += _VALUE_BYTES * max(group.num_rows, 0)
@@ -124,9 +125,12 @@ def plan(path: Path, most: int) -> Plan:
                 if chunk is None:
                     raise pa.ArrowInvalid("a column chunk says nothing of itself")
                 need = _Need.of(pages.page_headers(content, chunk))
+                packed += need.packed
+                if packed > size:  # chunks that share their pages would have them read for ever
+                    raise pa.ArrowInvalid(f"{packed:,} bytes of pages in a file of {size:,}")
                 values = max(chunk.num_values, need.values)
                 unpacked += max(need.unpacked, _VALUE_BYTES * values)
-                if unpacked > unpacked_limit(path.stat().st_size):
+                if unpacked > unpacked_limit(size):
                     raise too_much(path, unpacked)
                 names = chunk.path_in_schema
                 nested = len(names) != 1 or leaf.repetition_type == pages.REPEATED
@@ -150,8 +154,9 @@ def plan(path: Path, most: int) -> Plan:
 
 @dataclass
 class _Need:
-    """What the pages of a column chunk take: bytes unpacked, values, and the most of one page."""
+    """What a chunk's pages take: bytes packed and unpacked, values, and the most of one page."""
 
+    packed: int = 0
     unpacked: int = 0
     values: int = 0
     largest: int = 0
@@ -160,11 +165,12 @@ class _Need:
     prefixed: bool = False
 
     @classmethod
-    def of(cls, headers: Iterable[pages.PageHeader]) -> "_Need":
+    def of(cls, headers: Iterable[tuple[pages.PageHeader, int]]) -> "_Need":
         """Sum up what the pages' headers say."""
         need = cls()
-        for header in headers:
+        for header, packed in headers:
             size = header.uncompressed_page_size
+            need.packed += packed
             need.unpacked += size
             if dictionary := header.dictionary_page_header:
                 # for so many Arrow gets the memory, whatever the size

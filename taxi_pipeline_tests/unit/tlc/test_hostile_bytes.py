@@ -18,6 +18,7 @@ from taxi_pipeline.tlc import cleaning, limits, reading
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import FHV, SERVICES, YELLOW
 from taxi_pipeline_tests.fuzz.mutation import mutated
+from taxi_pipeline_tests.fuzz.parquet import ROW_GROUPS, Parquet, with_footer
 from taxi_pipeline_tests.fuzz.seeds import csv_seeds, parquet_seeds
 from taxi_pipeline_tests.fuzz.target import ENDINGS, MONTH, Hostile, attempt
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, write_csv
@@ -234,6 +235,20 @@ def test_a_footer_without_end_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
     with pytest.raises(PermanentError, match=r"^x\.parquet: its footer says that it has 5,242,882"):
         open_published(path, FHV.trips)
+
+
+def test_row_groups_that_share_their_pages_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    bases = pa.array([f"B{number:05}" for number in range(3000)])
+    pq.write_table(pa.table(zeros(3000) | {"dispatching_base_num": bases}), path)
+    content = path.read_bytes()
+    footer = Parquet.parse(content).footer
+    footer.put(3, 3 * 3000)  # rows
+    kind, groups = footer[ROW_GROUPS]
+    footer.put(ROW_GROUPS, (kind, groups * 3))
+    path.write_bytes(content + with_footer(footer))
+    with pytest.raises(PermanentError, match=r"^x\.parquet: .* bytes of pages in a file of "):
+        list(open_published(path, FHV.trips).batches())
 
 
 def test_a_file_of_very_many_columns_is_an_error(tmp_path: Path) -> None:

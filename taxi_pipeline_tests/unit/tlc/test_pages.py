@@ -17,7 +17,7 @@ MANY = b"\xff\xff\xff\xff\x07"  # 2^31 - 1
 
 def headers(content: bytes, values: int = 1) -> list[PageHeader]:
     chunk = ColumnMetaData(num_values=values, total_compressed_size=len(content))
-    return list(pages.page_headers(io.BytesIO(content), chunk))
+    return [header for header, _ in pages.page_headers(io.BytesIO(content), chunk)]
 
 
 def footer(content: bytes) -> pages.FileMetaData:
@@ -47,7 +47,8 @@ def test_what_a_file_says_is_what_arrow_says(tmp_path: Path, version: str) -> No
                 assert chunk
                 assert chunk.path_in_schema == (of.path_in_schema.encode(),)
                 assert chunk.total_compressed_size == of.total_compressed_size
-                found = list(pages.page_headers(content, chunk))
+                found, packed = zip(*pages.page_headers(content, chunk), strict=True)
+                assert sum(packed) == of.total_compressed_size
                 assert bool(found[0].dictionary_page_header) == (of.path_in_schema == "a")
                 assert len(found) > (1 if of.path_in_schema == "a" else 9)
                 assert sum(header.data.num_values for header in found) == of.num_values
@@ -64,6 +65,14 @@ def test_a_header_may_be_longer_than_what_is_read_at_first() -> None:
     assert headers(content) == headers(OF_TEN)
     with pytest.raises(pa.ArrowInvalid, match="cut short"):
         headers(content[:-1])
+
+
+def test_a_header_has_at_most_a_mebibyte() -> None:
+    more = b"\x05\x28\x04"  # field 2 again, which lasts
+    times = ((1 << 20) - len(OF_TEN)) // len(more)
+    assert headers(OF_TEN[:-1] + more * times + b"\x00") == headers(OF_TEN)
+    with pytest.raises(pa.ArrowInvalid, match="header has more than 1,048,576 bytes"):
+        headers(OF_TEN[:-1] + more * (times + 1) + b"\x00")
 
 
 def test_the_last_of_several_fields_counts_and_one_of_another_type_is_none() -> None:
