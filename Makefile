@@ -25,6 +25,7 @@ test: $(READY) ## units, and the whole platform on the embedded stack
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --ignore taxi_pipeline_tests/ui
 
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
+	pytest -m long --ignore taxi_pipeline_tests/faults
 	pytest -n 2 taxi_pipeline_tests/faults
 
 browser: ## a Chromium for the browser tests, if this machine has none

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -385,29 +385,48 @@ def test_a_table_that_another_run_changes_meanwhile_is_looked_at_again(scene: Sc
     changing.load(changing.stored(3), 3)
 
 
-def test_readers_see_the_old_month_or_the_new_one_while_two_runs_replace_it(
-    platform: Platform, tmp_path: Path
+@pytest.mark.parametrize(
+    "reads", [10, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
+def test_two_readers_see_the_old_month_or_the_new_one_while_two_runs_replace_it(
+    platform: Platform,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+    reads: int,
 ) -> None:
     scene = scene_of(platform, tmp_path)
     sources = {rows: scene.stored(rows) for rows in (100, 3_000)}
     scene.load(scene.stored(7, FEBRUARY), 7, FEBRUARY)
     scene.load(sources[100], 100)
     query = f"SELECT COUNT(*) AS trips FROM {scene.warehouse.sql_name(scene.table)}"
+    replaced = dict.fromkeys(sources, 0)
 
-    def replace_ten_times(rows: int) -> None:
-        for number in range(10):
-            scene.load(sources[rows], rows, run=f"run-{rows}-{number}")
+    def replace_on(rows: int) -> None:
+        while replaced[rows] < 10 or not all(reader.done() for reader in readers):
+            scene.load(sources[rows], rows, run=f"run-{rows}-{replaced[rows]}")
+            replaced[rows] += 1
 
-    def read() -> Iterator[int]:
+    def read() -> Iterator[tuple[int, float]]:
+        """Yield what there is, and the seconds that it took to ask."""
         with BigQuery(project=scene.warehouse.project).get_client() as client:
-            while not all(writer.done() for writer in writers):
+            times = 0
+            while times < reads or min(replaced.values()) < 10:
+                assert not any(writer.done() for writer in writers)
+                began = time.monotonic()
                 ((trips,),) = client.query_and_wait(query)
-                yield trips
+                yield trips, time.monotonic() - began
+                times += 1
 
+    readers: list[Future[list[tuple[int, float]]]] = []
     with ThreadPoolExecutor() as pool:
-        writers = [pool.submit(replace_ten_times, rows) for rows in sources]
-        readers = [pool.submit(lambda: [*read()]) for _ in range(2)]
-        seen = {trips for reader in readers for trips in reader.result()}
+        writers = [pool.submit(replace_on, rows) for rows in sources]
+        readers += [pool.submit(lambda: [*read()]) for _ in range(2)]
+        found = [one for reader in readers for one in reader.result()]
         for writer in writers:
             writer.result()
-    assert seen == {107, 3_007}
+    assert {trips for trips, _ in found} == {107, 3_007}
+    seconds = sorted(took for _, took in found)
+    record_property("reads", len(found))
+    record_property("replacements", sum(replaced.values()))
+    record_property("p50 s", seconds[len(seconds) // 2])
+    record_property("p99 s", seconds[len(seconds) * 99 // 100])
