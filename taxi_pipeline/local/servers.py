@@ -88,7 +88,7 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
         *("-h", "127.0.0.1", "-p", str(port)),
         *("-c", "unix_socket_directories="),
     ]
-    return Server("postgres", command, lambda: _accepts(url), user=user), url
+    return Server("postgres", command, lambda: accepts(url), user=user), url
 
 
 def gcs(folder: Path, port: int) -> tuple[Server, str]:
@@ -160,7 +160,8 @@ def _let_others_pass(path: Path) -> None:
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _accepts(url: str) -> bool:
+def accepts(url: str) -> bool:
+    """Return whether the PostgreSQL server at a URL takes connections."""
     import psycopg
 
     try:

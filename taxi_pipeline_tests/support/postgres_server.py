@@ -36,7 +36,7 @@ def restart(stack: Path, url: str) -> None:
         )
     entry["pid"] = new.pid
     (stack / "stack.json").write_text(json.dumps(state))  # who stops the stack finds it there
-    until(lambda: _accepts(url))
+    until(lambda: servers.accepts(url))
 
 
 @contextmanager
@@ -63,11 +63,3 @@ def full_disk(folder: Path, url: str, size: int) -> Iterator[None]:
                 ):
                     operator.execute(sql.SQL(statement).format(**place))
         small.rmdir()
-
-
-def _accepts(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
