@@ -49,7 +49,7 @@ _DEFAULTS = {
     "TAXI_SCHEDULE": "0 6 25 * *",
 }
 
-# Each is a resource's field of the same name, which has the default.
+# By resource, the variable of each of its timeouts and the field, which has the default.
 TIMEOUTS: Mapping[type[dg.ConfigurableResource], Mapping[str, str]] = {  # type: ignore[type-arg]
     Publisher: {
         "TAXI_PUBLISHER_CONNECT_TIMEOUT": "connect_timeout",
