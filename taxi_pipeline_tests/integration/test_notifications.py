@@ -27,6 +27,13 @@ type Told = tuple[Daemon, list[dict[str, str]]]
 
 
 @pytest.fixture
+def platform(platform: Platform) -> Iterator[Platform]:
+    """Return the platform with a Dagster that remembers no month: what is told depends on that."""
+    with dg.instance_for_test() as instance:
+        yield Platform(platform.resources, instance)
+
+
+@pytest.fixture
 def told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """Return a daemon that tells of what comes after, and the messages that have arrived."""
     monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
