@@ -4,10 +4,11 @@ Each rule is a named predicate over a batch of canonical rows; the first that ho
 rejection. What is odd but possible is kept, and counted in `NOTES`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from taxi_pipeline.tlc.duplicates import Duplicates
+from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, row_hashes
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, PublishedFile
@@ -26,6 +27,7 @@ from taxi_pipeline.tlc.services import (
     DATETIME,
     INTEGER,
     REJECTED_COLUMNS,
+    TEXT,
     UNKNOWN_WORDS,
     Column,
     Table,
@@ -169,27 +171,14 @@ def clean_trips(month: Month, source: PublishedFile, trips: Path, rejected: Path
     name) and `problem` (what did not parse). Raises `PermanentError` for a broken file; then the
     two paths hold nothing of use.
     """
-    notes = _bound(NOTES, source.table, month)
-    noted: Counter[str] = Counter()
-    unknown_codes: UnknownCodes = Counter()
-    with Duplicates() as duplicates:
-
-        def note(rows: pa.RecordBatch) -> None:
-            for name, holds in notes.items():
-                noted[name] += holds(rows).true_count
-            for column in source.table.columns:
-                _count_unknown_codes(rows[column.name], column, unknown_codes)
-            duplicates.add(rows)
-
-        rejections = _bound(REJECTIONS, source.table, month)
-        summary = _clean(source, rejections, trips, rejected, note)
-        noted[EXACT_DUPLICATES] = duplicates.count()
-    return replace(summary, noted=noted, unknown_codes=unknown_codes)
+    table = source.table
+    rejections, notes = _bound(REJECTIONS, table, month), _bound(NOTES, table, month)
+    return _clean(source, rejections, notes, trips, rejected)
 
 
 def clean_zones(source: PublishedFile, zones: Path, rejected: Path) -> Summary:
     """Write the taxi zones of a published file, and the lines that do not parse, as Parquet."""
-    return _clean(source, {}, zones, rejected, note=lambda rows: None)
+    return _clean(source, {}, {}, zones, rejected)
 
 
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]
@@ -204,8 +193,71 @@ def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:
     return rule.holds(rows, month)
 
 
-def _count_unknown_codes(values: pa.Array, column: Column, counts: UnknownCodes) -> None:
-    """Count the codes that the column does not declare; of very many, the rest under one name."""
+@dataclass(frozen=True)
+class _Judged:
+    """A batch told apart, and what there is to say of the kept rows, as in `Summary`."""
+
+    kept: pa.RecordBatch
+    rejected: pa.RecordBatch
+    noted: Counter[str]
+    unknown_codes: UnknownCodes
+    hashes: Hashes
+
+
+def _clean(
+    source: PublishedFile, rejections: _Predicates, notes: _Predicates, kept: Path, rejected: Path
+) -> Summary:
+    summary = Summary()
+    rejected_schema = _rejected_schema(source.published_schema)
+    judge = partial(_judged, source.table, rejections, notes, rejected_schema)
+    with (
+        _writer(kept, arrow_schema(source.table)) as keep,
+        _writer(rejected, rejected_schema) as reject,
+        Duplicates() as duplicates,
+    ):
+        for judged in source.each(judge):
+            keep(judged.kept)
+            reject(judged.rejected)
+            duplicates.add(judged.hashes)
+            summary.kept += len(judged.kept)
+            summary.rejected.update(judged.rejected[REJECTED_BECAUSE].to_pylist())
+            summary.noted.update(judged.noted)
+            for (column, code), count in judged.unknown_codes.items():
+                codes = summary.unknown_codes
+                named = (column, code) in codes or len(codes) < _CODES_NAMED
+                codes[column, code if named else "others"] += count
+        summary.noted[EXACT_DUPLICATES] = duplicates.count()
+    summary.published = summary.kept + summary.rejected.total()
+    return summary
+
+
+def _judged(
+    table: Table,
+    rejections: _Predicates,
+    notes: _Predicates,
+    rejected_schema: pa.Schema,
+    batch: Batch,
+) -> _Judged:
+    """Tell trips from rows to be rejected. Called by several threads at once."""
+    reason = _reason(batch, rejections)
+    bad = pa.array(np.flatnonzero(reason >= 0))
+    because = pa.array([UNPARSABLE, *rejections], TEXT).take(pa.array(reason).take(bad))
+    kept = batch.rows.filter(pa.array(reason < 0)) if len(bad) else batch.rows
+    unknown: UnknownCodes = Counter()
+    for column in table.columns:
+        for code in _unknown_codes(kept[column.name], column):
+            unknown[column.name, code] += 1
+    return _Judged(
+        kept,
+        _rejected(batch, bad, because, rejected_schema),
+        Counter({name: holds(kept).true_count for name, holds in notes.items()}),
+        unknown,
+        row_hashes(kept),
+    )
+
+
+def _unknown_codes(values: pa.Array, column: Column) -> Iterator[str]:
+    """Yield the values that are none of the codes that the column declares, or words that are."""
     if column.name == UNKNOWN_WORDS:
         unknown = values.drop_null()
     elif column.codes:
@@ -213,37 +265,7 @@ def _count_unknown_codes(values: pa.Array, column: Column, counts: UnknownCodes)
         unknown = values.filter(pc.invert(pc.is_in(values, declared)))
     else:
         return
-    for code, count in Counter(legible(str(one)) for one in unknown.to_pylist()).items():
-        named = (column.name, code) in counts or len(counts) < _CODES_NAMED
-        counts[column.name, code if named else "others"] += count
-
-
-def _clean(
-    source: PublishedFile,
-    rejections: _Predicates,
-    kept: Path,
-    rejected: Path,
-    note: Callable[[pa.RecordBatch], None],
-) -> Summary:
-    summary = Summary()
-    reasons = pa.array([UNPARSABLE, *rejections], pa.string())
-    rejected_schema = _rejected_schema(source.published_schema)
-    with (
-        _writer(kept, arrow_schema(source.table)) as keep,
-        _writer(rejected, rejected_schema) as reject,
-    ):
-        for batch in source.batches():
-            reason = _reason(batch, rejections)
-            if bad := np.flatnonzero(reason >= 0).tolist():
-                because = reasons.take(pa.array(reason[bad]))
-                reject(_rejected(batch, pa.array(bad), because, rejected_schema))
-                summary.rejected.update(because.to_pylist())
-            rows = batch.rows.filter(pa.array(reason < 0)) if bad else batch.rows
-            keep(rows)
-            note(rows)
-            summary.published += len(batch.rows)
-            summary.kept += len(rows)
-    return summary
+    yield from (legible(str(code)) for code in unknown.to_pylist())
 
 
 def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
@@ -277,13 +299,23 @@ def _rejected(
 
 @contextmanager
 def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Open a Parquet file; yield a function that adds a batch, gathering them to row groups."""
+    """Open a Parquet file; yield a function that adds a batch, gathering them to row groups.
+
+    A group is written by a thread while the next one is gathered.
+    """
     pending: list[pa.RecordBatch] = []
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with (
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        written: deque[Future[None]] = deque()
 
         def flush() -> None:
-            writer.write_table(pa.Table.from_batches(pending, schema))
+            group = pa.Table.from_batches(pending, schema)
             pending.clear()
+            while written:  # two groups at the most are in memory
+                written.popleft().result()
+            written.append(pool.submit(writer.write_table, group))
 
         def add(rows: pa.RecordBatch) -> None:
             pending.append(rows)
@@ -293,3 +325,4 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch]
 
         yield add
         flush()
+        written.popleft().result()

@@ -41,10 +41,10 @@ class Duplicates:
     ) -> None:
         self._file.close()
 
-    def add(self, rows: pa.RecordBatch) -> None:
-        """Take note of the rows."""
+    def add(self, rows: Hashes) -> None:
+        """Take note of rows, by their hashes."""
         self._rows += len(rows)
-        self._file.write(row_hashes(rows).tobytes())
+        self._file.write(rows.tobytes())
 
     def count(self) -> int:
         """Return the number of rows that are copies of an earlier one."""

@@ -4,7 +4,6 @@ Arrow believes what a Parquet file says of itself, page by page, and gets the me
 that is looked at first, and judged here; to read it is for `pages`.
 """
 
-import gzip
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ def too_much(path: Path, unpacked: int | str) -> PermanentError:
 class Unzipped(io.RawIOBase):
     """What a gzip'd file unpacks to; raises `PermanentError` beyond its limit."""
 
-    def __init__(self, unzipped: gzip.GzipFile, path: Path) -> None:
+    def __init__(self, unzipped: io.BufferedIOBase, path: Path) -> None:
         self._unzipped = unzipped
         self._path = path
         self._limit = unpacked_limit(path.stat().st_size)

@@ -8,23 +8,26 @@ A batch is a block of the file, so memory does not grow with the file.
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from isal import igzip
+from isal.igzip_lib import IsalError
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc import lines as csv_lines
+from taxi_pipeline.tlc.ahead import map_ahead
 from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.limits import (
@@ -37,13 +40,11 @@ from taxi_pipeline.tlc.limits import (
     too_much,
     unpacked_limit,
 )
+from taxi_pipeline.tlc.lines import Lines
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
 from taxi_pipeline.tlc.values import as_text, fit, shown
 
-CSV_BLOCK_BYTES = 4 << 20
-BLOCK_LINES = 1 << 17
-LINE_LIMIT_BYTES = 1 << 20
 HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 17
 SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
@@ -51,10 +52,6 @@ SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
 GZIP_MAGIC = b"\x1f\x8b"
 
 _CELLS_BYTES = 10_000  # of a line, for a preview
-
-# a quoted cell, and its closing quote if it has one; Arrow, too, takes a quote for one only where
-# a cell begins. Nothing is tried twice, or a long line would take for ever.
-_QUOTED = re.compile(rb'(?<![^,])"[^"]*+(?:""[^"]*+)*+("?)')
 
 type Problems = dict[int, str]
 
@@ -89,8 +86,12 @@ class PublishedFile(ABC):
         """The schema of `Batch.as_published`: the file's own columns, and `line`."""
 
     @abstractmethod
-    def batches(self) -> Iterator[Batch]:
-        """Stream the file's rows in order; raise `PermanentError` where the file is broken."""
+    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
+        """Stream the file's rows in order: yield what `work` makes of each batch of them.
+
+        Batches are read, and worked on, by threads ahead of who asks. Raises `PermanentError` where
+        the file is broken.
+        """
 
     def _canonical(
         self, published: Mapping[str, pa.Array], length: int
@@ -165,12 +166,12 @@ def examine(path: Path, first_rows: int) -> Examination:
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
-        while piece := stream.readline(LINE_LIMIT_BYTES + 1):
-            if not inside and _is_row(piece.rstrip(b"\n")):
+        while piece := stream.readline(csv_lines.LINE_LIMIT_BYTES + 1):
+            if not inside and csv_lines.is_row(piece.rstrip(b"\n")):
                 inside = True
                 count += 1
                 if count <= first_rows:
-                    first_lines.append(_text(piece[:_CELLS_BYTES]))
+                    first_lines.append(csv_lines.text_of(piece[:_CELLS_BYTES]))
             if piece.endswith(b"\n"):
                 inside = False
     rows = [dict(zip(names, _cells(line), strict=False)) for line in first_lines]
@@ -193,38 +194,31 @@ class _CsvFile(PublishedFile):
     def published_schema(self) -> pa.Schema:
         return pa.schema([(name, TEXT) for name in (*self.header.published, "line")])
 
-    def batches(self) -> Iterator[Batch]:
-        first = 2  # line 1 is the header
+    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
         with _opened_csv(self.path) as stream:
             _csv_header(stream, self.path)
-            for lines in _blocks(stream):
-                numbers = pa.array(range(first, first + len(lines)), pa.int64())
-                first += len(lines)
-                filled = [index for index, line in enumerate(lines) if _is_row(line)]
-                if len(filled) < len(lines):
-                    lines = [lines[index] for index in filled]
-                    numbers = numbers.take(pa.array(filled, pa.int64()))
-                if lines:
-                    yield self._batch(lines, numbers)
+            blocks = filter(len, csv_lines.blocks(stream, first=2))
+            yield from map_ahead(lambda lines: work(self._batch(lines)), blocks)
 
-    def _batch(self, lines: list[bytes], numbers: pa.Int64Array) -> Batch:
+    def _batch(self, lines: Lines) -> Batch:
         rows, problems = self._rows(lines)
 
         def as_published(indices: pa.Array) -> pa.RecordBatch:
             chosen: list[int] = indices.to_pylist()
             no_texts: Problems = {}
-            cells = self._texts([lines[index] for index in chosen], no_texts)
+            names = self.header.published
+            cells = self._texts([lines[index] for index in chosen], names, no_texts)
             line = [
-                _text(lines[index]) if index in problems or place in no_texts else None
+                csv_lines.text_of(lines[index]) if index in problems or place in no_texts else None
                 for place, index in enumerate(chosen)
             ]
             return pa.record_batch(
                 [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )
 
-        return _batch(rows, problems, numbers, as_published)
+        return _batch(rows, problems, pa.array(lines.numbers), as_published)
 
-    def _rows(self, lines: list[bytes]) -> tuple[pa.RecordBatch, Problems]:
+    def _rows(self, lines: Lines) -> tuple[pa.RecordBatch, Problems]:
         """Parse the lines all at once; if one is at fault, as texts, which show what is."""
         try:
             parsed = _parse_csv(lines, self.header.published, self._types)
@@ -235,16 +229,24 @@ class _CsvFile(PublishedFile):
             if not misfits:
                 return rows, {}
         problems: Problems = {}
-        rows, misfits = self._canonical(self._texts(lines, problems), len(lines))
+        texts = self._texts(list(lines), list(self._types), problems)
+        rows, misfits = self._canonical(texts, len(lines))
         return rows, misfits | problems
 
-    def _texts(self, lines: list[bytes], problems: Problems) -> dict[str, pa.Array]:
-        """Split the lines into columns of texts; a line that cannot be is null and a problem."""
-        found = {at: said for at, line in enumerate(lines) if (said := self._problem(line))}
+    def _texts(
+        self, lines: list[bytes], names: Sequence[str], problems: Problems
+    ) -> dict[str, pa.Array]:
+        """Split the lines into texts, of the columns of those names.
+
+        A line that cannot be split, or is no text there, is null and a problem.
+        """
+        with suppress(pa.ArrowInvalid):
+            return _by_name(self._parsed_texts(lines, names))
+        found = {at: said for at, line in enumerate(lines) if (said := self._problem(line, names))}
         # in the order of their width, so that lines of one width are parsed together
-        order = sorted({*range(len(lines))} - {*found}, key=lambda at: _width(lines[at]))
+        order = sorted({*range(len(lines))} - {*found}, key=lambda at: csv_lines.width(lines[at]))
         more: Problems = {}
-        parts = self._halving([lines[at] for at in order], 0, more)
+        parts = self._halving([lines[at] for at in order], names, 0, more)
         places = {at: place for place, at in enumerate(order)}
         parsed = pa.Table.from_batches(parts).take(
             pa.array(map(places.get, range(len(lines))), pa.int64())
@@ -254,23 +256,25 @@ class _CsvFile(PublishedFile):
         return {name: parsed[name].combine_chunks() for name in parsed.column_names}
 
     def _halving(
-        self, lines: list[bytes], offset: int, problems: Problems
+        self, lines: list[bytes], names: Sequence[str], offset: int, problems: Problems
     ) -> Iterator[pa.RecordBatch]:
         """Parse the lines, halving a run that fails until it is of one width.
 
         Or until a line stands alone of which Arrow has more to say than `_problem`.
         """
-        texts = dict.fromkeys(self.header.published, TEXT)
         try:
-            yield _parse_csv(lines, self.header.published, texts)
+            yield self._parsed_texts(lines, names)
         except pa.ArrowInvalid as error:
             if len(lines) == 1:
                 problems[offset] = self._said(error)
-                yield pa.record_batch([pa.nulls(1, TEXT) for _ in texts], names=list(texts))
+                yield pa.record_batch([pa.nulls(1, TEXT) for _ in names], names)
             else:
                 half = len(lines) // 2
-                yield from self._halving(lines[:half], offset, problems)
-                yield from self._halving(lines[half:], offset + half, problems)
+                yield from self._halving(lines[:half], names, offset, problems)
+                yield from self._halving(lines[half:], names, offset + half, problems)
+
+    def _parsed_texts(self, lines: list[bytes], names: Sequence[str]) -> pa.RecordBatch:
+        return _parse_csv(Lines.of(lines), self.header.published, dict.fromkeys(names, TEXT))
 
     @property
     def _types(self) -> dict[str, pa.DataType]:
@@ -278,23 +282,24 @@ class _CsvFile(PublishedFile):
         pairs = zip(self.header.published, self.header.columns, strict=True)
         return {name: _parsed_as(self.table[column]) for name, column in pairs if column}
 
-    def _problem(self, line: bytes) -> str | None:
+    def _problem(self, line: bytes, names: Sequence[str]) -> str | None:
         """Say of a line alone what Arrow would, which takes a hundred times as long.
 
-        Only a quote that is left open Arrow may call something else.
+        Columns of other names than these may hold any bytes. Only a quote that is left open Arrow
+        may call something else.
         """
         cells = line.removesuffix(b"\r")
         least = len(self.header.published)
         most = least + SPARE_CELLS
-        if len(line) > LINE_LIMIT_BYTES:
-            return f"CSV parse error: a line of more than {LINE_LIMIT_BYTES:,} bytes"
+        if len(line) > csv_lines.LINE_LIMIT_BYTES:
+            return _too_long()
         if b"\0" in line:
             return "CSV parse error: a NUL byte"
-        if line.count(b'"') % 2 or _is_open(line):
+        if line.count(b'"') % 2 or csv_lines.is_open(line):
             return "CSV parse error: a quote is not closed"
         if b"\r" in cells:
             return "CSV parse error: a carriage return inside the line"
-        width = _width(line)
+        width = csv_lines.width(line)
         if not least <= width <= most:
             shown = cells if len(cells) <= 100 else cells[:96] + b" ..."
             expected = least if width < least else most
@@ -304,13 +309,14 @@ class _CsvFile(PublishedFile):
             )
         if width == least and line.isascii():
             return None
-        values = _values(cells)
-        for place, value in enumerate(values):
+        values = csv_lines.values(cells)
+        wanted = [name if name in names else None for name in self.header.published]
+        beyond = [f"In CSV column #{place}" for place in range(least, width)]
+        for column, value in zip((*wanted, *beyond), values, strict=True):
             try:
-                value.decode()
+                if column:
+                    value.decode()
             except UnicodeDecodeError:
-                beyond = f"In CSV column #{place}"
-                column = self.header.published[place] if place < least else beyond
                 return legible(f"{column}: CSV conversion error to string: invalid UTF8 data")
         if any(values[least:]):
             return f"CSV parse error: a value beyond the header's {least} columns"
@@ -322,6 +328,10 @@ class _CsvFile(PublishedFile):
         names = dict(enumerate(self.header.published))
         named = re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
         return legible(named)
+
+
+def _too_long() -> str:
+    return f"CSV parse error: a line of more than {csv_lines.LINE_LIMIT_BYTES:,} bytes"
 
 
 def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
@@ -345,7 +355,7 @@ def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
             "bytes, a NUL or a carriage return inside. Check what the publisher serves at its "
             "address."
         )
-    return _cells(_text(line).removeprefix("\ufeff"))  # a byte order mark
+    return _cells(csv_lines.text_of(line).removeprefix("\ufeff"))  # a byte order mark
 
 
 def _cells(line: str) -> list[str]:
@@ -353,53 +363,34 @@ def _cells(line: str) -> list[str]:
     return next(csv.reader([line.replace("\r", r"\r")]))
 
 
-def _is_row(line: bytes) -> bool:
-    """Whether a line is a row: it is not blank, or so long that its rest may not be."""
-    return bool(line.strip()) or len(line) > LINE_LIMIT_BYTES
-
-
-def _blocks(stream: io.BufferedReader) -> Iterator[list[bytes]]:
-    """Cut the rest of a file into blocks of whole lines, without their ends.
-
-    Of a line longer than `LINE_LIMIT_BYTES`, so many bytes come first, then some of the others.
-    """
-    rest = b""
-    while block := stream.read(CSV_BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        rest = rest[: LINE_LIMIT_BYTES + 1]  # enough to know that it is too long
-        for first in range(0, len(lines), BLOCK_LINES):  # of lines of next to nothing, millions
-            yield lines[first : first + BLOCK_LINES]
-    yield [rest]
-
-
 def _parse_csv(
-    lines: list[bytes], names: Sequence[str], types: Mapping[str, pa.DataType]
+    lines: Lines, names: Sequence[str], types: Mapping[str, pa.DataType]
 ) -> pa.RecordBatch:
     """Parse whole lines into the columns of `types`; raise `pa.ArrowInvalid` unless each is a row.
 
     Only an empty cell is read as null: TLC's zones have the text N/A. Rows may have empty cells
     beyond the header's columns, as those of 2013 to 2016 do.
     """
-    if not lines:
+    if not len(lines):
         return pa.record_batch([pa.nulls(0, t) for t in types.values()], names=list(types))
-    if max(map(len, lines)) > LINE_LIMIT_BYTES:
-        raise pa.ArrowInvalid(f"CSV parse error: a line of more than {LINE_LIMIT_BYTES:,} bytes")
-    block = b"\n".join((*lines, b""))
-    if block.startswith(codecs.BOM_UTF8):
-        block = codecs.BOM_UTF8 + block  # Arrow takes one away, but this is a part of the cell
-    if b"\0" in block:
+    if lines.longest > csv_lines.LINE_LIMIT_BYTES:
+        raise pa.ArrowInvalid(_too_long())
+    text = lines.text
+    if text.startswith(codecs.BOM_UTF8):
+        text = codecs.BOM_UTF8 + text  # Arrow takes one away, but this is a part of the cell
+    if b"\0" in text:
         raise pa.ArrowInvalid("CSV parse error: a NUL byte")
     # else a quote or a carriage return would tie a line to others, and which depends on the block
-    if b'"' in block and any(line.count(b'"') % 2 for line in lines):
+    if not lines.leave_no_quote_open:
         raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
-    if block.count(b"\r") != block.count(b"\r\n"):
+    if not lines.hold_no_return:
         raise pa.ArrowInvalid("CSV parse error: a carriage return inside the line")
-    width = min(_width(lines[0]), len(names) + SPARE_CELLS)
+    width = min(csv_lines.width(lines[0]), len(names) + SPARE_CELLS)
     beyond = [f"beyond column {n}" for n in range(len(names), width)]
     table = pacsv.read_csv(
-        pa.BufferReader(block),
+        pa.BufferReader(text),
         pacsv.ReadOptions(
-            column_names=[*names, *beyond], block_size=len(block) + 1, use_threads=False
+            column_names=[*names, *beyond], block_size=len(text) + 1, use_threads=False
         ),
         convert_options=pacsv.ConvertOptions(
             column_types={**types, **dict.fromkeys(beyond, TEXT)},
@@ -410,37 +401,9 @@ def _parse_csv(
     )
     if table.num_rows != len(lines):
         raise pa.ArrowInvalid("CSV parse error: not one row a line")
-    # a quote left open in another line ties it to the next, and there are too few rows
-    if _is_open(lines[-1]):
-        raise pa.ArrowInvalid("CSV parse error: a quote is not closed")
     if any(table[name].null_count < len(lines) for name in beyond):
         raise pa.ArrowInvalid(f"CSV parse error: a value beyond the header's {len(names)} columns")
     return table.select(list(types)).to_batches()[0]
-
-
-def _width(line: bytes) -> int:
-    """Count the cells of a line."""
-    if b'"' not in line:
-        return line.count(b",") + 1
-    return _QUOTED.sub(b"", line).count(b",") + 1
-
-
-def _is_open(line: bytes) -> bool:
-    """Whether a quoted cell of the line does not end in it."""
-    return not all(quoted[1] for quoted in _QUOTED.finditer(line))
-
-
-def _values(line: bytes) -> list[bytes]:
-    """Split a line whose quotes are closed into its cells' values."""
-    commas = _QUOTED.sub(lambda quoted: quoted[0].replace(b",", b" "), line)
-    values, at = [], 0
-    for cell in commas.split(b","):
-        value = line[at : at + len(cell)]
-        if quoted := _QUOTED.match(value):
-            value = quoted[0][1:-1].replace(b'""', b'"') + value[quoted.end() :]
-        values.append(value)
-        at += len(cell) + 1
-    return values
 
 
 @contextmanager
@@ -455,18 +418,13 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
                 f"{path.name}: not a gzip file, though its name says so; it begins with "
                 f"{file.peek(16)[:16]!r}. Check what the publisher serves at its address."
             )
-        with gzip.GzipFile(fileobj=file) as unzipped:
+        with igzip.IGzipFile(fileobj=file) as unzipped:
             try:
                 yield io.BufferedReader(Unzipped(unzipped, path), 1 << 20)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            except (EOFError, IsalError, igzip.BadGzipFile) as error:  # type: ignore[misc]
                 raise PermanentError(
                     f"{path.name}: the gzip is broken or cut short: {error}. Fetch it again."
                 ) from error
-
-
-def _text(line: bytes) -> str:
-    """Return a line as text without its line break; bytes that are no UTF-8 are escaped."""
-    return line[:LINE_LIMIT_BYTES].rstrip(b"\r\n").decode(errors="backslashreplace")
 
 
 # --- Parquet -----------------------------------------------------------------------------------
@@ -485,22 +443,28 @@ class _ParquetFile(PublishedFile):
         with opened_parquet(self.path) as file:
             return file.schema_arrow.remove_metadata().append(pa.field("line", pa.string()))
 
-    def batches(self) -> Iterator[Batch]:
+    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
         schema = self.published_schema
-        first = 1
-        for published in _parquet_batches(self.path):
-            rows, problems = self._canonical(_by_name(published), len(published))
-            numbers = pa.array(range(first, first + len(published)), pa.int64())
-            first += len(published)
 
-            def as_published(
-                indices: pa.Array, published: pa.RecordBatch = published
-            ) -> pa.RecordBatch:
+        def batch(numbered: tuple[int, pa.RecordBatch]) -> Batch:
+            first, published = numbered
+            rows, problems = self._canonical(_by_name(published), len(published))
+
+            def as_published(indices: pa.Array) -> pa.RecordBatch:
                 chosen = published.take(indices)
                 line = pa.nulls(len(chosen), pa.string())
                 return pa.record_batch([*chosen.columns, line], schema=schema)
 
-            yield _batch(rows, problems, numbers, as_published)
+            numbers = pa.array(np.arange(first, first + len(published)))
+            return _batch(rows, problems, numbers, as_published)
+
+        yield from map_ahead(lambda numbered: work(batch(numbered)), self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 1
+        for published in _parquet_batches(self.path):
+            yield first, published
+            first += len(published)
 
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:

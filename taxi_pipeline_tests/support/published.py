@@ -4,6 +4,9 @@ import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
+from taxi_pipeline.tlc.reading import Batch, open_published
+from taxi_pipeline.tlc.services import Table
+
 YELLOW_HEADER = (
     "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
     "store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,"
@@ -27,3 +30,8 @@ def write_csv(
     text = "".join(line + end for line in (header, *rows)).encode()
     path.write_bytes(gzip.compress(text, mtime=0) if path.name.endswith(".gz") else text)
     return path
+
+
+def read_batches(path: Path, table: Table) -> list[Batch]:
+    """Read a published file to its end."""
+    return list(open_published(path, table).each(lambda batch: batch))

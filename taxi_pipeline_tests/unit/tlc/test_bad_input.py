@@ -19,10 +19,11 @@ import pytest
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import reading
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
+from taxi_pipeline.tlc.lines import Lines
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import FHV, GREEN, SERVICES, YELLOW, Service
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, trip, write_csv
 
 JANUARY = Month(2021, 1)
 
@@ -232,6 +233,15 @@ def test_wrong_bytes_in_an_undeclared_column_keep_the_whole_line(bench: Bench) -
     assert (row["rejected_because"], row["line"]) == ("no_passengers", odd + r",\xff")
 
 
+@pytest.mark.parametrize("beside", [TRIP + ",", 'a line at fault"'])
+def test_wrong_bytes_in_an_undeclared_column_are_no_problem_of_the_row(
+    bench: Bench, beside: str
+) -> None:
+    bench.clean(bench.csv(TRIP.encode() + b",\xff", beside, header=YELLOW_HEADER + ",surprise"))
+    assert len(bench.trips) == (1 if "fault" in beside else 2)
+    assert all(row["number"] != 2 for row in bench.rejected)
+
+
 @pytest.mark.parametrize(
     "odd",
     [b'"a",b', TRIP.encode() + b"," * 20 + b'"x"', TRIP.encode() + b",x", TRIP.encode() + b"\xff"],
@@ -242,7 +252,7 @@ def test_lines_at_fault_among_good_ones_are_not_parsed_one_by_one(
 ) -> None:
     parse, parsed = reading._parse_csv, []
 
-    def counted(lines: list[bytes], *others: Any) -> pa.RecordBatch:
+    def counted(lines: Lines, *others: Any) -> pa.RecordBatch:
         parsed.append(lines)
         return parse(lines, *others)
 
@@ -271,7 +281,7 @@ FHV_TRIP = "B1,2021-01-15 00:30:10,2021-01-15 00:40:10,1,2,,B2"
 def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, line: str, base: str | None, block: int
 ) -> None:
-    monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", block)
+    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", block)
     path = bench.csv(FHV_TRIP + ",", line, FHV_TRIP, line, line, header=FHV_2019)
     bench.clean(path, FHV)
     if base is None:
@@ -289,8 +299,8 @@ def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
 def test_a_long_line_that_begins_blank_is_counted_the_same_by_all(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, blanks: int, text: str, end: str
 ) -> None:
-    monkeypatch.setattr(reading, "LINE_LIMIT_BYTES", 1000)
-    monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", 700)
+    monkeypatch.setattr("taxi_pipeline.tlc.lines.LINE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", 700)
     path = bench.csv(TRIP, " " * 1000)
     path.write_bytes(path.read_bytes() + (" " * blanks + text + end).encode())
     long = len(" " * blanks + text + end.rstrip("\n")) > 1000
@@ -471,7 +481,7 @@ def test_wrong_bytes_in_the_middle_of_a_gzip_are_an_error(bench: Bench) -> None:
     with pytest.raises(PermanentError, match=said):
         examine(path, 5)
     with pytest.raises(PermanentError, match=said):
-        list(open_published(path, YELLOW.trips).batches())
+        read_batches(path, YELLOW.trips)
 
 
 @pytest.mark.parametrize("missing", [1, 4, 8, 100, 3000])

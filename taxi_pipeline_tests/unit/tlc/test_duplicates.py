@@ -14,7 +14,7 @@ def rows(texts: list[str | None], numbers: list[float | None]) -> pa.RecordBatch
 def count(*batches: pa.RecordBatch) -> int:
     with Duplicates() as counted:
         for batch in batches:
-            counted.add(batch)
+            counted.add(row_hashes(batch))
         return counted.count()
 
 

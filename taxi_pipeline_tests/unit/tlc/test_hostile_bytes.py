@@ -14,14 +14,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc import cleaning, limits, reading
+from taxi_pipeline.tlc import cleaning, limits
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import FHV, SERVICES, YELLOW
 from taxi_pipeline_tests.fuzz.mutation import mutated
 from taxi_pipeline_tests.fuzz.parquet import ROW_GROUPS, Parquet, with_footer
 from taxi_pipeline_tests.fuzz.seeds import csv_seeds, parquet_seeds
 from taxi_pipeline_tests.fuzz.target import ENDINGS, MONTH, Hostile, attempt
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, write_csv
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, write_csv
 
 FOUND = sorted((Path(__file__).parents[2] / "fuzz" / "found").iterdir())
 FHV_COLUMNS = {
@@ -195,7 +195,7 @@ def test_a_file_may_unpack_to_a_hundred_times_its_size(
     path.write_bytes(gzip.compress(f"{YELLOW_HEADER}\n{TRIP * 20_000}\n".encode(), 9, mtime=0))
     for read in (
         lambda: examine(path, 0),
-        lambda: list(open_published(path, YELLOW.trips).batches()),
+        lambda: read_batches(path, YELLOW.trips),
     ):
         with pytest.raises(PermanentError, match=r"^x\.csv\.gz: its .* bytes unpack to more"):
             read()
@@ -205,7 +205,7 @@ def test_rejected_rows_are_written_before_their_texts_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleaning, "ROW_GROUP_BYTES", 1 << 20)
-    monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", 1 << 19)
+    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", 1 << 19)
     path = write_csv(tmp_path / "yellow_tripdata_2021-01.csv", ["x" * 100_000] * 40)
     trips, rejected = tmp_path / "trips", tmp_path / "rejected"
     cleaning.clean_trips(MONTH, open_published(path, YELLOW.trips), trips, rejected)
@@ -221,7 +221,7 @@ def test_long_texts_are_read_in_parts_that_fit(
     path = tmp_path / "fhv_tripdata_2021-01.parquet"
     bases = [f"{'B' * 900}{number % 3}" for number in range(50)]
     pq.write_table(pa.table(zeros(50) | {"dispatching_base_num": pa.array(bases)}), path)
-    batches = list(open_published(path, FHV.trips).batches())
+    batches = read_batches(path, FHV.trips)
     assert max(len(batch.rows) for batch in batches) <= 5
     read = [row["dispatching_base_num"] for batch in batches for row in batch.rows.to_pylist()]
     assert read == bases
@@ -248,7 +248,7 @@ def test_row_groups_that_share_their_pages_are_an_error(tmp_path: Path) -> None:
     footer.put(ROW_GROUPS, (kind, groups * 3))
     path.write_bytes(content + with_footer(footer))
     with pytest.raises(PermanentError, match=r"^x\.parquet: .* bytes of pages in a file of "):
-        list(open_published(path, FHV.trips).batches())
+        read_batches(path, FHV.trips)
 
 
 def test_a_file_of_very_many_columns_is_an_error(tmp_path: Path) -> None:

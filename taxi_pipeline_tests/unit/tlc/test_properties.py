@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from taxi_pipeline.tlc import duplicates, reading
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.duplicates import Duplicates
+from taxi_pipeline.tlc.lines import Lines, is_row
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline_tests.support.published import read_batches
 
 JANUARY = Month(2021, 1)
 
@@ -258,7 +260,7 @@ def test_a_good_row_is_never_rejected(data: st.DataObject) -> None:
 def read_all(path: Path, service: str) -> list[object]:
     return [
         (row, problem, number, published)
-        for batch in open_published(path, SERVICES[service].trips).batches()
+        for batch in read_batches(path, SERVICES[service].trips)
         for row, problem, number, published in zip(
             batch.rows.to_pylist(),
             batch.problems.to_pylist(),
@@ -276,10 +278,12 @@ def test_the_size_of_a_block_changes_nothing(data: st.DataObject) -> None:
     lines = data.draw(any_lines(service))
     with folder() as at, pytest.MonkeyPatch.context() as patch:
         path = write(at / "x.csv", service, lines)
-        patch.setattr(reading, "LINE_LIMIT_BYTES", data.draw(st.sampled_from([400, 1 << 20])))
+        patch.setattr(
+            "taxi_pipeline.tlc.lines.LINE_LIMIT_BYTES", data.draw(st.sampled_from([400, 1 << 20]))
+        )
         whole = read_all(path, service)
         for size in data.draw(st.lists(st.integers(1, 3000), min_size=1, max_size=3)):
-            patch.setattr(reading, "CSV_BLOCK_BYTES", size)
+            patch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", size)
             assert read_all(path, service) == whole
 
 
@@ -287,15 +291,15 @@ def test_the_size_of_a_block_changes_nothing(data: st.DataObject) -> None:
 @given(st.data())
 def test_what_is_said_of_a_line_is_what_arrow_says(data: st.DataObject) -> None:
     service = data.draw(services)
-    lines = [line for line in data.draw(any_lines(service)) if reading._is_row(line)]
+    lines = [line for line in data.draw(any_lines(service)) if is_row(line)]
     arrow = list(COLUMNS[service])
     with folder() as at:
         published = open_published(write(at / "x.csv", service, lines), SERVICES[service].trips)
     assert isinstance(published, reading._CsvFile)
     for line in lines:
-        said = published._problem(line)
+        said = published._problem(line, arrow)
         try:
-            reading._parse_csv([line], arrow, dict.fromkeys(arrow, pa.string()))
+            reading._parse_csv(Lines.of([line]), arrow, dict.fromkeys(arrow, pa.string()))
         except pa.ArrowInvalid as error:
             by_arrow = published._said(error)
             if said != "CSV parse error: a quote is not closed":
@@ -464,7 +468,7 @@ def test_copies_are_counted_as_sets_count_them(
         patch.setattr(duplicates, "PART_ROWS", part_rows)
         for rows in batches:
             columns = [pa.array([row[place] for row in rows], of) for place, of in enumerate(TYPES)]
-            copies.add(pa.record_batch(columns, names=list("abcd")))
+            copies.add(duplicates.row_hashes(pa.record_batch(columns, names=list("abcd"))))
         counted = copies.count()
     rows = [row for batch in batches for row in batch]
     assert counted == len(rows) - len(set(rows))

@@ -7,22 +7,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc import reading
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, TAXI_ZONES, YELLOW, Table
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, trip, write_csv
 
 
 def rows_of(path: Path, table: Table = YELLOW.trips) -> list[dict[str, Any]]:
-    batches = list(open_published(path, table).batches())
+    batches = read_batches(path, table)
     return [row for batch in batches for row in batch.rows.to_pylist()]
 
 
 def problems_of(path: Path, table: Table = YELLOW.trips) -> list[tuple[int, str]]:
     return [
         (number, problem)
-        for batch in open_published(path, table).batches()
+        for batch in read_batches(path, table)
         for number, problem in zip(
             batch.numbers.to_pylist(), batch.problems.to_pylist(), strict=True
         )
@@ -115,7 +114,7 @@ def test_bytes_that_are_no_text_are_kept_escaped(file: Path) -> None:
         b",N,", b",\xff,"
     )
     file.write_bytes(gzip.compress(text))
-    (batch,) = open_published(file, YELLOW.trips).batches()
+    (batch,) = read_batches(file, YELLOW.trips)
     (row,) = batch.as_published(pa.array([0])).to_pylist()
     assert "\\xff" in row["line"]
 
@@ -124,7 +123,7 @@ def test_rows_can_be_had_as_published(file: Path) -> None:
     broken = trip(DOLocationID="abc")
     misfit = trip(passenger_count="0.5")
     write_csv(file, [trip(fare_amount="8.50"), broken, trip(passenger_count="0"), misfit])
-    (batch,) = open_published(file, YELLOW.trips).batches()
+    (batch,) = read_batches(file, YELLOW.trips)
     first, second, third, fourth = batch.as_published(pa.array([0, 1, 2, 3])).to_pylist()
     assert (first["fare_amount"], first["line"]) == ("8.50", None)
     assert (second["DOLocationID"], second["line"]) == ("abc", broken)
@@ -154,7 +153,9 @@ def test_the_size_of_a_block_changes_nothing(file: Path, monkeypatch: pytest.Mon
     assert len(whole[0]) == 49
     assert [number for number, _ in whole[1]] == [9, 10, 11, 32, 33, 42]
     for size in (1, 100, 1000, 2000):
-        monkeypatch.setattr(reading, "CSV_BLOCK_BYTES", max(size, len(YELLOW_HEADER) + 2))
+        monkeypatch.setattr(
+            "taxi_pipeline.tlc.lines.BLOCK_BYTES", max(size, len(YELLOW_HEADER) + 2)
+        )
         assert (rows_of(file), problems_of(file)) == whole
 
 
@@ -178,7 +179,7 @@ def test_an_unknown_column_is_reported(file: Path) -> None:
     write_csv(file, [TRIP + ",9"], YELLOW_HEADER + ",surprise")
     source = open_published(file, YELLOW.trips)
     assert source.header.unknown == ("surprise",)
-    (batch,) = source.batches()
+    (batch,) = source.each(lambda batch: batch)
     assert batch.as_published(pa.array([0])).to_pylist()[0]["surprise"] == "9"
 
 
