@@ -5,9 +5,11 @@ Which file, which table and which rules are for `trips` and `zones` to say.
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Finding, Findings
+from taxi_pipeline.assets.progress import Seen, passing, progress
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
     columns_from,
@@ -42,15 +45,18 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.cleaning import Summary
     from taxi_pipeline.tlc.reading import PublishedFile
 
-type Fetch = Callable[[Path, Unchanged | None], Download | Unchanged]
-type Clean = Callable[[PublishedFile, Path, Path], Summary]
+type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
+type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
 type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
 
 _LISTED_CHARACTERS = 1000
 _READ_BYTES = 1 << 16  # of a column at a time
+_BATCH_ROWS = 1 << 14  # some megabytes, so that who encodes them and who sends them take turns
 
 
-def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.MaterializeResult[None]:
+def store_raw(
+    lake: Lake, place: Place, table: Table, fetch: Fetch, log: logging.Logger
+) -> dg.MaterializeResult[None]:
     """Put the published file into the lake, byte for byte, unless the lake has it already.
 
     A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
@@ -63,7 +69,8 @@ def store_raw(lake: Lake, place: Place, table: Table, fetch: Fetch) -> dg.Materi
         before = lake.find(place.raw)
         copy = _intact_copy(lake, before, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
-        fetched = fetch(arrived, known)
+        with progress(f"Downloading {place.stem}", log) as seen:
+            fetched = fetch(arrived, known, partial(seen, 0))
         if copy and isinstance(fetched, Unchanged):
             raw = copy[0]
             found = examine(copy[1], PREVIEW_ROWS)
@@ -114,7 +121,7 @@ def clean_raw(
     place: Place,
     table: Table,
     clean: Clean,
-    log: Callable[[str], None],
+    log: logging.Logger,
     picture: Picture | None = None,
 ) -> dg.MaterializeResult[None]:
     """Clean the raw object into two: its rows in canonical form, and the rejected ones.
@@ -135,14 +142,15 @@ def clean_raw(
             rows = examine(path, first_rows=0).rows
             raw = lake.annotate(raw, {"rows": str(rows), "sha256": _sha256(path)})
         kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
-        summary = clean(source, kept, rejected)
+        expected = int(raw.metadata["rows"])
+        with progress(f"Cleaning {place.stem}", log, expected) as seen:
+            summary = clean(source, kept, rejected, seen)
         if unknown := source.header.unknown:
-            log(
+            log.warning(
                 f"{raw.uri} has columns that are not declared: "
                 f"{legible(', '.join(unknown), _LISTED_CHARACTERS)}. They stay in "
                 "raw; declare them in tlc/services.py to carry them on."
             )
-        expected = int(raw.metadata["rows"])
         if summary.published != expected or expected != summary.kept + summary.rejected.total():
             raise PermanentError(
                 f"{raw.uri} has {expected} rows, but {summary.published} were read, of which "
@@ -332,7 +340,9 @@ def cleaned_in_lake(lake: Lake, place: Place) -> Iterator[Cleaned]:
 
 
 @contextmanager
-def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
+def cleaned_copy(
+    lake: Lake, place: Place, log: logging.Logger
+) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
     """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts.
 
     Raises `TransientError` where it is replaced while the context lasts.
@@ -344,8 +354,8 @@ def cleaned_copy(lake: Lake, place: Place) -> Iterator[tuple[Cleaned, "Iterator[
         path = lake.download(stored, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
-        with lake.unchanged(stored):
-            yield cleaned, _batches(path)
+        with lake.unchanged(stored), progress(f"Copying {place.stem}", log, cleaned.rows) as seen:
+            yield cleaned, passing(_batches(path), seen)
 
 
 def _cleaned(lake: Lake, place: Place) -> LakeObject:
@@ -361,7 +371,7 @@ def _batches(path: Path) -> "Iterator[pa.RecordBatch]":
     from taxi_pipeline.tlc.reading import opened_parquet
 
     with opened_parquet(path) as file:
-        yield from file.iter_batches()
+        yield from file.iter_batches(_BATCH_ROWS)
 
 
 def _seconds_since(began: float) -> float:

@@ -74,7 +74,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient(context):
             month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
-            return store_raw(lake, place_of(service, month), table, fetch)
+            return store_raw(lake, place_of(service, month), table, fetch, context.log)
 
     @asset(
         key=["cleaned", table.name],
@@ -93,7 +93,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             clean = partial(clean_trips, month)
             picture = partial(_picture, service, month)
             place = place_of(service, month)
-            return clean_raw(lake, place, table, clean, context.log.warning, picture)
+            return clean_raw(lake, place, table, clean, context.log, picture)
 
     @asset(
         key=["bigquery", table.name],
@@ -130,7 +130,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[None]:
         with retried_if_transient(context):
             month = month_of(context, service)
-            with cleaned_copy(lake, place_of(service, month)) as (trips, batches):
+            place = place_of(service, month)
+            with cleaned_copy(lake, place, context.log) as (trips, batches):
                 database.replace_month(table, month, batches, trips.rows)
                 return trips.loaded(table, month, database)
 

@@ -32,7 +32,7 @@ def raw_taxi_zones(
 ) -> dg.MaterializeResult[None]:
     """Fetch the zones into the lake."""
     with retried_if_transient(context):
-        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones)
+        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones, context.log)
 
 
 @_asset(
@@ -48,7 +48,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     from taxi_pipeline.tlc.cleaning import clean_zones
 
     with retried_if_transient(context):
-        return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log.warning)
+        return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log)
 
 
 @_asset(
@@ -82,7 +82,10 @@ def postgres_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, database: Database
 ) -> dg.MaterializeResult[None]:
     """Copy the zones into PostgreSQL."""
-    with retried_if_transient(context), cleaned_copy(lake, ZONES_PLACE) as (zones, batches):
+    with (
+        retried_if_transient(context),
+        cleaned_copy(lake, ZONES_PLACE, context.log) as (zones, batches),
+    ):
         database.replace(TAXI_ZONES, batches, zones.rows)
         return zones.loaded(TAXI_ZONES, None, database)
 

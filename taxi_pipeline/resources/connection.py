@@ -3,6 +3,8 @@
 Only waiting belongs here; what is asked of the server is `database`'s.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import psycopg
@@ -60,6 +62,20 @@ class Connection(psycopg.Connection):
             "AS settings (name, setting)",
             [list(settings), list(settings.values())],
         )
+
+    @contextmanager
+    def closed_if_interrupted(self) -> Iterator[None]:
+        """Close the connection where an interrupt ends the context.
+
+        Else psycopg would tell the server that a COPY ends, and wait for its answer.
+        """
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def wait[T](self, gen: "PQGen[T]", interval: float = 0.1, timeout: float | None = None) -> T:
         """Wait as psycopg does, but not for ever; close what is broken off in the middle."""

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import classified
+from taxi_pipeline.tlc.ahead import map_ahead
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
 from taxi_pipeline.tlc.services import Column, Table
@@ -346,7 +347,7 @@ def _holders(
 
 
 def _copy(
-    connection: "psycopg.Connection",
+    connection: "Connection",
     table: Table,
     into: "sql.Identifier",
     batches: "Iterable[pa.RecordBatch]",
@@ -367,10 +368,11 @@ def _copy(
     ).format(into=into, columns=columns, frozen=sql.Literal(frozen))
     encoder = ArrowToPostgresBinaryEncoder(arrow_schema(table))
     with connection.cursor() as cursor:
-        with cursor.copy(statement) as copy:
+        with cursor.copy(statement) as copy, connection.closed_if_interrupted():
             copy.write(encoder.write_header())
-            for batch in batches:
-                copy.write(encoder.write_batch(batch))
+            # the next rows are encoded while PostgreSQL stores these
+            for encoded in map_ahead(encoder.write_batch, batches, threads=1):
+                copy.write(encoded)
             copy.write(encoder.finish())
         if cursor.rowcount != rows:
             raise PermanentError(

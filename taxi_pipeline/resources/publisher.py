@@ -67,6 +67,10 @@ class Unchanged:
     etag: str
 
 
+def _unwatched(size: int) -> None:
+    """Watch nothing."""
+
+
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where published files come from, in order of preference: the first that has a month wins."""
 
@@ -93,16 +97,23 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     def fetch_month(
-        self, service: Service, month: Month, folder: Path, known: Unchanged | None = None
+        self,
+        service: Service,
+        month: Month,
+        folder: Path,
+        known: Unchanged | None = None,
+        arrived: Callable[[int], None] = _unwatched,
     ) -> Download | Unchanged:
         """Download the published file of a month into `folder`, unless it is the `known` one.
+
+        `arrived` is told of the bytes as they come, so many since its last call.
 
         Raises `PermanentError` that names the month and every URL tried where none has it, and
         `TransientError` where a publisher could not be asked: another URL is no way out then.
         """
         urls = self._urls(service, month)
         for url in urls:
-            found = self._fetch(url, folder, known)
+            found = self._fetch(url, folder, known, arrived)
             if found is not None:
                 return found
         raise PermanentError(
@@ -125,11 +136,16 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return found
         return None
 
-    def fetch_zones(self, folder: Path, known: Unchanged | None = None) -> Download | Unchanged:
+    def fetch_zones(
+        self,
+        folder: Path,
+        known: Unchanged | None = None,
+        arrived: Callable[[int], None] = _unwatched,
+    ) -> Download | Unchanged:
         """Download the taxi zones into `folder`, unless they are the `known` ones."""
         _refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
         _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
-        found = self._fetch(self.zones_url, folder, known)
+        found = self._fetch(self.zones_url, folder, known, arrived)
         if found is None:
             raise PermanentError(
                 f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
@@ -161,12 +177,12 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         return templates
 
     def _fetch(
-        self, url: str, folder: Path, known: Unchanged | None
+        self, url: str, folder: Path, known: Unchanged | None, arrived: Callable[[int], None]
     ) -> Download | Unchanged | None:
         """Fetch one URL; None where it is not published."""
         timeouts = (self.connect_timeout, self.read_timeout)
         limit = _Limit(self.download_timeout, "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT")
-        return _answer("GET", url, known, timeouts, limit, partial(_saved, url, folder))
+        return _answer("GET", url, known, timeouts, limit, partial(_saved, url, folder, arrived))
 
 
 @dataclass(frozen=True)
@@ -237,7 +253,9 @@ def _judged[T](
     return read(response)
 
 
-def _saved(url: str, folder: Path, response: "requests.Response") -> Download:
+def _saved(
+    url: str, folder: Path, arrived: Callable[[int], None], response: "requests.Response"
+) -> Download:
     path = folder / urlsplit(url).path.rpartition("/")[2]
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
@@ -251,6 +269,7 @@ def _saved(url: str, folder: Path, response: "requests.Response") -> Download:
                 )
             file.write(chunk)
             digest.update(chunk)
+            arrived(len(chunk))
     seen = _seen(url, response)
     return Download(path, url, seen.etag, seen.last_modified, size, digest.hexdigest())
 

@@ -43,9 +43,12 @@ _CODES_NAMED = 1000
 
 type UnknownCodes = Counter[tuple[str, str]]
 
-# BigQuery loads row groups of 16 MiB and more best; a trip takes some 100 bytes in memory.
+# Takes what was done since its last call, in rows and in bytes of memory.
+type Seen = Callable[[int, int], None]
+
+# BigQuery loads row groups of 16 MiB and more best; a trip takes 150 to 300 bytes in memory.
 ROW_GROUP_ROWS = 300_000
-ROW_GROUP_BYTES = 128 << 20  # in memory, of rows with very long texts
+ROW_GROUP_BYTES = 64 << 20  # in memory
 
 
 @dataclass(frozen=True)
@@ -163,22 +166,30 @@ class Summary:
     unknown_codes: UnknownCodes = field(default_factory=Counter)
 
 
-def clean_trips(month: Month, source: PublishedFile, trips: Path, rejected: Path) -> Summary:
+def _nobody(rows: int, size: int) -> None:
+    """Watch nothing."""
+
+
+def clean_trips(
+    month: Month, source: PublishedFile, trips: Path, rejected: Path, seen: Seen = _nobody
+) -> Summary:
     """Write the trips of a published file of that month and its rejected rows, both as Parquet.
 
     `trips` gets the table's canonical schema; `rejected` the file's own columns, `line` (a CSV
     line that does not parse), `number` (the row's in the file), `rejected_because` (the rule's
-    name) and `problem` (what did not parse). Raises `PermanentError` for a broken file; then the
-    two paths hold nothing of use.
+    name) and `problem` (what did not parse). `seen` is told of each batch that is done. Raises
+    `PermanentError` for a broken file; then the two paths hold nothing of use.
     """
     table = source.table
     rejections, notes = _bound(REJECTIONS, table, month), _bound(NOTES, table, month)
-    return _clean(source, rejections, notes, trips, rejected)
+    return _clean(source, rejections, notes, trips, rejected, seen)
 
 
-def clean_zones(source: PublishedFile, zones: Path, rejected: Path) -> Summary:
+def clean_zones(
+    source: PublishedFile, zones: Path, rejected: Path, seen: Seen = _nobody
+) -> Summary:
     """Write the taxi zones of a published file, and the lines that do not parse, as Parquet."""
-    return _clean(source, {}, {}, zones, rejected)
+    return _clean(source, {}, {}, zones, rejected, seen)
 
 
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]
@@ -205,7 +216,12 @@ class _Judged:
 
 
 def _clean(
-    source: PublishedFile, rejections: _Predicates, notes: _Predicates, kept: Path, rejected: Path
+    source: PublishedFile,
+    rejections: _Predicates,
+    notes: _Predicates,
+    kept: Path,
+    rejected: Path,
+    seen: Seen,
 ) -> Summary:
     summary = Summary()
     rejected_schema = _rejected_schema(source.published_schema)
@@ -226,6 +242,10 @@ def _clean(
                 codes = summary.unknown_codes
                 named = (column, code) in codes or len(codes) < _CODES_NAMED
                 codes[column, code if named else "others"] += count
+            seen(
+                len(judged.kept) + len(judged.rejected),
+                judged.kept.nbytes + judged.rejected.nbytes,
+            )
         summary.noted[EXACT_DUPLICATES] = duplicates.count()
     summary.published = summary.kept + summary.rejected.total()
     return summary
@@ -303,26 +323,29 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch]
 
     A group is written by a thread while the next one is gathered.
     """
-    pending: list[pa.RecordBatch] = []
+    group: list[pa.RecordBatch] = []
+    size = 0
+    repetitive = [field.name for field in schema if field.type != DATETIME]
     with (
-        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repetitive) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
-        written: deque[Future[None]] = deque()
+        under_way: deque[Future[None]] = deque()
 
         def flush() -> None:
-            group = pa.Table.from_batches(pending, schema)
-            pending.clear()
-            while written:  # two groups at the most are in memory
-                written.popleft().result()
-            written.append(pool.submit(writer.write_table, group))
+            nonlocal group, size
+            while under_way:  # two groups at the most are in memory
+                under_way.popleft().result()
+            under_way.append(pool.submit(writer.write_table, pa.Table.from_batches(group, schema)))
+            group, size = [], 0
 
         def add(rows: pa.RecordBatch) -> None:
-            pending.append(rows)
-            size = sum(batch.nbytes for batch in pending)
-            if sum(map(len, pending)) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            nonlocal size
+            group.append(rows)
+            size += rows.nbytes
+            if sum(map(len, group)) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 flush()
 
         yield add
         flush()
-        written.popleft().result()
+        under_way.popleft().result()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -218,8 +219,9 @@ def slices(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 def _decoded_bytes(values: pa.Array) -> int:
     if not pa.types.is_dictionary(values.type) or not is_bytes(values.type.value_type):
         return 0
-    lengths = pc.binary_length(values.dictionary).take(values.indices)
-    return pc.sum(lengths.cast(pa.int64()), min_count=0).as_py()  # type: ignore[no-any-return]
+    lengths = pc.binary_length(values.dictionary).fill_null(0).to_numpy()
+    uses = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(lengths))
+    return int(uses @ lengths.astype(np.int64))
 
 
 def is_bytes(of: pa.DataType) -> bool:

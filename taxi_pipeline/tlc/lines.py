@@ -22,7 +22,7 @@ LINE_LIMIT_BYTES = 1 << 20
 # a cell begins. Nothing is tried twice, or a long line would take for ever.
 _QUOTED = re.compile(rb'(?<![^,])"[^"]*+(?:""[^"]*+)*+("?)')
 
-_BREAK, _QUOTE = b'\n"'
+_BREAK, _RETURN, _QUOTE = b'\n\r"'
 _BLANKS = np.frombuffer(b" \t\n\r\x0b\f", np.uint8)
 
 
@@ -73,7 +73,10 @@ class Lines:
     @property
     def hold_no_return(self) -> bool:
         """Whether no line has a carriage return but at its end."""
-        return self.text.count(b"\r") == self.text.count(b"\r\n")
+        content = np.frombuffer(self.text, np.uint8)
+        # of a text that begins with a break, the last byte stands in for the one before it
+        at_end = np.count_nonzero(content[self.ends - 1] == _RETURN)
+        return int(at_end) == np.count_nonzero(content == _RETURN)
 
     def rows(self) -> Self:
         """Return those of the lines that are rows."""

@@ -46,10 +46,15 @@ from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Col
 from taxi_pipeline.tlc.values import as_text, fit, shown
 
 HEADER_LIMIT_BYTES = 1 << 16
-PARQUET_BATCH_ROWS = 1 << 17
+PARQUET_BATCH_ROWS = 1 << 15
+PARQUET_BUFFER_BYTES = 1 << 18  # of a column at a time, of row groups of a million rows too
 SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
 
 GZIP_MAGIC = b"\x1f\x8b"
+
+# Other allocators keep what threads have freed, and memory would grow with the month.
+if "jemalloc" in pa.supported_memory_backends():
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 _CELLS_BYTES = 10_000  # of a line, for a preview
 
@@ -101,7 +106,7 @@ class PublishedFile(ABC):
         words: dict[int, list[str]] = {}
         arrays: dict[str, pa.Array] = {}
         for column in self.table.columns:
-            values = pa.nulls(length, column.type)
+            values = None
             for name in self.header.published_for(column):
                 fitted = fit(published[name], column)
                 for index in fitted.misfits:
@@ -109,10 +114,13 @@ class PublishedFile(ABC):
                     problems.setdefault(index, said + str(column.type))
                 for index, word in fitted.words.items():
                     words.setdefault(index, []).append(f"{column.name}={word}")
-                for index in _differing(values, fitted.values):
-                    problems.setdefault(index, f"{column.name}: two columns differ")
-                values = pc.coalesce(values, fitted.values)
-            arrays[column.name] = values
+                if values is None:
+                    values = fitted.values
+                else:
+                    for index in _differing(values, fitted.values):
+                        problems.setdefault(index, f"{column.name}: two columns differ")
+                    values = pc.coalesce(values, fitted.values)
+            arrays[column.name] = pa.nulls(length, column.type) if values is None else values
         if words:
             noted = arrays[UNKNOWN_WORDS].to_pylist()
             for index, said_words in words.items():
@@ -167,7 +175,10 @@ def examine(path: Path, first_rows: int) -> Examination:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
         while piece := stream.readline(csv_lines.LINE_LIMIT_BYTES + 1):
-            if not inside and csv_lines.is_row(piece.rstrip(b"\n")):
+            # a blank line is none, unless it is so long that its rest may not be blank
+            if not inside and (
+                not piece.isspace() or len(piece.rstrip(b"\n")) > csv_lines.LINE_LIMIT_BYTES
+            ):
                 inside = True
                 count += 1
                 if count <= first_rows:
@@ -500,6 +511,7 @@ def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq
         with pq.ParquetFile(
             path,
             pre_buffer=False,
+            buffer_size=PARQUET_BUFFER_BYTES,
             coerce_int96_timestamp_unit="us",
             read_dictionary=as_dictionary,
         ) as file:
@@ -529,7 +541,5 @@ def _batch(
 
 def _differing(one: pa.Array, other: pa.Array) -> list[int]:
     """Return the indices at which both have a value, and not the same."""
-    if one.null_count == len(one):
-        return []
     differ: pa.BooleanArray = pc.not_equal(one, other)
     return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """Raw objects that somebody else put into the lake, by Google's own client."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
-from taxi_pipeline.tlc.cleaning import Summary, clean_trips
+from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
 from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
@@ -102,13 +103,13 @@ def test_a_strangers_file_is_counted_without_the_cleaning(own: Platform, tmp_pat
     put(own, "raw/green/green_tripdata_2021-04.csv.gz", green_month(tmp_path, "2021-04", 50))
     month = Month(2021, 4)
 
-    def loses_a_row(source: PublishedFile, kept: Path, rejected: Path) -> Summary:
-        summary = clean_trips(month, source, kept, rejected)
+    def loses_a_row(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
+        summary = clean_trips(month, source, kept, rejected, seen)
         return replace(summary, published=summary.published - 1, kept=summary.kept - 1)
 
     lake = own.resources.lake
     with pytest.raises(PermanentError, match="has 50 rows, but 49 were read"):
-        clean_raw(lake, place_of(GREEN, month), GREEN.trips, loses_a_row, print)
+        clean_raw(lake, place_of(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger())
     assert lake.find("cleaned/") == []
     (raw,) = lake.find("raw/")
     assert raw.metadata.keys() == {"rows", "sha256"}

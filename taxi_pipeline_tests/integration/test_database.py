@@ -300,6 +300,26 @@ def test_a_copy_to_a_silent_server_can_be_interrupted(
     assert count(admin) == OLD
 
 
+def test_an_interrupt_between_two_batches_does_not_wait_for_a_silent_server(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    stopped: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield some(NEW)
+        stopped.append(until(lambda: backend(admin, COPYING)) or 0)
+        os.kill(stopped[0], signal.SIGSTOP)
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            database.replace_month(TRIPS, MONTH, batches(), NEW)
+    finally:
+        os.kill(stopped[0], signal.SIGCONT)
+    until(lambda: nothing_is_left(admin))
+    assert count(admin) == OLD
+
+
 @signals
 def test_a_wait_for_the_month_that_is_interrupted_leaves_nothing(
     database: Database,

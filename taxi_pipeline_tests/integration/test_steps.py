@@ -1,7 +1,8 @@
 """The steps beside another run of the same month, or one that ended halfway, in the real lake."""
 
 import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from taxi_pipeline.assets.steps import (
 from taxi_pipeline.errors import TransientError
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, place_of
 from taxi_pipeline.resources.publisher import Download, Unchanged
-from taxi_pipeline.tlc.cleaning import Summary, clean_trips
+from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import YELLOW
@@ -29,6 +30,8 @@ from taxi_pipeline_tests.support.published import trip, write_csv
 MONTH = Month(2021, 1)
 PLACE = place_of(YELLOW, MONTH)
 REJECTED = trip(passenger_count="0")
+
+LOG = logging.getLogger(__name__)
 
 clean: Clean = partial(clean_trips, MONTH)
 
@@ -54,7 +57,7 @@ def put(lake: Lake, folder: Path, *rows: str) -> LakeObject:
 
 
 def cleaned(lake: Lake, clean: Clean = clean) -> None:
-    clean_raw(lake, PLACE, YELLOW.trips, clean, print)
+    clean_raw(lake, PLACE, YELLOW.trips, clean, LOG)
 
 
 def names(lake: Lake) -> tuple[str, list[str]]:
@@ -103,7 +106,7 @@ def test_what_was_rejected_of_another_file_goes_once_the_trips_are_replaced(
 def published(*rows: str, ending: str = "csv.gz") -> Fetch:
     """Return how to fetch a file of these rows."""
 
-    def fetch(folder: Path, _: Unchanged | None) -> Download:
+    def fetch(folder: Path, *_: object) -> Download:
         path = write_csv(folder / f"yellow.{ending}", rows)
         content = path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
@@ -117,15 +120,17 @@ def test_a_file_that_another_run_stored_meanwhile_is_not_replaced_by_an_older_on
     lake: Lake, before: list[str]
 ) -> None:
     if before:
-        store_raw(lake, PLACE, YELLOW.trips, published(*before))
+        store_raw(lake, PLACE, YELLOW.trips, published(*before), LOG)
 
-    def overtaken(folder: Path, known: Unchanged | None) -> Download | Unchanged:
-        older = published(trip(), trip())(folder, known)
-        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()))
+    def overtaken(
+        folder: Path, known: Unchanged | None, arrived: Callable[[int], None]
+    ) -> Download | Unchanged:
+        older = published(trip(), trip())(folder, known, arrived)
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
         return older
 
     with pytest.raises(TransientError, match="another run has stored"):
-        store_raw(lake, PLACE, YELLOW.trips, overtaken)
+        store_raw(lake, PLACE, YELLOW.trips, overtaken, LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata["rows"] == "3"
 
@@ -140,11 +145,11 @@ def test_a_file_of_another_format_that_another_run_stored_after_ours_stays(
     ) -> LakeObject:
         stored = upload(lake, path, name, metadata, replaced)
         monkeypatch.undo()
-        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), ending="csv"))
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), ending="csv"), LOG)
         return stored
 
     monkeypatch.setattr(Lake, "upload", overtaken)
-    store_raw(lake, PLACE, YELLOW.trips, published(trip()))
+    store_raw(lake, PLACE, YELLOW.trips, published(trip()), LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.name == f"{PLACE.raw}csv"
 
@@ -154,9 +159,9 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
 ) -> None:
     put(lake, tmp_path, trip())
 
-    def overtaken(source: PublishedFile, kept: Path, rejected: Path) -> Summary:
+    def overtaken(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
         put(lake, tmp_path, trip(), trip())
-        return clean(source, kept, rejected)
+        return clean(source, kept, rejected, seen)
 
     with pytest.raises(TransientError, match=r"2021-01\.csv\.gz was replaced while it was read"):
         cleaned(lake, overtaken)
@@ -168,9 +173,9 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
 def test_trips_that_another_run_has_replaced_meanwhile_stay(lake: Lake, tmp_path: Path) -> None:
     put(lake, tmp_path, trip(), REJECTED)
 
-    def overtaken(source: PublishedFile, kept: Path, rejected: Path) -> Summary:
+    def overtaken(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
         cleaned(lake)
-        return clean(source, kept, rejected)
+        return clean(source, kept, rejected, seen)
 
     with pytest.raises(TransientError, match=r"2021-01\.parquet was replaced by another run"):
         cleaned(lake, overtaken)
@@ -181,7 +186,7 @@ def test_trips_that_another_run_has_replaced_meanwhile_stay(lake: Lake, tmp_path
 def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_path: Path) -> None:
     put(lake, tmp_path, trip())
     cleaned(lake)
-    for opened in (cleaned_in_lake, cleaned_copy):
+    for opened in (cleaned_in_lake, partial(cleaned_copy, log=LOG)):
         with (
             pytest.raises(TransientError, match=r"2021-01\.parquet was replaced"),
             opened(lake, PLACE),

@@ -1,0 +1,56 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from taxi_pipeline.tlc.ahead import map_ahead
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    second_is_done = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:  # the first is the last to be done
+            assert second_is_done.wait(10)
+        if item == 1:
+            second_is_done.set()
+        return item * item
+
+    assert list(map_ahead(work, range(20))) == [item * item for item in range(20)]
+
+
+def test_an_error_is_raised_in_the_place_of_its_result() -> None:
+    results = map_ahead(lambda item: 1 // item, [2, 1, 0, 3])
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_an_error_of_the_items_comes_after_their_results_or_instead() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        list(map_ahead(str, items()))
+
+
+def test_only_a_few_items_are_taken_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_ahead(str, items(), threads=3)
+    assert next(results) == "0"
+    assert len(taken) <= 4
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) <= 4
+
+
+def test_one_thread_works_in_the_order_of_the_items() -> None:
+    worked: list[int] = []
+    assert len(list(map_ahead(worked.append, range(50), threads=1))) == 50
+    assert worked == [*range(50)]
