@@ -1,9 +1,10 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test faults fuzz browser test-ui lint format docs lock clean
+.PHONY: help demo dev test faults fuzz bench browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 PORT ?= 3000
 FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -60,22 +61,32 @@ fuzz: $(READY) ## hostile files, led by coverage, FUZZ_SECONDS a format (Linux o
 	python -m taxi_pipeline_tests.fuzz csv --seconds $(FUZZ_SECONDS)
 	python -m taxi_pipeline_tests.fuzz parquet --seconds $(FUZZ_SECONDS)
 
+bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks/results.md
+	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
+
 docs: $(READY) ## write the data dictionary and the tables of docs/reliability.md anew
 	python -m taxi_pipeline.tlc.dictionary > docs/data-dictionary.md
 	python -m docs.tables
 
 lock: ## pin the newest versions that fit pyproject.toml
 	uv pip compile -q --universal --python-version 3.13 --upgrade pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.13 --upgrade --all-extras -c requirements.lock pyproject.toml \
-	  -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra local --extra dev --extra fuzz \
+	  -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra local --extra dev --extra bench \
+	  -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 
 clean: ## remove the environment and the embedded stack's data
 	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
 	  "was killed, 'make demo' clears it away." >&2; exit 1; }
-	rm -rf $(VENV) .uv .taxi
+	rm -rf $(VENV) $(BENCH) .uv .taxi
+
+$(READY): LOCK := requirements-dev.lock
+$(READY): requirements-dev.lock
+$(BENCH)/.ready: LOCK := requirements-bench.lock
+$(BENCH)/.ready: requirements-bench.lock
 
 # uv finds or fetches the Python that .python-version names, and installs what the lock pins.
-$(READY): pyproject.toml requirements-dev.lock .python-version
+$(READY) $(BENCH)/.ready: pyproject.toml .python-version
 	@set -e; uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ]; then \
 	  uv=.uv/bin/uv; \
@@ -83,11 +94,11 @@ $(READY): pyproject.toml requirements-dev.lock .python-version
 	    echo "uv, which builds the environment, could not be installed: install it by hand" \
 	      "(pip install uv) and run make again." >&2; exit 1; }; \
 	fi; \
-	[ -x $(VENV)/bin/python ] || $$uv venv -q $(VENV) || { \
+	[ -x $(@D)/bin/python ] || $$uv venv -q $(@D) || { \
 	  echo "Python 3.13 was not found and could not be fetched: install it" \
 	    "(python.org, pyenv install 3.13, or your system's packages) and run make again." >&2; \
 	  exit 1; }; \
-	echo "Installing what requirements-dev.lock pins ..."; \
-	$$uv pip sync -q --compile-bytecode --python $(VENV)/bin/python requirements-dev.lock; \
-	$$uv pip install -q --python $(VENV)/bin/python --no-deps -e .
+	echo "Installing what $(LOCK) pins ..."; \
+	$$uv pip sync -q --compile-bytecode --python $(@D)/bin/python $(LOCK); \
+	$$uv pip install -q --python $(@D)/bin/python --no-deps -e .
 	@touch $@

@@ -355,7 +355,7 @@ def cleaned_copy(
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
         with lake.unchanged(stored), progress(f"Copying {place.stem}", log, cleaned.rows) as seen:
-            yield cleaned, passing(_batches(path), seen)
+            yield cleaned, passing(parquet_batches(path), seen)
 
 
 def _cleaned(lake: Lake, place: Place) -> LakeObject:
@@ -367,7 +367,8 @@ def _cleaned(lake: Lake, place: Place) -> LakeObject:
     )
 
 
-def _batches(path: Path) -> "Iterator[pa.RecordBatch]":
+def parquet_batches(path: Path) -> "Iterator[pa.RecordBatch]":
+    """Yield the rows of a local Parquet file, as many at a time as suit a copy."""
     from taxi_pipeline.tlc.reading import opened_parquet
 
     with opened_parquet(path) as file:

