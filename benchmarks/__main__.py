@@ -108,6 +108,7 @@ def main(rounds: int, only: tuple[str, ...], into: Path) -> None:
                 Comparison("a backfill of 12 months", "backfill", took, "12 x month_bare", twelve)
             )
     report.write(into, compared, measured)
+    click.echo((into / "results.md").read_text())
     _say(f"Done in {(time.monotonic() - began) / 60:.0f} minutes.")
 
 

@@ -3,7 +3,7 @@
 Fills the lake of an embedded stack of its own, puts an HTTP server that knows all the months in the
 publisher's place, and evaluates five ticks.
 
-    python benchmarks/sensor_tick.py
+    python -m benchmarks.sensor_tick
 """
 
 import os

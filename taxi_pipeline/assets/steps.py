@@ -51,7 +51,7 @@ type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
 
 _LISTED_CHARACTERS = 1000
 _READ_BYTES = 1 << 16  # of a column at a time
-_BATCH_ROWS = 1 << 14  # some megabytes, so that who encodes them and who sends them take turns
+_BATCH_ROWS = 1 << 13  # some megabytes, so that who encodes them and who sends them take turns
 
 
 def store_raw(

@@ -48,7 +48,7 @@ type Seen = Callable[[int, int], None]
 
 # BigQuery loads row groups of 16 MiB and more best; a trip takes 150 to 300 bytes in memory.
 ROW_GROUP_ROWS = 300_000
-ROW_GROUP_BYTES = 64 << 20  # in memory
+ROW_GROUP_BYTES = 32 << 20  # in memory
 
 
 @dataclass(frozen=True)
