@@ -206,8 +206,9 @@ def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:
 
 @dataclass(frozen=True)
 class _Judged:
-    """A batch told apart, and what there is to say of the kept rows, as in `Summary`."""
+    """A batch told apart: how many rows it had, and what is said of the kept as in `Summary`."""
 
+    published: int
     kept: pa.RecordBatch
     rejected: pa.RecordBatch
     noted: Counter[str]
@@ -235,6 +236,7 @@ def _clean(
             keep(judged.kept)
             reject(judged.rejected)
             duplicates.add(judged.hashes)
+            summary.published += judged.published
             summary.kept += len(judged.kept)
             summary.rejected.update(judged.rejected[REJECTED_BECAUSE].to_pylist())
             summary.noted.update(judged.noted)
@@ -242,12 +244,8 @@ def _clean(
                 codes = summary.unknown_codes
                 named = (column, code) in codes or len(codes) < _CODES_NAMED
                 codes[column, code if named else "others"] += count
-            seen(
-                len(judged.kept) + len(judged.rejected),
-                judged.kept.nbytes + judged.rejected.nbytes,
-            )
+            seen(judged.published, judged.kept.nbytes + judged.rejected.nbytes)
         summary.noted[EXACT_DUPLICATES] = duplicates.count()
-    summary.published = summary.kept + summary.rejected.total()
     return summary
 
 
@@ -268,6 +266,7 @@ def _judged(
         for code in _unknown_codes(kept[column.name], column):
             unknown[column.name, code] += 1
     return _Judged(
+        len(batch.rows),
         kept,
         _rejected(batch, bad, because, rejected_schema),
         Counter({name: holds(kept).true_count for name, holds in notes.items()}),
