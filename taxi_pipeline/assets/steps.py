@@ -95,7 +95,7 @@ def store_raw(
                 raw = lake.annotate(copy[0], origin)
             else:
                 replaced = _generations(before).get(name, 0)
-                raw = lake.upload(fetched.path, name, origin, replaced)
+                raw = _uploaded(lake, fetched.path, name, origin, replaced, log)
     _delete_older(lake, place.raw, raw)  # what was served before, in another format
     return dg.MaterializeResult(
         data_version=dg.DataVersion(raw.metadata["sha256"]),
@@ -175,11 +175,13 @@ def clean_raw(
             UNKNOWN_COLUMNS: str(undeclared),
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
-        beside = lake.upload(rejected, f"{place.rejected}{_sha256(rejected)[:16]}.parquet", history)
+        name = f"{place.rejected}{_sha256(rejected)[:16]}.parquet"
+        beside = _uploaded(lake, rejected, name, history, None, log)
         # another run of the month may have put another raw file there, or deleted what it knew not
         with lake.unchanged(raw), lake.unchanged(beside):
             named = {REJECTED_ROWS: beside.name}
-            cleaned = lake.upload(kept, place.cleaned, history | findings | named, replaced)
+            history |= findings | named
+            cleaned = _uploaded(lake, kept, place.cleaned, history, replaced, log)
             _delete_others(lake, place.rejected, beside)
         with opened_parquet(kept) as file:
             first_rows = parquet_preview(file)
@@ -203,6 +205,19 @@ def clean_raw(
                 "preview": first_rows,
             }
         )
+
+
+def _uploaded(
+    lake: Lake,
+    path: Path,
+    name: str,
+    metadata: dict[str, str],
+    replaced: int | None,
+    log: logging.Logger,
+) -> LakeObject:
+    """Put a file into the lake, and say how far that has come."""
+    with progress(f"Uploading {name}", log) as seen:
+        return lake.upload(path, name, metadata, replaced, partial(seen, 0))
 
 
 def _delete_older(lake: Lake, prefix: str, kept: LakeObject) -> None:

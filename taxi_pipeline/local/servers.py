@@ -4,6 +4,7 @@ Each listens on 127.0.0.1 and keeps its data in its own folder. Starting, watchi
 them is `stack`'s.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -52,7 +53,9 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = "embedded_postgres"
-        utils.ensure_user_exists(user)
+        with Path("/etc/passwd").open() as users:
+            fcntl.flock(users, fcntl.LOCK_EX)  # two stacks that start at once would both add it
+            utils.ensure_user_exists(user)
         for path in (folder, POSTGRES_BIN_PATH):
             _let_others_pass(path)
     password_file = folder.with_name("postgres.password")

@@ -43,15 +43,17 @@ class BigQuery(BigQueryResource):
     @contextmanager
     def get_client(self) -> Iterator[bigquery.Client]:
         """Yield a client; it finds the emulator (BIGQUERY_EMULATOR_HOST) by itself."""
-        credentials = _credentials("BIGQUERY_EMULATOR_HOST")
-        if credentials is None:
-            with _missing_credentials_named(), super().get_client() as client:
-                yield client
-        else:
-            with bigquery.Client(
-                project=self.project, location=self.location, credentials=credentials
-            ) as client:
-                yield client
+        with self.client() as client:
+            yield client
+
+    def client(self) -> bigquery.Client:
+        """Return a client whose connections stay open for the next call."""
+        with _missing_credentials_named():
+            return bigquery.Client(
+                project=self.project,
+                location=self.location,
+                credentials=_credentials("BIGQUERY_EMULATOR_HOST"),
+            )
 
 
 def _credentials(emulator_variable: str) -> Credentials | None:

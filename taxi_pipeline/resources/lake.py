@@ -12,11 +12,13 @@ the trips' object names those that belong to it. What is in an object is the dom
 import base64
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from io import BufferedReader, FileIO
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
@@ -124,13 +126,18 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
 
     def upload(
-        self, path: Path, name: str, metadata: dict[str, str], replaced: int | None = None
+        self,
+        path: Path,
+        name: str,
+        metadata: dict[str, str],
+        replaced: int | None = None,
+        sent: Callable[[int], None] = lambda _: None,
     ) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
 
         Its CRC32C goes ahead of it: Cloud Storage refuses bytes that do not match, and what was
         there stays. Raises `TransientError` then, and where another object is there than the one
-        of the generation `replaced`, 0 for none.
+        of the generation `replaced`, 0 for none. `sent` is called with the bytes of each part.
         """
         from google.api_core.exceptions import GoogleAPICallError, PreconditionFailed
 
@@ -140,9 +147,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             blob.crc32c = checksum = _crc32c(path)
             # no checksum of the client's own: where the answer has another, it deletes the object
             try:
-                blob.upload_from_filename(
-                    str(path), **self._once, checksum=None, if_generation_match=replaced
-                )
+                with _Watched(path, sent) as file:
+                    blob.upload_from_file(
+                        file,
+                        size=path.stat().st_size,
+                        content_type=guess_type(path.name)[0],
+                        checksum=None,
+                        if_generation_match=replaced,
+                        **self._once,
+                    )
             except PreconditionFailed:
                 raise TransientError(
                     f"{self.uri(name)} was replaced by another run: run the month again."
@@ -281,6 +294,20 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 404: "Check TAXI_BUCKET, and that the bucket and the object exist.",
             },
         )
+
+
+class _Watched(BufferedReader):
+    """A file that says how many bytes of it were read."""
+
+    def __init__(self, path: Path, seen: Callable[[int], None]) -> None:
+        super().__init__(FileIO(path))
+        self._seen = seen
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes."""
+        content = super().read(size)
+        self._seen(len(content))
+        return content
 
 
 def _replaced(known: LakeObject) -> TransientError:

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -411,17 +412,20 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _connected(self) -> "Iterator[bigquery.Client]":
-        """Yield a client; say what to do about a dataset that is not there or not ours."""
+        """Yield the client; say what to do about a dataset that is not there or not ours."""
         advice = {
             403: "Grant the credentials in use the right to run and list jobs in "
             "TAXI_GCP_PROJECT and to edit TAXI_DATASET.",
             404: "Check TAXI_GCP_PROJECT and TAXI_DATASET, and that the dataset exists.",
         }
         with classified("BigQuery", advice):
-            from taxi_pipeline.resources.google import BigQuery
+            yield self._client
 
-            with BigQuery(project=self.project).get_client() as client:
-                yield client
+    @cached_property
+    def _client(self) -> "bigquery.Client":
+        from taxi_pipeline.resources.google import BigQuery
+
+        return BigQuery(project=self.project).client()
 
 
 def _partition(month: Month) -> str:

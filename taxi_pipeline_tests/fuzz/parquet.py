@@ -49,7 +49,7 @@ class Parquet:
             pages = []
             while at < end:
                 header, start = decode(content, at)
-                at = start + header[PAGE_COMPRESSED]
+                at = start + max(0, header[PAGE_COMPRESSED])  # or the pages would never end
                 pages.append(Page(header, content[start:at]))
             parquet.chunks.append(pages)
         return parquet

@@ -62,10 +62,8 @@ def _value(kind: int, content: bytes, at: int, in_list: bool = False) -> tuple[A
         return content[at], at + 1
     if kind in INTEGERS:
         return _zigzag(content, at)
-    if kind == DOUBLE:
-        return content[at : at + 8], at + 8
-    if kind == BINARY:
-        length, at = _varint(content, at)
+    if kind in (DOUBLE, BINARY):
+        length, at = (8, at) if kind == DOUBLE else _varint(content, at)
         if at + length > len(content):
             raise IndexError(at)
         return content[at : at + length], at + length

@@ -139,6 +139,14 @@ def test_an_answer_with_another_checksum_is_no_success_and_deletes_nothing(
     assert [item.size for item in lake.find(NAME)] == [size]
 
 
+@pytest.mark.parametrize("size", [6, 33 << 20])
+def test_an_upload_says_how_far_it_has_come(lake: Lake, tmp_path: Path, size: int) -> None:
+    sent: list[int] = []
+    lake.upload(file(tmp_path, bytes(size)), NAME, {}, sent=sent.append)
+    assert sum(sent) == size
+    assert max(sent) <= 16 << 20
+
+
 def test_bytes_damaged_on_their_way_back_are_no_download(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -140,10 +140,8 @@ def test_a_file_of_another_format_that_another_run_stored_after_ours_stays(
 ) -> None:
     upload = Lake.upload
 
-    def overtaken(
-        lake: Lake, path: Path, name: str, metadata: dict[str, str], replaced: int
-    ) -> LakeObject:
-        stored = upload(lake, path, name, metadata, replaced)
+    def overtaken(*asked: Any) -> LakeObject:
+        stored = upload(*asked)
         monkeypatch.undo()
         store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), ending="csv"), LOG)
         return stored

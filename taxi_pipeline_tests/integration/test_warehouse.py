@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,7 +90,9 @@ class Scene:
 
 def scene_of(platform: Platform, folder: Path) -> Scene:
     table = replace(GREEN.trips, name=f"trips_{uuid.uuid4().hex}")
-    return Scene(platform.resources.lake, platform.resources.warehouse, folder, table)
+    there = platform.resources.warehouse
+    warehouse = Warehouse(project=there.project, dataset=there.dataset)
+    return Scene(platform.resources.lake, warehouse, folder, table)
 
 
 @pytest.fixture
@@ -112,9 +115,13 @@ def lose_the_answer(exchange: Exchange) -> None:
     exchange.reset()
 
 
-def busy(exchange: Exchange) -> None:
+def refuse(exchange: Exchange, status: int, message: str) -> None:
     assert exchange.body is not None  # what is not read would be taken for the next request
-    exchange.answer_json(503, {"error": {"code": 503, "message": "busy"}})
+    exchange.answer_json(status, {"error": {"code": status, "message": message}})
+
+
+def busy(exchange: Exchange) -> None:
+    refuse(exchange, 503, "busy")
 
 
 def say_it_runs(exchange: Exchange) -> None:
@@ -155,6 +162,20 @@ def test_a_server_that_never_answers_is_not_waited_for_longer_than_the_timeout(
         with pytest.raises(TransientError, match=r"BigQuery: .*timed? ?out"):
             CALLS[call](warehouse)
         assert time.monotonic() - began < 10  # the client's own timeouts are two minutes, or none
+
+
+def test_calls_share_one_connection(scene: Scene) -> None:
+    ports = []
+
+    def look(exchange: Exchange) -> None:
+        ports.append(exchange.client_port)
+        exchange.answer(exchange.asked())
+
+    scene.points.append(Point(lambda _: True, look, times=None))
+    scene.load(scene.stored(3), 3)
+    assert scene.rows() == {JANUARY: 3}
+    assert len(ports) > 5
+    assert len({*ports}) == 1
 
 
 BEFORE_THE_JOB = [
@@ -377,8 +398,7 @@ def test_a_table_that_another_run_changes_meanwhile_is_looked_at_again(scene: Sc
     more = replace(
         scene.table, columns=(*scene.table.columns, replace(scene.table.columns[-1], name="new"))
     )
-    changed = {"error": {"code": 412, "message": "Precondition check failed."}}
-    scene.fault("PATCH", "/tables/", lambda exchange: exchange.answer_json(412, changed))
+    scene.fault("PATCH", "/tables/", partial(refuse, status=412, message="Precondition failed."))
     changing = replace(scene, table=more)
     with pytest.raises(TransientError, match="was changed by another run"):
         changing.load(changing.stored(3), 3)

@@ -75,6 +75,7 @@ class Exchange:
         self._length = int(handler.headers.get("Content-Length", 0))
         self.method = handler.command
         self.path = unquote(handler.path)
+        self.client_port = handler.client_address[1]
         self.answered = False
 
     @cached_property

@@ -18,9 +18,10 @@ from taxi_pipeline.tlc import cleaning, limits
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import FHV, SERVICES, YELLOW
 from taxi_pipeline_tests.fuzz.mutation import mutated
-from taxi_pipeline_tests.fuzz.parquet import ROW_GROUPS, Parquet, with_footer
+from taxi_pipeline_tests.fuzz.parquet import PAGE_COMPRESSED, ROW_GROUPS, Parquet, with_footer
 from taxi_pipeline_tests.fuzz.seeds import csv_seeds, parquet_seeds
 from taxi_pipeline_tests.fuzz.target import ENDINGS, MONTH, Hostile, attempt
+from taxi_pipeline_tests.fuzz.thrift import decode
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, write_csv
 
 FOUND = sorted((Path(__file__).parents[2] / "fuzz" / "found").iterdir())
@@ -77,6 +78,17 @@ def test_a_file_with_wounds_is_an_error_of_ours_or_adds_up(ending: str) -> None:
             said = attempt(mutated(seed, chance, any_change(chance), 1 << 18))  # type: ignore[arg-type]
             outcomes.add(said is None)
     assert outcomes == {True, False}
+
+
+def test_the_mutator_ends_with_a_file_that_promises_more_than_it_has() -> None:
+    doubles = b"\x19\xf7\xff\xff\xff\xff\x0f"  # field 1, a list of 2^32 doubles, and none
+    with pytest.raises(IndexError):
+        decode(doubles + b"\0" * 16)
+    parquet = Parquet.parse(bytes(next(iter(parquet_seeds())).content))
+    size = parquet.chunks[0][0].header[PAGE_COMPRESSED]
+    parquet.chunks[0][0].header.put(PAGE_COMPRESSED, -size)
+    with pytest.raises((ValueError, IndexError, StopIteration)):
+        Parquet.parse(bytes(parquet))
 
 
 # --- bombs -------------------------------------------------------------------------------------
