@@ -43,6 +43,7 @@ _STEPS = {
     "a month": ("month_dagster", ("month_old", "month_bare")),
 }
 _ANY_ROWS = {"parse_alone"}  # which rejects nothing
+_CREATED = "query { runsOrError { ... on Runs { results { creationTime } } } }"
 
 
 def _job(module: str, job: str, month: object = None) -> list[str]:
@@ -102,11 +103,11 @@ def main(rounds: int, only: tuple[str, ...], into: Path) -> None:
             measured = [_size(month) for month in sizes]
         if backfill:
             bare = costs.get("month_bare") or _bare_month(Path(name, "stack"), rows)
-            took = _backfill(Path(name, "dev"))
             twelve = Cost(12 * bare.seconds, 12 * bare.cpu, bare.peak)
-            compared.append(
-                Comparison("a backfill of 12 months", "backfill", took, "12 x month_bare", twelve)
-            )
+            compared += [
+                Comparison("a backfill of 12 months", since, took, "12 x month_bare", twelve)
+                for since, took in _backfill(Path(name, "dev")).items()
+            ]
     report.write(into, compared, measured)
     click.echo((into / "results.md").read_text())
     _say(f"Done in {(time.monotonic() - began) / 60:.0f} minutes.")
@@ -178,21 +179,27 @@ def _bare_month(stack: Path, rows: int) -> Cost:
         return _way("month_bare", rows)
 
 
-def _backfill(folder: Path) -> Cost:
+def _backfill(folder: Path) -> dict[str, Cost]:
     """Launch a backfill as the UI does, on webserver and daemon of its own; wait for its end.
 
-    The time is wall clock from the launch on; how much CPU and memory it takes is not measured.
+    The time is wall clock, once from the launch and once from when Dagster's daemon, which looks
+    for backfills every 30 seconds, made the first run; CPU and memory are not measured.
     """
     months = [month.key for month in inputs.BACKFILL]
     folder.mkdir()
     folder.chmod(0o755)
     with dagster_dev(folder, settings=("--publisher", str(inputs.published()))) as dev:
-        began = time.perf_counter()
+        launched = time.time()
         statuses = dev.backfill("yellow_trips", months, 1200)
-        seconds = time.perf_counter() - began
+        ended = time.time()
+        runs = dev.graphql(_CREATED)["runsOrError"]["results"]
     if {*statuses} != {"SUCCESS"}:
         raise click.ClickException(f"The backfill ended with {statuses}.")
-    return Cost(seconds, 0, 0)
+    first = min(run["creationTime"] for run in runs)
+    return {
+        "from its launch": Cost(ended - launched, 0, 0),
+        "from its first run": Cost(ended - first, 0, 0),
+    }
 
 
 def _say(sentence: str) -> None:
