@@ -69,10 +69,11 @@ docs: $(READY) ## write the data dictionary and the tables of docs/reliability.m
 	python -m docs.tables
 
 lock: ## pin the newest versions that fit pyproject.toml
-	uv pip compile -q --universal --python-version 3.13 --upgrade pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.13 --upgrade --extra local --extra dev --extra fuzz \
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy pyproject.toml \
+	  -o requirements.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra local --extra dev --extra fuzz \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
-	uv pip compile -q --universal --python-version 3.13 --upgrade --extra local --extra dev --extra bench \
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra local --extra dev --extra bench \
 	  -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 
 clean: ## remove the environment and the embedded stack's data
