@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test faults fuzz bench browser test-ui lint format docs lock clean
+.PHONY: help demo dev test faults rehearsal fuzz bench browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a few months of all four services through the whole platform, on this machine
 	@taxi local taxi demo
@@ -26,8 +26,11 @@ test: $(READY) ## units, and the whole platform on the embedded stack
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --ignore taxi_pipeline_tests/ui
 
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
-	pytest -m long --ignore taxi_pipeline_tests/faults
+	pytest -m long --ignore taxi_pipeline_tests/faults --ignore taxi_pipeline_tests/rehearsal
 	pytest -n 2 taxi_pipeline_tests/faults
+
+rehearsal: $(READY) ## production's processes on this machine, through a deploy, kills and restarts
+	pytest -m long taxi_pipeline_tests/rehearsal
 
 browser: ## a Chromium for the browser tests, if this machine has none
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \

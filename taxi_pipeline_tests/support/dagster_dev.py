@@ -20,7 +20,7 @@ from .processes import killed_leftovers, until
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
-_LAUNCH_BACKFILL = """
+LAUNCH_BACKFILL = """
 mutation ($months: [String!]!, $assets: [AssetKeyInput!]!) {
   launchPartitionBackfill(backfillParams: {partitionNames: $months, assetSelection: $assets}) {
     ... on LaunchBackfillSuccess { backfillId }
@@ -51,7 +51,7 @@ class DagsterDev:
     def backfill(self, job: str, months: Sequence[str], seconds: float) -> list[str]:
         """Launch a backfill of a job's four assets as the UI does; return how its runs ended."""
         assets = [{"path": [layer, job]} for layer in ("raw", "cleaned", "bigquery", "postgres")]
-        launched = self.graphql(_LAUNCH_BACKFILL, months=months, assets=assets)
+        launched = self.graphql(LAUNCH_BACKFILL, months=months, assets=assets)
         assert "backfillId" in launched["launchPartitionBackfill"], launched
 
         def ended() -> list[str]:
@@ -75,7 +75,7 @@ def dagster_dev(
 
     It is ended as by Ctrl-C, and must leave no process behind.
     """
-    port = _free_port()
+    port = free_port()
     stack = [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
     dagster = str(Path(sys.executable).with_name("dagster"))
     dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
@@ -103,7 +103,7 @@ def _left_of(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port of those that the system hands to nobody while Dagster is not yet there."""
     for port in random.sample(range(20_000, 32_000), 100):
         with suppress(OSError), socket.socket() as listener:

@@ -35,10 +35,10 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def until[T](condition: Callable[[], T], seconds: float = 60) -> T:
-    """Wait until the condition holds."""
+def until[T](condition: Callable[[], T], seconds: float = 60, every: float = 0.02) -> T:
+    """Wait until the condition holds, asking so often."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "the condition did not come true in time"
-        threading.Event().wait(0.02)
+        threading.Event().wait(every)
     return value

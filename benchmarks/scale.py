@@ -1,0 +1,178 @@
+"""All of TLC's history through the real queue and storage, with tiny months: what stays usable.
+
+Runs production's processes (`taxi_pipeline_tests.rehearsal`) on stores of their own, launches a
+backfill of each service as the UI does, and measures what the UI and the sensors ask for, before,
+halfway and after; then once more with ten times as many runs and events in Dagster's storage,
+copied there by SQL.
+
+    python -m benchmarks.scale
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import psycopg
+
+from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline_tests.rehearsal.production import Production, production
+
+_TIMES = 5
+_COPIES = 9  # which make ten with what is there
+
+# as Dagster's UI asks, cut down to what makes the work
+_QUERIES = {
+    "asset graph": (
+        "query { assetNodes { assetKey { path } groupName kinds isMaterializable "
+        "dependencyKeys { path } assetMaterializations(limit: 1) { timestamp } } }"
+    ),
+    "partitions of an asset": (
+        'query { assetNodeOrError(assetKey: {path: ["bigquery", "yellow_trips"]}) '
+        "{ ... on AssetNode { partitionKeys partitionStats { numMaterialized numFailed } "
+        "assetPartitionStatuses { ... on TimePartitionStatuses "
+        "{ ranges { status startKey endKey } } } } } }"
+    ),
+    "plots of an asset": (
+        'query { assetOrError(assetKey: {path: ["cleaned", "yellow_trips"]}) { ... on Asset '
+        "{ assetMaterializations(limit: 100) { runId partition timestamp metadataEntries "
+        "{ label ... on IntMetadataEntry { intValue } } } } } }"
+    ),
+    "newest runs": (
+        "query { runsOrError(limit: 25) { ... on Runs { results { runId status startTime "
+        "tags { key value } assetSelection { path } } } } }"
+    ),
+    "backfills": (
+        "query { partitionBackfillsOrError(limit: 25) { ... on PartitionBackfills "
+        "{ results { id status numPartitions partitionStatusCounts { runStatus count } } } } }"
+    ),
+}
+_TICK = """
+mutation ($sensor: String!) {
+  sensorDryRun(selectorData: {
+    repositoryName: "__repository__", repositoryLocationName: "taxi_pipeline", sensorName: $sensor
+  }) {
+    __typename
+    ... on DryRunInstigationTick { evaluationResult { skipReason error { message } } }
+    ... on PythonError { message }
+  }
+}
+"""
+_SENSORS = ("published_months", "lake_arrivals", "failed_months")
+_COUNTS = """
+    SELECT (SELECT count(*) FROM runs WHERE status = 'SUCCESS'),
+           (SELECT count(*) FROM event_logs),
+           pg_total_relation_size('event_logs'), pg_database_size(current_database())
+"""
+# ids of runs are texts, so a copy gets one that ends with its number
+_COPY = (
+    """
+    INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition,
+                      partition_set, create_timestamp, update_timestamp, start_time, end_time,
+                      backfill_id)
+    SELECT run_id || '-' || n, snapshot_id, pipeline_name, mode, status,
+           replace(run_body, run_id, run_id || '-' || n), partition, partition_set,
+           create_timestamp, update_timestamp, start_time, end_time, backfill_id
+    FROM runs CROSS JOIN generate_series(1, %(copies)s) AS n
+    """,
+    """
+    INSERT INTO run_tags (run_id, key, value)
+    SELECT run_id || '-' || n, key, value
+    FROM run_tags CROSS JOIN generate_series(1, %(copies)s) AS n
+    """,
+    """
+    INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key,
+                            partition)
+    SELECT run_id || '-' || n, replace(event, run_id, run_id || '-' || n), dagster_event_type,
+           timestamp, step_key, asset_key, partition
+    FROM event_logs CROSS JOIN generate_series(1, %(copies)s) AS n
+    """,
+)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    took = []
+    for _ in range(_TIMES):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def _measure(there: Production) -> dict[str, str]:
+    """Return a column of the table, by what was measured."""
+
+    def tick(sensor: str) -> None:
+        said = there.graphql(_TICK, sensor=sensor)["sensorDryRun"]
+        if said["__typename"] != "DryRunInstigationTick" or said["evaluationResult"]["error"]:
+            raise click.ClickException(f"{sensor}: {said}")
+
+    with psycopg.connect(there.storage) as connection:
+        runs, events, event_bytes, all_bytes = connection.execute(_COUNTS).fetchall()[0]
+    found = {
+        "runs": f"{runs:,}",
+        "events": f"{events:,}",
+        "event log, MB": f"{event_bytes / 1e6:,.0f}",
+        "Dagster's storage, MB": f"{all_bytes / 1e6:,.0f}",
+    }
+    for name, query in _QUERIES.items():
+        found[f"{name}, s"] = f"{_seconds(lambda query=query: there.graphql(query)):.2f}"  # type: ignore[misc]
+    for sensor in _SENSORS:
+        found[f"tick of {sensor}, s"] = f"{_seconds(lambda sensor=sensor: tick(sensor)):.2f}"  # type: ignore[misc]
+    return found
+
+
+def _multiply(storage: str) -> None:
+    with psycopg.connect(storage, autocommit=True) as connection:
+        for statement in _COPY:
+            connection.execute(statement.encode(), {"copies": _COPIES})
+        connection.execute("ANALYZE")
+
+
+def _table(columns: Mapping[str, Mapping[str, str]]) -> str:
+    lines = [["", *columns], ["---", *("--:" for _ in columns)]]
+    lines += [[name, *(column[name] for column in columns.values())] for name in _first(columns)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _first(columns: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    return next(iter(columns.values()))
+
+
+@click.command()
+@click.option("--months", default=1000, help="At most so many months of each service.")
+def main(months: int) -> None:
+    """Measure with all of the history in Dagster's storage; takes half an hour."""
+    wanted = {
+        of.trips.name: months_of(of).get_partition_keys()[:months] for of in SERVICES.values()
+    }
+    total = sum(map(len, wanted.values()))
+    columns = {}
+    with TemporaryDirectory(prefix="taxi-scale-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with (
+            running(folder / "stores", Settings(None, 20)) as stores,
+            production(folder / "production", stores) as there,
+        ):
+            columns["before"] = _measure(there)
+            began = time.monotonic()
+            for table, keys in wanted.items():
+                there.backfill(table, keys)
+            there.await_months(total // 2, 3600)
+            columns["halfway"] = _measure(there)
+            there.await_months(total, 3600)
+            minutes = (time.monotonic() - began) / 60
+            columns["all"] = _measure(there)
+            _multiply(there.storage)
+            columns["ten times"] = _measure(there)
+    click.echo(f"{total} months in {minutes:.0f} minutes, four at once.\n")
+    click.echo(_table(columns))
+
+
+if __name__ == "__main__":
+    main()

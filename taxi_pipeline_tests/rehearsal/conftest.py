@@ -1,0 +1,22 @@
+"""The table of what befell production, and how long it took to recover, at the end of a session."""
+
+import pytest
+
+BEFELL = "befell"
+
+_HEAD = ["what befell", "months under way", "next run began after, s", "all of them done after, s"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table, if production was rehearsed."""
+    found = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in getattr(report, "user_properties", ())
+        if name == BEFELL
+    ]
+    if found:
+        terminalreporter.section("rehearsal")
+        for row in (_HEAD, ["---", "--:", "--:", "--:"], *found):
+            terminalreporter.write_line(f"| {' | '.join(row)} |")

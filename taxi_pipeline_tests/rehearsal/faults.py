@@ -1,0 +1,57 @@
+"""What befalls production while a backfill goes on, each as an operator, or bad luck, does it."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from taxi_pipeline.local import servers
+from taxi_pipeline_tests.rehearsal.production import Production
+from taxi_pipeline_tests.support.postgres_server import restart
+from taxi_pipeline_tests.support.processes import until
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Production, and the stack that plays the stores: its folder and its environment."""
+
+    production: Production
+    stack: Path
+    stores: dict[str, str]
+
+
+def _deploy(scene: Scene) -> None:
+    scene.production.end("code server", signal.SIGTERM)
+    scene.production.start("code server")
+
+
+def _kill_daemon(scene: Scene) -> None:
+    scene.production.end("daemon", signal.SIGKILL)
+    scene.production.start("daemon")
+
+
+def _kill_worker(scene: Scene) -> None:
+    def workers() -> list[str]:
+        runs = scene.production.runs()
+        return [run.container for run in runs if run.container and run.status == "STARTED"]
+
+    scene.production.engine.process(until(workers)[0]).kill()
+
+
+def _restart_storage(scene: Scene) -> None:
+    scene.production.end("storage", signal.SIGINT)  # as "stop now", for PostgreSQL
+    scene.production.start("storage")
+    until(lambda: servers.accepts(scene.production.storage))
+
+
+def _restart_database(scene: Scene) -> None:
+    restart(scene.stack, scene.stores["TAXI_POSTGRES_URL"])
+
+
+FAULTS: dict[str, Callable[[Scene], None]] = {
+    "the code server is restarted, as by a deploy": _deploy,
+    "the daemon is killed (-9) and started again": _kill_daemon,
+    "a run's worker is killed (-9)": _kill_worker,
+    "Dagster's PostgreSQL is restarted": _restart_storage,
+    "the trips' PostgreSQL is restarted": _restart_database,
+}
