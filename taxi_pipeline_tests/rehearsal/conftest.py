@@ -4,7 +4,13 @@ import pytest
 
 BEFELL = "befell"
 
-_HEAD = ["what befell", "months under way", "next run began after, s", "all of them done after, s"]
+_HEAD = [
+    "what befell",
+    "months under way",
+    "the next run began after, s",
+    "runs lost, and run again",
+    "all those months done after, s",
+]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -18,5 +24,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ]
     if found:
         terminalreporter.section("rehearsal")
-        for row in (_HEAD, ["---", "--:", "--:", "--:"], *found):
+        for row in (_HEAD, ["---", *("--:" for _ in _HEAD[1:])], *found):
             terminalreporter.write_line(f"| {' | '.join(row)} |")

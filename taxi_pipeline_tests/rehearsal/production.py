@@ -28,7 +28,7 @@ _RUNS = """
 query {
   runsOrError {
     ... on Runs {
-      results { runId status startTime assetSelection { path } tags { key value } }
+      results { runId status startTime endTime assetSelection { path } tags { key value } }
     }
   }
 }
@@ -47,11 +47,12 @@ type Month = tuple[str, str]  # a table's name, and a partition's key
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a month, as the UI shows it; `started` is a Unix time, or None."""
+    """A run of a month, as the UI shows it; it `started` and `ended` at Unix times, or not yet."""
 
     month: Month
     status: str
     started: float | None
+    ended: float | None
     container: str | None
 
 
@@ -147,16 +148,23 @@ class Production:
 def _run(found: Mapping[str, Any]) -> Run:
     tags = {tag["key"]: tag["value"] for tag in found["tags"]}
     table = found["assetSelection"][0]["path"][-1]
-    container = tags.get("docker/container_id")
-    return Run((table, tags["dagster/partition"]), found["status"], found["startTime"], container)
+    return Run(
+        (table, tags["dagster/partition"]),
+        found["status"],
+        found["startTime"],
+        found["endTime"],
+        tags.get("docker/container_id"),
+    )
 
 
 @contextmanager
 def production(folder: Path, stores: Mapping[str, str]) -> Iterator[Production]:
     """Run it on the stores, in a new folder; all of it ends with the block."""
     home = folder / "dagster"
-    home.mkdir(parents=True)
+    for place in (home, folder / "storage"):
+        place.mkdir(parents=True)
     image = {
+        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
         "DAGSTER_HOME": str(home),
         "GOOGLE_CLOUD_PROJECT": servers.PROJECT,
         "PATH": "/usr/bin:/bin",

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline_tests.rehearsal.conftest import BEFELL
 from taxi_pipeline_tests.rehearsal.faults import FAULTS, Scene
-from taxi_pipeline_tests.rehearsal.production import Month, production
+from taxi_pipeline_tests.rehearsal.production import Month, Run, production
 from taxi_pipeline_tests.support.dagster_dev import TAXI
 from taxi_pipeline_tests.support.processes import until
 
@@ -21,28 +22,44 @@ MONTHS = [f"{year}-{month:02}" for year in (2019, 2020) for month in range(1, 13
 ROWS = 2_000
 
 
-def befall(scene: Scene, fault: Callable[[Scene], None]) -> tuple[int, float, float]:
-    """Let some more months be done first, and let it happen while others are under way.
+@dataclass(frozen=True)
+class Befell:
+    """What befell, when, and the months that were under way then."""
 
-    Return how many those are, and after how many seconds the next run began and they were done.
-    """
+    what: str
+    at: float
+    going: set[Month]
+
+    def told(self, runs: Sequence[Run]) -> list[str]:
+        """Return its row of the table, by all the runs that there were in the end."""
+        later = [run.started - self.at for run in runs if run.started and run.started > self.at]
+        lost = [
+            run
+            for run in runs
+            if run.status == "FAILURE" and (run.started or 0) < self.at < (run.ended or 0)
+        ]
+        done = {run.month: run.ended or 0 for run in runs if run.status == "SUCCESS"}
+        last = max(done[month] for month in self.going) - self.at
+        figures = (len(self.going), min(later), len(lost), last)
+        return [self.what, *(f"{figure:.0f}" for figure in figures)]
+
+
+def befall(scene: Scene, what: str) -> Befell:
+    """Let it happen while months are under way, when four more than before are done."""
     there = scene.production
     so_far = len(there.done())
 
     def under_way() -> set[Month]:
-        runs, done = there.runs(), there.done()
+        runs = there.runs()
+        done = {run.month for run in runs if run.status == "SUCCESS"}
         going = {run.month for run in runs if run.status == "STARTED"}
         return going - done if len(done) >= so_far + 4 else set()
 
-    def next_began() -> list[float]:
-        return [run.started - at for run in there.runs() if run.started and run.started > at]
-
-    going = until(under_way, 300, every=0.2)
+    going = until(under_way, 300, every=1)
     at = time.time()
-    fault(scene)
-    until(lambda: going <= there.done(), 900, every=0.5)
-    recovered = time.time() - at
-    return len(going), min(until(next_began, 300)), recovered
+    FAULTS[what](scene)
+    until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
+    return Befell(what, at, going)
 
 
 @pytest.mark.long
@@ -60,11 +77,10 @@ def test_a_backfill_goes_on_through_every_fault(
         scene = Scene(there, stack, stores)
         for table in TABLES:
             there.backfill(table, MONTHS)
-        for name, fault in FAULTS.items():
-            going, next_began, recovered = befall(scene, fault)
-            found = [name, str(going), f"{next_began:.0f}", f"{recovered:.0f}"]
-            record_property(BEFELL, found)
+        befallen = [befall(scene, what) for what in FAULTS]
         there.await_months(len(TABLES) * len(MONTHS), 1200)
+        for one in befallen:
+            record_property(BEFELL, one.told(there.runs()))
         ledger = subprocess.run(
             [*TAXI, "ledger", "--json"], env={**os.environ, **stores}, capture_output=True
         )
