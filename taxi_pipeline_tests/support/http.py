@@ -26,7 +26,7 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[tuple[str, list[str]]]
 
         do_HEAD = do_POST = do_GET  # noqa: N815
 
-    with _listening(Handler) as address:
+    with listening(Handler) as address:
         yield f"http://{address}", asked
 
 
@@ -40,7 +40,7 @@ def receiving(code: int = 200) -> Iterator[tuple[str, list[dict[str, str]]]]:
             received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             status(code)(self)
 
-    with _listening(Handler) as address:
+    with listening(Handler) as address:
         yield f"json://{address}/", received
 
 
@@ -50,7 +50,7 @@ class _Silent(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve with the handler; yield the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,0 +1,315 @@
+"""deploy/compose: a sound compose file, no second truth beside the others, and runs as it says.
+
+There is no engine: an API that takes Docker's place is asked for runs, and notes what for.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import deserialize_value
+from dagster_docker import DockerRunLauncher
+from dagster_gcp.gcs import GCSComputeLogManager
+from dagster_postgres import DagsterPostgresStorage
+
+from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline_tests.support.dockerfile import REPOSITORY
+from taxi_pipeline_tests.support.http import Answer, body, listening, status
+
+FOLDER = REPOSITORY / "deploy/compose"
+SECRETS = {"TAXI_POSTGRES_URL", "TAXI_NOTIFY_URL", "GCP_CREDENTIALS"}
+INSTANCE = yaml.safe_load((FOLDER / "dagster.yaml").read_text())
+LAUNCHER = INSTANCE["run_launcher"]["config"]
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def names_in(text: str) -> list[str]:
+    """Return the variables of an environment file, those in comments too."""
+    return re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE)
+
+
+EXAMPLE = names_in((REPOSITORY / ".env.example").read_text())
+
+
+def test_it_is_what_the_specification_says() -> None:
+    check = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run(
+        [check, "--builtin-schema", "vendor.compose-spec", FOLDER / "compose.yaml"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_docker_compose_takes_it(tmp_path: Path) -> None:
+    if not (command := _docker_compose()):
+        pytest.skip("there is no docker compose on this machine")
+    shutil.copytree(
+        REPOSITORY, tmp_path / "repository", ignore=shutil.ignore_patterns(".*", "build")
+    )
+    folder = tmp_path / "repository/deploy/compose"
+    (folder / ".env").write_text("DOCKER_GID=999\nTAXI_BUCKET=a-lake\n")
+    done = subprocess.run(
+        [*command, "config", "--format", "json"],
+        cwd=folder,
+        env=os.environ | {"PWD": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)
+    for name in ("webserver", "daemon", "code"):
+        assert config["services"][name]["environment"]["TAXI_BUCKET"] == "a-lake"
+    assert config["volumes"]["run_secrets"]["driver_opts"]["device"] == f"{folder}/secrets/runs"
+
+
+def _docker_compose() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, "version"], capture_output=True, text=True)
+            if done.stdout.startswith("Docker Compose version"):  # the one before knew other files
+                return command
+    return None
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_restarts_is_watched_pinned_and_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert name == "code" or service["healthcheck"]["test"]  # code has its image's
+    assert re.fullmatch(r"[a-z_]+:\d+(\.\d+)+(-[a-z]+)?", service["image"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "network_mode" not in service
+
+
+def test_what_is_published_is_published_on_loopback_alone() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports == ["127.0.0.1:3000:3000"]
+
+
+def test_only_who_starts_and_ends_runs_has_dockers_socket() -> None:
+    having = {
+        name for name, service in SERVICES.items() if "docker.sock" in str(service.get("volumes"))
+    }
+    assert having == {"daemon", "webserver"}
+
+
+def test_no_file_has_a_password() -> None:
+    for path in FOLDER.glob("*"):
+        if path.name not in ("secrets", ".env"):
+            text = path.read_text()
+            assert not re.search(r"PASSWORD\s*[:=]", text), path
+            assert not re.search(r"://[^/\s$]+:[^/\s$]+@", text), path
+
+
+def test_secrets_are_declared_used_and_files_that_git_ignores() -> None:
+    used = {secret for service in SERVICES.values() for secret in service["secrets"]}
+    assert used == set(COMPOSE["secrets"])
+    for secret in COMPOSE["secrets"].values():
+        assert set(secret) == {"file"}
+        assert secret["file"].startswith("./secrets/")
+    assert "deploy/compose/secrets/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+def test_every_secret_is_one_that_the_readme_says_how_to_make() -> None:
+    text = (FOLDER / "README.md").read_text()
+    for name, secret in COMPOSE["secrets"].items():
+        made = re.sub(r"^(DAGSTER|TAXI)_POSTGRES_URL$", "_POSTGRES_URL", name)
+        made = re.sub(r"^(dagster|taxi)_database_password$", "_database_password", made)
+        assert made in text, secret
+
+
+def test_every_variable_is_the_examples_dagsters_or_postgresqls() -> None:
+    theirs = re.compile(r"(DAGSTER|POSTGRES)_[A-Z_]+")
+    for service in SERVICES.values():
+        for variable in service.get("environment", {}):
+            assert variable in EXAMPLE or theirs.fullmatch(variable), variable
+    text = (FOLDER / "compose.yaml").read_text()
+    asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    assert asked == {"DOCKER_GID", "PWD", "REVISION"}
+
+
+def test_every_setting_reaches_the_code_location_and_runs() -> None:
+    for name in ("webserver", "daemon", "code"):
+        assert SERVICES[name]["env_file"] == ["defaults.env", ".env"]
+    assert set(LAUNCHER["env_vars"]) == set(EXAMPLE) - SECRETS
+    # the launcher refuses a variable that the daemon does not have, and these need not be set
+    defaults = (FOLDER / "defaults.env").read_text()
+    optional = re.findall(r"^# ([A-Z_]+)=", (REPOSITORY / ".env.example").read_text(), re.MULTILINE)
+    assert names_in(defaults) == [name for name in optional if name not in SECRETS]
+    assert re.findall(r"=(.*)$", defaults, re.MULTILINE) == [""] * len(names_in(defaults))
+
+
+def test_the_instance_is_productions_but_for_where_runs_go_on() -> None:
+    production = yaml.safe_load((FOLDER.parent / "dagster.yaml").read_text())
+    ours = dict(INSTANCE)
+    del ours["run_launcher"]
+    ours["concurrency"] = {**ours["concurrency"], "runs": production["concurrency"]["runs"]}
+    assert ours == production
+    assert set(INSTANCE["concurrency"]["runs"]) == {"max_concurrent_runs"}
+
+
+def test_dagster_takes_the_instance() -> None:
+    ref = InstanceRef.from_dir(str(FOLDER))
+    assert isinstance(ref.run_launcher, DockerRunLauncher)
+    assert ref.run_launcher.supports_check_run_worker_health
+    assert isinstance(ref.run_coordinator, QueuedRunCoordinator)
+    with patch.dict(os.environ, DAGSTER_POSTGRES_URL="postgresql://u:p@h/d", TAXI_BUCKET="a-lake"):
+        for data, kind in (
+            (ref.storage_data, DagsterPostgresStorage),
+            (ref.compute_logs_data, GCSComputeLogManager),
+        ):
+            # checked and not made, as that would ask its server
+            assert data
+            assert getattr(import_module(data.module_name), data.class_name) is kind
+            assert process_config(kind.config_type(), yaml.safe_load(data.config_yaml)).success
+
+
+def test_the_image_has_the_projects_version() -> None:
+    image = f"taxi_pipeline:{PROJECT['version']}"
+    assert {SERVICES[name]["image"] for name in ("webserver", "daemon", "code")} == {image}
+    assert SERVICES["code"]["environment"]["DAGSTER_CURRENT_IMAGE"] == image
+    assert SERVICES["code"]["build"]["args"]["VERSION"] == PROJECT["version"]
+    (location,) = yaml.safe_load((FOLDER / "workspace.yaml").read_text())["load_from"]
+    assert location["grpc_server"]["host"] in SERVICES
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Return the instance of deploy/compose with its memory in files."""
+    overrides = {"storage": {"sqlite": {"base_dir": str(tmp_path)}}}
+    with dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(tmp_path), config_dir=str(FOLDER), overrides=overrides)
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Take the place of Docker's API; return what it was asked, by path without the version."""
+    asked: dict[str, Any] = {}
+    answers: dict[str, Answer] = {
+        "/version": body(b'{"ApiVersion": "1.50"}'),
+        "/containers/create": body(b'{"Id": "c0ffee", "Warnings": []}'),
+        "/containers/c0ffee/json": body(b'{"Id": "c0ffee", "State": {"Status": "running"}}'),
+        "/containers/c0ffee/start": status(204),
+        "/containers/c0ffee/stop": status(204),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = re.sub(r"^/v1\.\d+", "", self.path).partition("?")
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked[path] = json.loads(content) if content else query
+            answers.get(path, status(404))(self)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with listening(Handler) as address:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://{address}")
+        yield asked
+
+
+@pytest.fixture
+def run(
+    instance: dg.DagsterInstance, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> dg.DagsterRun:
+    """Launch a run as the daemon does, with a setting of .env and the others as defaults.env."""
+    monkeypatch.setenv("TAXI_POSTGRES_URL", "s3cr3t")
+    for name in LAUNCHER["env_vars"]:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("TAXI_BUCKET", "a-lake")
+    origin = RepositoryPythonOrigin(
+        executable_path="/opt/taxi/bin/python",
+        code_pointer=ModuleCodePointer("taxi_pipeline.definitions", "defs"),
+        container_image=SERVICES["code"]["environment"]["DAGSTER_CURRENT_IMAGE"],
+        entry_point=["dagster"],
+    )
+    job = build_definitions().resolve_job_def("taxi_zones")
+    launched = instance.create_run_for_job(job, job_code_origin=JobPythonOrigin(job.name, origin))
+    instance.run_launcher.launch_run(LaunchRunContext(launched, workspace=None))
+    found = instance.get_run_by_id(launched.run_id)
+    assert found
+    return found
+
+
+def test_a_run_is_a_confined_container_of_the_code_locations_image(
+    run: dg.DagsterRun, engine: dict[str, Any]
+) -> None:
+    asked = engine["/containers/create"]
+    assert "/containers/c0ffee/start" in engine
+    assert asked["Image"] == SERVICES["code"]["image"]
+    *command, arguments = asked["Cmd"]
+    assert command == ["dagster", "api", "execute_run"]
+    assert deserialize_value(arguments, ExecuteRunArgs).run_id == run.run_id
+    assert asked.get("Entrypoint") is None  # the image's, which reads the secrets
+    assert asked["Healthcheck"]["Test"] == ["NONE"]
+    host = asked["HostConfig"]
+    assert host["AutoRemove"] is host["ReadonlyRootfs"] is host["Init"] is True
+    assert host["Memory"] == host["MemorySwap"] == 2 * 2**30
+    assert host["NanoCpus"] == 2 * 10**9
+    assert host["PidsLimit"] == SERVICES["code"]["pids_limit"]
+    assert host["CapDrop"] == SERVICES["code"]["cap_drop"]
+    assert host["SecurityOpt"] == SERVICES["code"]["security_opt"]
+    assert host["LogConfig"]["Type"] == SERVICES["code"]["logging"]["driver"]
+
+
+def test_a_run_has_the_settings_by_name_and_the_secrets_by_file(
+    run: dg.DagsterRun, engine: dict[str, Any]
+) -> None:
+    asked = engine["/containers/create"]
+    variables = dict(pair.split("=", 1) for pair in asked["Env"])
+    assert variables.pop("DAGSTER_RUN_JOB_NAME") == "taxi_zones"
+    assert variables == {**dict.fromkeys(LAUNCHER["env_vars"], ""), "TAXI_BUCKET": "a-lake"}
+    assert "s3cr3t" not in json.dumps(asked)
+
+    assert asked["HostConfig"]["NetworkMode"] == COMPOSE["networks"]["default"]["name"]
+    secrets, scratch = asked["HostConfig"]["Mounts"]
+    volume = COMPOSE["volumes"]["run_secrets"]
+    assert secrets == {
+        "Type": "volume",
+        "Source": volume["name"],
+        "Target": "/run/secrets",
+        "ReadOnly": True,
+    }
+    assert scratch == {"Type": "volume", "Target": "/tmp"}
+    # compose makes the volume because the daemon has it, with what compose's own secrets have
+    assert any(mount.startswith("run_secrets:") for mount in SERVICES["daemon"]["volumes"])
+    assert volume["driver_opts"]["device"].endswith("/secrets/runs")
+    for secret in SERVICES["code"]["secrets"]:
+        assert COMPOSE["secrets"][secret]["file"] == f"./secrets/runs/{secret}"
+
+
+def test_a_terminated_run_has_a_minute_to_end(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, engine: dict[str, Any]
+) -> None:
+    assert instance.run_launcher.terminate(run.run_id)
+    assert engine["/containers/c0ffee/stop"] == "t=60"
