@@ -16,6 +16,7 @@ from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.notifications import notification_sensors
+from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import trips_checks
@@ -41,6 +42,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             name,
             selection=group,
             description=f"{name}: from the publisher to the lake, BigQuery and PostgreSQL.",
+            tags=pod_tags(name),
         )
         for name, group in assets.items()
     }
@@ -48,12 +50,14 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         DAILY_TRIPS.name,
         selection=[daily_trips],
         description=f"{DAILY_TRIPS.name}: computed in BigQuery from the tables of trips.",
+        tags=pod_tags(DAILY_TRIPS.name),
     )
     check_jobs = [
         dg.define_asset_job(
             f"{name}_checks",
             selection=dg.AssetSelection.checks(*group),
             description=f"{name}: a month's checks alone; nothing is materialized.",
+            tags=pod_tags(f"{name}_checks"),
         )
         for name, group in checks.items()
     ]
