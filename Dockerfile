@@ -26,10 +26,13 @@ RUN pip uninstall --yes --quiet --root-user-action ignore pip \
   && groupadd --system --gid 10001 taxi \
   && useradd --system --uid 10001 --gid taxi --no-create-home --home-dir /tmp taxi
 
+# The last lets Dagster's daemon wait for a code location that is being replaced: else it takes the
+# assets for gone, and ends the backfills that go on.
 ENV PATH=/opt/taxi/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    DAGSTER_HOME=/opt/dagster
+    DAGSTER_HOME=/opt/dagster \
+    DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR=1
 WORKDIR /opt/dagster
 COPY deploy/dagster.yaml ./
 COPY deploy/entrypoint.sh /usr/local/bin/

@@ -1,12 +1,11 @@
 """Docker's engine, as far as Dagster's launcher asks for it: a container is a process.
 
 It stands in for what this machine has not, behind the real launcher and Docker's real client. A
-process gets the variables that its container would get and no others; there is no image, no
-network and no limit.
+process is started by the image's entrypoint and gets the variables and secrets that its container
+would get, and no others; there is no image, no network and no limit.
 """
 
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,21 +41,31 @@ class Container:
 
 @dataclass
 class Engine:
-    """The containers by their ids; `image` is the environment that the image would set."""
+    """The containers by their ids.
+
+    `image` is the environment that the image would set, `secrets` the folder that stands for the
+    volume of that purpose.
+    """
 
     image: Mapping[str, str]
+    entrypoint: str
+    secrets: Path
     folder: Path
     containers: dict[str, Container] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
         """Start a container's process; what it prints goes to a file of the container's name."""
         container = self.containers[name]
-        program, *rest = container.wanted["Cmd"]
         variables = (each.partition("=") for each in container.wanted["Env"])
+        environment = {**self.image, **{key: value for key, _, value in variables}}
+        if "/run/secrets" in [
+            mount["Target"] for mount in container.wanted["HostConfig"]["Mounts"]
+        ]:
+            environment["SECRETS_DIR"] = str(self.secrets)
         with (self.folder / f"{name}.log").open("wb") as log:
             container.process = psutil.Popen(
-                [str(Path(sys.executable).with_name(program)), *rest],
-                env={**self.image, **{name: value for name, _, value in variables}},
+                [self.entrypoint, *container.wanted["Cmd"]],
+                env=environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -109,10 +118,12 @@ class Engine:
 
 
 @contextmanager
-def docker_engine(image: Mapping[str, str], folder: Path) -> Iterator[tuple[Engine, str]]:
+def docker_engine(
+    image: Mapping[str, str], entrypoint: str, secrets: Path, folder: Path
+) -> Iterator[tuple[Engine, str]]:
     """Run an engine; yield it and what DOCKER_HOST has to be."""
     folder.mkdir()
-    engine = Engine(image, folder)
+    engine = Engine(image, entrypoint, secrets, folder)
     with serving_application(engine.application()) as url:
         try:
             yield engine, f"tcp://{urlsplit(url).netloc}"

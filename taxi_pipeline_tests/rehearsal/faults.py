@@ -21,8 +21,8 @@ class Scene:
 
 
 def _deploy(scene: Scene) -> None:
-    scene.production.end("code server", signal.SIGTERM)
-    scene.production.start("code server")
+    scene.production.end("code", signal.SIGTERM)
+    scene.production.start("code")
 
 
 def _kill_daemon(scene: Scene) -> None:

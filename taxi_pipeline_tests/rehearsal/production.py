@@ -1,11 +1,17 @@
-"""Production's processes: storage, code server, webserver and daemon, to be stopped and started."""
+"""Production's processes, as deploy/compose has them, each to be stopped and started.
+
+Commands, settings, secrets and Dagster's instance are read from there, and the image's part from
+the Dockerfile; addresses are this machine's.
+"""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +19,17 @@ from typing import Any
 
 import psutil
 import yaml
+from dotenv import dotenv_values
 
 from taxi_pipeline.local import servers
 from taxi_pipeline_tests.rehearsal.engine import Engine, docker_engine
 from taxi_pipeline_tests.support.dagster_dev import LAUNCH_BACKFILL, free_port
+from taxi_pipeline_tests.support.dockerfile import REPOSITORY, Dockerfile
 from taxi_pipeline_tests.support.processes import until
 
-_DEPLOY = Path(__file__).parents[2] / "deploy"
-_BIN = Path(sys.executable).parent
-_DEFINITIONS = "taxi_pipeline.definitions"
-_STORAGE = "DAGSTER_POSTGRES_URL"
+_COMPOSE = REPOSITORY / "deploy" / "compose"
+_SERVICES = ("code", "webserver", "daemon")  # in this order
+_STORAGE, _TRIPS = "DAGSTER_POSTGRES_URL", "TAXI_POSTGRES_URL"
 
 _RUNS = """
 query {
@@ -58,9 +65,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Command:
-    """How a process is started: its words, all of its environment, and whom it runs as."""
+    """How a process is started: its words, its folder, its environment, and whom it runs as."""
 
-    words: Sequence[str | Path]
+    words: Sequence[str]
+    folder: Path
     environment: Mapping[str, str]
     user: str | None = None
 
@@ -81,9 +89,9 @@ class Production:
         command = self.commands[name]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = psutil.Popen(
-                [str(word) for word in command.words],
+                command.words,
                 env=command.environment,
-                cwd=self.folder,
+                cwd=command.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -161,44 +169,35 @@ def _run(found: Mapping[str, Any]) -> Run:
 def production(folder: Path, stores: Mapping[str, str]) -> Iterator[Production]:
     """Run it on the stores, in a new folder; all of it ends with the block."""
     home = folder / "dagster"
-    for place in (home, folder / "storage"):
-        place.mkdir(parents=True)
-    image = {
-        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
-        "DAGSTER_HOME": str(home),
-        "GOOGLE_CLOUD_PROJECT": servers.PROJECT,
-        "PATH": "/usr/bin:/bin",
-        **{name: stores[name] for name in ("NO_GCE_CHECK", "NO_PROXY")},
-    }
-    ours = {name: value for name, value in stores.items() if name not in image}
-    server, storage = servers.postgres(folder / "storage" / "postgres", free_port())
+    shutil.copytree(_COMPOSE, home, ignore=shutil.ignore_patterns("secrets"))
+    (folder / "storage").mkdir()
+    postgres, storage = servers.postgres(folder / "storage" / "postgres", free_port())
+    secrets = {_STORAGE: storage, _TRIPS: stores[_TRIPS]}
     code, web = free_port(), free_port()
-    (home / "dagster.yaml").write_text(yaml.safe_dump(_instance([*ours, _STORAGE])))
-    workspace = folder / "workspace.yaml"
-    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": _grpc_server(code)}]}))
-    with docker_engine(image, folder / "containers") as (engine, docker_host):
-        image |= {_STORAGE: storage}
-        logs = {name: ours[name] for name in ("TAXI_BUCKET", "STORAGE_EMULATOR_HOST")}
-        at = ("-h", "127.0.0.1", "-p")
-        commands = {
-            "storage": Command(server.command, {}, server.user),
-            "code server": Command(
-                [_BIN / "dagster", "code-server", "start", *at, str(code), "-m", _DEFINITIONS],
-                image | ours,
-            ),
-            "webserver": Command(
-                [_BIN / "dagster-webserver", "-w", workspace, *at, str(web)], image | logs
-            ),
-            "daemon": Command(
-                [_BIN / "dagster-daemon", "run", "-w", workspace],
-                image | ours | {"DOCKER_HOST": docker_host},
-            ),
-        }
+    workspace = {"host": "127.0.0.1", "port": code, "location_name": "taxi_pipeline"}
+    (home / "workspace.yaml").write_text(
+        yaml.safe_dump({"load_from": [{"grpc_server": workspace}]})
+    )
+    image, entrypoint = _image(home, stores), str(REPOSITORY / "deploy" / "entrypoint.sh")
+    of_runs = _files(folder / "secrets" / "runs", secrets, secrets)
+    with docker_engine(image, entrypoint, of_runs, folder / "containers") as (engine, host):
+        moved = {"0.0.0.0": "127.0.0.1", "4000": str(code), "3000": str(web)}
+        commands = {"storage": Command(postgres.command, folder, {}, postgres.user)}
+        for name, service in yaml.safe_load((home / "compose.yaml").read_text())[
+            "services"
+        ].items():
+            if name in _SERVICES:
+                words = service.get("command") or Dockerfile.read().command("CMD")
+                its = _files(folder / "secrets" / name, secrets, service["secrets"])
+                environment = image | _settings(stores) | service.get("environment", {})
+                environment |= {"DOCKER_HOST": host, "SECRETS_DIR": str(its)}
+                words = [entrypoint, *(moved.get(word, word) for word in words)]
+                commands[name] = Command(words, home, environment)
         there = Production(f"http://127.0.0.1:{web}", storage, engine, folder, commands)
         try:
             there.start("storage")
             until(lambda: servers.accepts(storage))
-            for name in ("code server", "webserver", "daemon"):
+            for name in _SERVICES:
                 there.start(name)
             until(there.is_loaded, 120)
             yield there
@@ -207,17 +206,36 @@ def production(folder: Path, stores: Mapping[str, str]) -> Iterator[Production]:
                 there.end(name, signal.SIGINT if name == "storage" else signal.SIGTERM)
 
 
-def _instance(variables: Sequence[str]) -> dict[str, Any]:
-    """Return the instance of deploy/, with the launcher and as many runs as two cores can bear."""
-    instance: dict[str, Any] = yaml.safe_load((_DEPLOY / "dagster.yaml").read_text())
-    instance["run_launcher"] = {
-        "module": "dagster_docker",
-        "class": "DockerRunLauncher",
-        "config": {"image": "taxi_pipeline", "env_vars": [*variables]},
+def _image(home: Path, stores: Mapping[str, str]) -> dict[str, str]:
+    """Return what the image sets, and where the emulators are, which stand for Google."""
+    return {
+        **Dockerfile.read().environment,
+        "DAGSTER_HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+        "GOOGLE_CLOUD_PROJECT": servers.PROJECT,  # as a key or the metadata server would name it
+        **{
+            name: value
+            for name, value in stores.items()
+            if not name.startswith(("TAXI_", "DAGSTER_"))
+        },
     }
-    instance["concurrency"]["runs"]["max_concurrent_runs"] = 4
-    return instance
 
 
-def _grpc_server(port: int) -> dict[str, object]:
-    return {"host": "127.0.0.1", "port": port, "location_name": "taxi_pipeline"}
+def _settings(stores: Mapping[str, str]) -> dict[str, str]:
+    """Return what compose's two files of settings would set; secrets are in neither."""
+    return {
+        **{name: value or "" for name, value in dotenv_values(_COMPOSE / "defaults.env").items()},
+        **{
+            name: value
+            for name, value in stores.items()
+            if name.startswith("TAXI_") and name != _TRIPS
+        },
+    }
+
+
+def _files(folder: Path, secrets: Mapping[str, str], wanted: Iterable[str]) -> Path:
+    """Write the wanted secrets, as far as there are any, into files."""
+    folder.mkdir(parents=True)
+    for name in secrets.keys() & {*wanted}:
+        (folder / name).write_text(secrets[name])
+    return folder
