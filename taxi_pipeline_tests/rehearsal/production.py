@@ -150,7 +150,7 @@ class Production:
 
     def await_months(self, count: int, seconds: float) -> None:
         """Wait until so many months are done."""
-        until(lambda: len(self.done()) >= count, seconds, every=1)
+        until(lambda: len(self.done()) >= count, seconds, every=5)
 
 
 def _run(found: Mapping[str, Any]) -> Run:
