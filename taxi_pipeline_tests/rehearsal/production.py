@@ -4,13 +4,11 @@ Commands, settings, secrets and Dagster's instance are read from there, and the 
 the Dockerfile; addresses are this machine's.
 """
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +21,7 @@ from dotenv import dotenv_values
 
 from taxi_pipeline.local import servers
 from taxi_pipeline_tests.rehearsal.engine import Engine, docker_engine
-from taxi_pipeline_tests.support.dagster_dev import LAUNCH_BACKFILL, free_port
+from taxi_pipeline_tests.support.dagster_dev import LAUNCH_BACKFILL, free_port, graphql
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY, Dockerfile
 from taxi_pipeline_tests.support.processes import until
 
@@ -112,14 +110,7 @@ class Production:
 
     def graphql(self, query: str, **variables: object) -> Any:
         """Return the data of GraphQL's answer; raises `OSError` or `ValueError` without one."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer = json.load(response)
-        if answer.get("errors"):
-            raise ValueError(answer["errors"])
-        return answer["data"]
+        return graphql(self.url, query, variables)
 
     def is_loaded(self) -> bool:
         """Return whether the webserver has loaded the code location."""

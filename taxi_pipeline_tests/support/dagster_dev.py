@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,7 @@ class DagsterDev:
 
     def graphql(self, query: str, **variables: object) -> Any:
         """Return the data of GraphQL's answer."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)["data"]
+        return graphql(self.url, query, variables)
 
     def backfill(self, job: str, months: Sequence[str], seconds: float) -> list[str]:
         """Launch a backfill of a job's four assets as the UI does; return how its runs ended."""
@@ -89,6 +85,18 @@ def dagster_dev(
         finally:
             left = _left_of(process) + killed_leftovers(folder)
     assert left == []
+
+
+def graphql(url: str, query: str, variables: Mapping[str, object]) -> Any:
+    """Return the data of the webserver's answer; raises `OSError` or `ValueError` without one."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/graphql", body, headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer = json.load(response)
+    if answer.get("errors"):
+        raise ValueError(answer["errors"])
+    return answer["data"]
 
 
 def _left_of(process: psutil.Process) -> list[psutil.Process]:
