@@ -8,7 +8,8 @@ _HEAD = [
     "what befell",
     "months under way",
     "the next run began after, s",
-    "runs lost, and run again",
+    "runs lost",
+    "of them run again by hand",
     "all those months done after, s",
 ]
 
