@@ -16,6 +16,7 @@ from taxi_pipeline.assets.reporting import (
     RETRIES,
     compared,
     counts,
+    do_not_retry_run,
     retried_if_transient,
     table,
 )
@@ -76,6 +77,8 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
             name = place_of(service, month).cleaned
             found = {cleaned.name: cleaned.metadata for cleaned in lake.find(name)}
             noted = found.get(name, {})  # another's may only begin like it
+            if entry.problems:
+                do_not_retry_run(context)
             yield _every_row(entry)
             yield _rejected_share(entry, limit)
             yield _nothing_unknown(

@@ -67,6 +67,12 @@ class Platform:
             asset_selection=assets,
         )
 
+    def will_retry(self, failed: dg.ExecuteInProcessResult) -> bool:
+        """Return whether Dagster's daemon would run the failed run again by itself."""
+        run = self.instance.get_run_by_id(failed.run_id)
+        assert run
+        return {"true": True, "false": False}[run.tags["dagster/will_retry"]]
+
     def tick(self, sensor: str, cursor: str | None = None) -> SensorExecutionData:
         """Evaluate a sensor as Dagster's daemon does, but launch nothing."""
         definitions = self.definitions

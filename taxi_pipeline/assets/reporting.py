@@ -49,14 +49,14 @@ def retried_if_transient(
     """Try a step again that ends with a `TransientError`, up to `RETRIES` times.
 
     It waits by that policy, and beyond it for as long as the server asks. A `PermanentError`, or
-    the last try's error, becomes a failure that shows its sentence and is not retried; nor is a
-    step whose run is terminated, which Dagster would start again by its policy.
+    the last try's error, becomes a failure that shows its sentence and is not retried, nor is its
+    run; nor is a step whose run is terminated, which Dagster would start again by its policy.
     """
     try:
         try:
             yield
         except PermanentError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise _failure(context, str(error)) from error
         except TransientError as error:
             _wait_for_next_try(context, error)
             raise dg.RetryRequested(RETRIES.max_retries) from error
@@ -71,17 +71,35 @@ def _wait_for_next_try(
     tried = context.op_execution_context.retry_number + 1
     asked = error.retry_after or 0.0
     if asked > _PATIENCE_SECONDS:
-        raise dg.Failure(
-            f"{error} It asks to wait for {asked:,.0f} s: run it again then.", allow_retries=False
-        ) from error
+        asks = f"It asks to wait for {asked:,.0f} s: run it again then."
+        raise _failure(context, f"{error} {asks}") from error
     if tried > RETRIES.max_retries:
-        raise dg.Failure(f"{error} It was tried {tried} times.", allow_retries=False) from error
+        raise _failure(context, f"{error} It was tried {tried} times.") from error
     seconds = asked + RETRIES.calculate_delay(tried)
     context.log.warning(
         f"Try {tried} of {RETRIES.max_retries + 1} failed, the next is in {seconds:.0f} s: {error}"
     )
     # not in Dagster, which while it waits does not hear of a termination
     sleep(seconds)
+
+
+def _failure(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, sentence: str
+) -> dg.Failure:
+    """Return a failure that nothing retries by itself, neither the step nor its run."""
+    do_not_retry_run(context)
+    return dg.Failure(sentence, allow_retries=False)
+
+
+def do_not_retry_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> None:
+    """Let the run fail for good if its step fails now: it would fail in the same way again.
+
+    Dagster retries other runs whose step failed. So it is where its own storage was away at the
+    moment when it noted what the step did.
+    """
+    context.instance.add_run_tags(
+        context.run.run_id, {"dagster/retry_on_asset_or_op_failure": "false"}
+    )
 
 
 def table_columns(table: Table) -> dg.TableSchema:

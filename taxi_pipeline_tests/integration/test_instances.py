@@ -13,6 +13,7 @@ import pytest
 from dagster._core.instance.config import PoolGranularity
 
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.postgres_server import losing_events
 from taxi_pipeline_tests.support.processes import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -92,13 +93,28 @@ def test_in_development_two_runs_go_on_at_once(platform: Platform) -> None:
     assert limits.pool_config.default_pool_limit == 2
 
 
+def test_a_run_is_run_again_whose_events_dagsters_storage_lost(
+    platform: Platform, production: dg.DagsterInstance
+) -> None:
+    there = Platform(platform.resources, production)
+    with losing_events(os.environ["DAGSTER_POSTGRES_URL"], "ASSET_MATERIALIZATION"):
+        lost = there.run("green_trips", "2021-06")
+    (failed,) = lost.get_step_failure_events()
+    assert failed.step_key == "raw__green_trips"
+    assert failed.step_failure_data.error
+    assert "server closed the connection" in failed.step_failure_data.error.message
+    assert there.will_retry(lost)
+
+
 @pytest.mark.parametrize("retries", ["platform", "production"])
-def test_only_runs_whose_worker_crashed_are_retried(
-    request: pytest.FixtureRequest, retries: str
+def test_a_run_is_retried_unless_its_step_failed_for_good(
+    request: pytest.FixtureRequest, platform: Platform, retries: str
 ) -> None:
     found = request.getfixturevalue(retries)
-    instance = found.instance if isinstance(found, Platform) else found
-    assert instance.run_retries_enabled
-    assert instance.run_retries_max_retries >= 1
-    assert not instance.run_retries_retry_on_asset_or_op_failure
-    assert instance.run_monitoring_enabled
+    there = found if isinstance(found, Platform) else Platform(platform.resources, found)
+    assert there.instance.run_monitoring_enabled
+    assert there.instance.run_retries_enabled
+    assert there.instance.run_retries_max_retries >= 1
+    failed = there.run("green_trips")  # of no month
+    assert not failed.success
+    assert not there.will_retry(failed)

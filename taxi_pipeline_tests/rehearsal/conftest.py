@@ -9,7 +9,6 @@ _HEAD = [
     "months under way",
     "the next run began after, s",
     "runs lost",
-    "of them run again by hand",
     "all those months done after, s",
 ]
 

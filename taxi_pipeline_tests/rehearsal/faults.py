@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taxi_pipeline.local import servers
 from taxi_pipeline_tests.rehearsal.production import Production
-from taxi_pipeline_tests.support.postgres_server import restart
+from taxi_pipeline_tests.support.postgres_server import losing_events, restart
 from taxi_pipeline_tests.support.processes import until
 
 
@@ -44,6 +44,15 @@ def _restart_storage(scene: Scene) -> None:
     until(lambda: servers.accepts(scene.production.storage))
 
 
+def _lose_an_event(scene: Scene) -> None:
+    def failed() -> int:
+        return sum(run.status == "FAILURE" for run in scene.production.runs())
+
+    so_far = failed()
+    with losing_events(scene.production.storage, "ASSET_MATERIALIZATION"):
+        until(lambda: failed() > so_far, every=0.5)
+
+
 def _restart_database(scene: Scene) -> None:
     restart(scene.stack, scene.stores["TAXI_POSTGRES_URL"])
 
@@ -53,5 +62,6 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "the daemon is killed (-9) and started again": _kill_daemon,
     "a run's worker is killed (-9)": _kill_worker,
     "Dagster's PostgreSQL is restarted": _restart_storage,
+    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
     "the trips' PostgreSQL is restarted": _restart_database,
 }

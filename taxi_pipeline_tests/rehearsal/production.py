@@ -52,17 +52,13 @@ type Month = tuple[str, str]  # a table's name, and a partition's key
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a month, as the UI shows it; it `started` and `ended` at Unix times, or not yet.
-
-    One that failed is `retried` if Dagster runs its month again by itself.
-    """
+    """A run of a month, as the UI shows it; it `started` and `ended` at Unix times, or not yet."""
 
     month: Month
     status: str
     started: float | None
     ended: float | None
     container: str | None
-    retried: bool
 
 
 @dataclass(frozen=True)
@@ -143,29 +139,9 @@ class Production:
         """Return the months of which a run has succeeded."""
         return {run.month for run in self.runs() if run.status == "SUCCESS"}
 
-    def await_ended(self, count: int, seconds: float) -> None:
-        """Wait until so many months have ended, well or for good."""
-
-        def ended() -> bool:
-            its = {
-                run.month
-                for run in self.runs()
-                if run.status == "SUCCESS" or (run.status == "FAILURE" and not run.retried)
-            }
-            return len(its) >= count
-
-        until(ended, seconds, every=5)
-
     def await_done(self, count: int, seconds: float) -> None:
         """Wait until so many months are done."""
         until(lambda: len(self.done()) >= count, seconds, every=5)
-
-    def retry_failed(self) -> None:
-        """Run again by hand what has failed for good, as the message of `failed_months` says."""
-        command = self.commands["code"]
-        environment = {**command.environment, "TAXI_DAGSTER_URL": self.url}
-        words = [command.words[0], "taxi", "retry-failed"]
-        subprocess.run(words, env=environment, cwd=command.folder, check=True, timeout=60)
 
 
 def _run(found: Mapping[str, Any]) -> Run:
@@ -177,7 +153,6 @@ def _run(found: Mapping[str, Any]) -> Run:
         found["startTime"],
         found["endTime"],
         tags.get("docker/container_id"),
-        tags.get("dagster/will_retry") == "true",
     )
 
 

@@ -55,7 +55,7 @@ class DagsterDev:
             statuses = [run["status"] for run in runs]
             return statuses if len(runs) == len(months) and not {*statuses} - _ENDED else []
 
-        return until(ended, seconds)
+        return until(ended, seconds, every=1)  # no person's page asks more often
 
     def ledger(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""

@@ -1,4 +1,4 @@
-"""The embedded stack's PostgreSQL as its operator sees it: stopped and started, its disk full."""
+"""A PostgreSQL as its operator sees it: stopped and started, its disk full, connections ended."""
 
 import json
 import shutil
@@ -63,3 +63,24 @@ def full_disk(folder: Path, url: str, size: int) -> Iterator[None]:
                 ):
                     operator.execute(sql.SQL(statement).format(**place))
         small.rmdir()
+
+
+@contextmanager
+def losing_events(url: str, kind: str) -> Iterator[None]:
+    """Let Dagster's storage end a connection that stores an event of the kind, as a restart may."""
+    ends = "PERFORM pg_terminate_backend(pg_backend_pid())"
+    with psycopg.connect(url, autocommit=True) as operator:
+        operator.execute(
+            "CREATE FUNCTION ends_connection() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $$ BEGIN {ends}; RETURN NEW; END $$"
+        )
+        try:
+            operator.execute(
+                sql.SQL(
+                    "CREATE TRIGGER losing BEFORE INSERT ON event_logs FOR EACH ROW "
+                    "WHEN (NEW.dagster_event_type = {}) EXECUTE FUNCTION ends_connection()"
+                ).format(kind)
+            )
+            yield
+        finally:
+            operator.execute("DROP FUNCTION ends_connection CASCADE")

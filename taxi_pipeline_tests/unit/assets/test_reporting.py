@@ -36,16 +36,28 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
+def retrying() -> dg.DagsterInstance:
+    """Return an instance whose failed runs are run again."""
+    return dg.DagsterInstance.ephemeral(
+        settings={"run_retries": {"enabled": True, "max_retries": 1}}
+    )
+
+
 def failed(error: Exception) -> tuple[str, list[str]]:
-    """Return the sentence that a step fails with which always raises the error, and its log."""
+    """Return the sentence that a step fails with which always raises the error, and its log.
+
+    Dagster would not run its run again by itself, though the instance's runs are retried.
+    """
 
     @dg.asset(retry_policy=RETRIES)
     def failing(context: dg.AssetExecutionContext) -> None:
         with retried_if_transient(context):
             raise error
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with retrying() as instance:
         result = dg.materialize([failing], instance=instance, raise_on_error=False)
+        (run,) = instance.get_runs()
+        assert run.tags["dagster/will_retry"] == "false"
         logged = [entry.user_message for entry in instance.all_logs(result.run_id)]
     (end,) = result.get_step_failure_events()
     assert end.step_failure_data.user_failure_data is not None
