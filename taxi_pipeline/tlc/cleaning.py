@@ -227,25 +227,26 @@ def _clean(
     summary = Summary()
     rejected_schema = _rejected_schema(source.published_schema)
     judge = partial(_judged, source.table, rejections, notes, rejected_schema)
-    with (
-        _writer(kept, arrow_schema(source.table)) as keep,
-        _writer(rejected, rejected_schema) as reject,
-        Duplicates() as duplicates,
-    ):
-        for judged in source.each(judge):
-            keep(judged.kept)
-            reject(judged.rejected)
-            duplicates.add(judged.hashes)
-            summary.published += judged.published
-            summary.kept += len(judged.kept)
-            summary.rejected.update(judged.rejected[REJECTED_BECAUSE].to_pylist())
-            summary.noted.update(judged.noted)
-            for (column, code), count in judged.unknown_codes.items():
-                codes = summary.unknown_codes
-                named = (column, code) in codes or len(codes) < _CODES_NAMED
-                codes[column, code if named else "others"] += count
-            seen(judged.published, judged.kept.nbytes + judged.rejected.nbytes)
-        summary.noted[EXACT_DUPLICATES] = duplicates.count()
+    with Duplicates() as duplicates, ThreadPoolExecutor(1) as pool:
+        with (
+            _writer(kept, arrow_schema(source.table)) as keep,
+            _writer(rejected, rejected_schema) as reject,
+        ):
+            for judged in source.each(judge):
+                keep(judged.kept)
+                reject(judged.rejected)
+                duplicates.add(judged.hashes)
+                summary.published += judged.published
+                summary.kept += len(judged.kept)
+                summary.rejected.update(judged.rejected[REJECTED_BECAUSE].to_pylist())
+                summary.noted.update(judged.noted)
+                for (column, code), count in judged.unknown_codes.items():
+                    codes = summary.unknown_codes
+                    named = (column, code) in codes or len(codes) < _CODES_NAMED
+                    codes[column, code if named else "others"] += count
+                seen(judged.published, judged.kept.nbytes + judged.rejected.nbytes)
+            exact_duplicates = pool.submit(duplicates.count)  # while the last rows are encoded
+        summary.noted[EXACT_DUPLICATES] = exact_duplicates.result()
     return summary
 
 
