@@ -7,17 +7,21 @@ it and keeps all it stores in its data directory.
 Only what the emulator gets wrong belongs here. It takes `trips$202101` for a table of its own;
 BigQuery takes it for a partition of `trips`: a load job's or a query's rows replace just that one,
 rows of others are refused, and what is listed of it are its rows.
-And it leaves a job that it died in the middle of running forever, so that nobody can retry it.
+Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
+is told that it exists. And it leaves a job that it died in the middle of running forever, so that
+nobody can retry it.
 """
 
 import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ def main() -> None:
     settings.gcs_local_root = args.gcs_root.resolve()
     settings.default_project_id = args.project
     _teach_partition_decorators()
+    _define_one_table_at_a_time()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
     _fail_interrupted_jobs(args.project)
@@ -122,6 +127,23 @@ def _teach_partition_decorators() -> None:
     tables.write, tables.columns = write, columns
     # these functions list a table's rows
     tabledata.columns, tabledata.load, tabledata.name = columns, load, name
+
+
+def _define_one_table_at_a_time() -> None:
+    """Let nobody create, change or look at a table's definition while somebody else does."""
+    from local_bigquery.catalog import tables
+
+    lock = RLock()  # they call each other
+
+    def alone[**P, T](work: Callable[P, T]) -> Callable[P, T]:
+        def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+            with lock:
+                return work(*args, **kwargs)
+
+        return locked
+
+    tables.create, tables.update = alone(tables.create), alone(tables.update)
+    tables.get = alone(tables.get)
 
 
 def _write_partition(

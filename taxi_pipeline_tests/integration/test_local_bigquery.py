@@ -315,6 +315,22 @@ def test_a_table_without_partitions_has_none_to_load(
     assert months(client, table) == {}
 
 
+def test_of_two_that_create_a_table_at_once_one_finds_it_there(client: bigquery.Client) -> None:
+    begin = threading.Barrier(4)
+
+    def creates(name: str) -> bool:
+        begin.wait(10)
+        with suppress(Conflict):
+            create_table(client, name)
+            return True
+        assert client.get_table(f"{DATASET}.{name}").time_partitioning == PARTITIONING
+        return False
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(25):
+            assert sum(pool.map(creates, [f"raced_{number}"] * 4)) == 1
+
+
 def test_a_missing_table_is_not_created(emulator: Emulator, client: bigquery.Client) -> None:
     with pytest.raises(NotFound, match=rf"Not found: Table {PROJECT}:{DATASET}\.missing"):
         load(client, emulator.put("jan", pickups(JANUARY, 3)), "missing")
