@@ -75,6 +75,8 @@ def row_hashes(rows: pa.RecordBatch) -> Hashes:
 
 def _bits(values: pa.Array) -> Hashes:
     """Return 64 bits for each value, the same for equal ones."""
+    if values.null_count == len(values):  # a column that the file does not have
+        return np.full(len(values), _NULL)
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         digests = [_digest(text) for text in encoded.dictionary.to_pylist()]
@@ -85,7 +87,8 @@ def _bits(values: pa.Array) -> Hashes:
         values = pc.add(values, 0.0)  # -0.0 becomes the 0.0 that it equals
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
     bits: Hashes = values.view(whole).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
-    bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
+    if values.null_count:
+        bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
     return bits
 
 
