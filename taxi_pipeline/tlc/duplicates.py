@@ -73,10 +73,10 @@ def row_hashes(rows: pa.RecordBatch) -> Hashes:
     return hashes
 
 
-def _bits(values: pa.Array) -> Hashes:
-    """Return 64 bits for each value, the same for equal ones."""
+def _bits(values: pa.Array) -> Hashes | np.uint64:
+    """Return 64 bits for each value, the same for equal ones; or those that all of them have."""
     if values.null_count == len(values):  # a column that the file does not have
-        return np.full(len(values), _NULL)
+        return _NULL
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         digests = [_digest(text) for text in encoded.dictionary.to_pylist()]

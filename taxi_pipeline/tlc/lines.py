@@ -78,6 +78,11 @@ class Lines:
         at_end = np.count_nonzero(content[self.ends - 1] == _RETURN)
         return int(at_end) == np.count_nonzero(content == _RETURN)
 
+    @property
+    def may_hold_hexadecimals(self) -> bool:
+        """Whether there may be a number like 0x1F, which is an integer only where Arrow infers."""
+        return b"x" in self.text or b"X" in self.text
+
     def rows(self) -> Self:
         """Return those of the lines that are rows."""
         bytes_of_text = np.frombuffer(self.text, np.uint8)

@@ -232,7 +232,7 @@ class _CsvFile(PublishedFile):
     def _rows(self, lines: Lines) -> tuple[pa.RecordBatch, Problems]:
         """Parse the lines all at once; if one is at fault, as texts, which show what is."""
         try:
-            parsed = _parse_csv(lines, self.header.published, self._types)
+            parsed = _parse_csv(lines, self.header.published, self._types(lines))
         except pa.ArrowInvalid:
             pass
         else:
@@ -240,7 +240,7 @@ class _CsvFile(PublishedFile):
             if not misfits:
                 return rows, {}
         problems: Problems = {}
-        texts = self._texts(list(lines), list(self._types), problems)
+        texts = self._texts(list(lines), [*self._known], problems)
         rows, misfits = self._canonical(texts, len(lines))
         return rows, misfits | problems
 
@@ -288,10 +288,15 @@ class _CsvFile(PublishedFile):
         return _parse_csv(Lines.of(lines), self.header.published, dict.fromkeys(names, TEXT))
 
     @property
-    def _types(self) -> dict[str, pa.DataType]:
-        """The types to parse the known columns as, by published name."""
+    def _known(self) -> dict[str, Column]:
+        """The known columns, by published name."""
         pairs = zip(self.header.published, self.header.columns, strict=True)
-        return {name: _parsed_as(self.table[column]) for name, column in pairs if column}
+        return {name: self.table[column] for name, column in pairs if column}
+
+    def _types(self, lines: Lines) -> dict[str, pa.DataType | None]:
+        """Return the types to parse the known columns of some lines as, by published name."""
+        infer = not lines.may_hold_hexadecimals
+        return {name: _parsed_as(column, infer) for name, column in self._known.items()}
 
     def _problem(self, line: bytes, names: Sequence[str]) -> str | None:
         """Say of a line alone what Arrow would, which takes a hundred times as long.
@@ -349,11 +354,16 @@ def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
     return dict(zip(columns.schema.names, columns.columns, strict=True))
 
 
-def _parsed_as(column: Column) -> pa.DataType:
-    """Return the type that a CSV column is parsed as, before `fit` makes it the declared one."""
+def _parsed_as(column: Column, infer: bool) -> pa.DataType | None:
+    """Return the type that a CSV column is parsed as, before `fit` makes it the declared one.
+
+    None is for Arrow to `infer`: integers are written as such, as 1.0, or as words.
+    """
+    if column.type == INTEGER and infer:
+        return None
     if column.words:
         return TEXT
-    return NUMBER if column.type == INTEGER else column.type  # some files write integers as 1.0
+    return NUMBER if column.type == INTEGER else column.type
 
 
 def _csv_header(stream: io.BufferedReader, path: Path) -> list[str]:
@@ -375,12 +385,12 @@ def _cells(line: str) -> list[str]:
 
 
 def _parse_csv(
-    lines: Lines, names: Sequence[str], types: Mapping[str, pa.DataType]
+    lines: Lines, names: Sequence[str], types: Mapping[str, pa.DataType | None]
 ) -> pa.RecordBatch:
     """Parse whole lines into the columns of `types`; raise `pa.ArrowInvalid` unless each is a row.
 
-    Only an empty cell is read as null: TLC's zones have the text N/A. Rows may have empty cells
-    beyond the header's columns, as those of 2013 to 2016 do.
+    A type of None is inferred. Only an empty cell is read as null: TLC's zones have the text N/A.
+    Rows may have empty cells beyond the header's columns, as those of 2013 to 2016 do.
     """
     if not len(lines):
         return pa.record_batch([pa.nulls(0, t) for t in types.values()], names=list(types))
@@ -404,9 +414,14 @@ def _parse_csv(
             column_names=[*names, *beyond], block_size=len(text) + 1, use_threads=False
         ),
         convert_options=pacsv.ConvertOptions(
-            column_types={**types, **dict.fromkeys(beyond, TEXT)},
+            column_types={
+                **{name: of for name, of in types.items() if of},
+                **dict.fromkeys(beyond, TEXT),
+            },
             include_columns=[*types, *beyond],
             null_values=[""],
+            true_values=[],
+            false_values=[],
             strings_can_be_null=True,
         ),
     )

@@ -5,6 +5,7 @@ index, and a word that stands for no declared code is handed back. What becomes 
 one is for others to say.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ def fit(values: pa.Array, column: Column) -> Fitted:
         values = values.dictionary_decode()
     if not column.words or (column.type == INTEGER and not _is_text(values.type)):
         return Fitted(*_cast(values, column.type))
-    texts, misfits = _cast(values, TEXT)
+    texts, misfits = (values, []) if _is_text(values.type) else _cast(values, TEXT)
     return _decode(texts.dictionary_encode(), misfits, column)
 
 
@@ -142,20 +143,21 @@ def _beyond(fitted: pa.Array) -> pa.BooleanArray | None:
 def _decode(encoded: pa.DictionaryArray, misfits: list[int], column: Column) -> Fitted:
     """Put its code in the place of each word; a text that is a number stands for itself."""
     codes = {_plain(word): code for word, code in column.words.items()}
+    texts, no_texts = _cast(encoded.dictionary, TEXT)
     meant: list[int | str | None] = []
-    no_codes, undeclared = [], []
-    words: list[str] = encoded.dictionary.to_pylist()
+    no_codes, undeclared = no_texts, []
+    words: list[str | None] = texts.to_pylist()
     for place, word in enumerate(words):
-        code: int | str | None = codes.get(_plain(word))
-        if code is None and column.type == TEXT:
+        code = None if word is None else codes.get(_plain(word))
+        if word and code is None and column.type == TEXT:
             code = word
-        elif code is None and _plain(word) not in ("", "nan"):
+        elif word and code is None and _plain(word):
             number = _number(word)
             if number is None:
                 undeclared.append(place)
-            elif number.is_integer() and abs(number) < 2**31:
+            elif number.is_integer() and -(2**31) <= number < 2**31:
                 code = int(number)
-            else:
+            elif not math.isnan(number):
                 no_codes.append(place)
         meant.append(code)
     return Fitted(
@@ -166,10 +168,9 @@ def _decode(encoded: pa.DictionaryArray, misfits: list[int], column: Column) -> 
 
 
 def _number(word: str) -> float | None:
-    try:
-        return float(word) if "_" not in word else None
-    except ValueError:
-        return None
+    """Return the number that a text is to Arrow, which reads some that Python does not."""
+    numbers, no_numbers = _cast_halving(pc.ascii_trim(pa.array([word], TEXT), " \t"), NUMBER)
+    return None if no_numbers else numbers[0].as_py()
 
 
 def _rows_of(places: Sequence[int], encoded: pa.DictionaryArray) -> list[int]:

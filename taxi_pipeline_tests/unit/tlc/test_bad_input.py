@@ -583,8 +583,10 @@ def test_two_columns_for_one_must_not_differ(bench: Bench) -> None:
         (" 2", 2, None),
         ("1e0", 1, None),
         ("-1", -1, None),
+        ("-2147483648", -2147483648, None),
         (" ", None, None),
         ("NaN", None, None),
+        ("-nan", None, None),
         ("N/A", None, "payment_type=N/A"),
         ("1_0", None, "payment_type=1_0"),
         ("0x1", None, "payment_type=0x1"),
@@ -600,10 +602,45 @@ def test_an_odd_word_is_a_code_or_is_noted(
     assert (row["payment_type"], row["unknown_words"]) == (code, unknown)
 
 
-@pytest.mark.parametrize("cell", ["inf", "-inf", "1.5", "2147483648", "1e400"])
+@pytest.mark.parametrize("cell", ["inf", "-inf", "1.5", "2147483648", "-2147483649", "1e400"])
 def test_a_number_that_is_no_code_is_a_problem_of_its_row(bench: Bench, cell: str) -> None:
     assert bench.clean(bench.csv(trip(payment_type=cell))).rejected == {"unparsable": 1}
     assert bench.problems == [(2, f"payment_type: '{cell}' does not fit int32")]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(
+            "7",
+            " 7 ",
+            "007",
+            "+7",
+            "7.0",
+            "7e0",
+            "0x7",
+            "0X7",
+            "-0",
+            "-nan",
+            "nan(7)",
+            "1_0",
+            "7.5",
+        ),
+        *("-2147483648", "2147483648", "9" * 25, "true", "12:30", "2021-01-15", "2021-01-15 00:30"),
+    ],
+)
+@pytest.mark.parametrize("column", ["payment_type", "PULocationID"])
+def test_an_integer_is_the_same_whatever_its_neighbours_are(
+    bench: Bench, column: str, cell: str
+) -> None:
+    def read(*neighbours: str) -> tuple[Any, str | None]:
+        bench.clean(bench.csv(*(trip(**{column: value}) for value in (cell, *neighbours))))
+        problem = dict(bench.problems).get(2)
+        return None if problem else bench.trips[0], problem
+
+    alone = read()
+    for neighbour in ("1", "1.0", "x", "nan", "2021-01-15", "true", ""):
+        assert read(neighbour) == alone
 
 
 @pytest.mark.parametrize(
