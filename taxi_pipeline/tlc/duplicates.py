@@ -21,6 +21,7 @@ PART_ROWS = 1 << 20
 type Hashes = NDArray[np.uint64]
 
 _NULL = np.uint64(0x9E3779B97F4A7C15)
+_NULL_BITS = pa.scalar(int(_NULL.view(np.int64)), pa.int64())
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
 
@@ -86,10 +87,8 @@ def _bits(values: pa.Array) -> Hashes | np.uint64:
     if pa.types.is_floating(values.type):
         values = pc.add(values, 0.0)  # -0.0 becomes the 0.0 that it equals
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
-    bits: Hashes = values.view(whole).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
-    if values.null_count:
-        bits[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
-    return bits
+    bits: NDArray[np.int64] = values.view(whole).cast(pa.int64()).fill_null(_NULL_BITS).to_numpy()
+    return bits.view(np.uint64)
 
 
 def _digest(text: str) -> int:
