@@ -45,7 +45,6 @@ _STEPS = {
     "a month": ("month_dagster", ("month_old", "month_bare")),
 }
 _ANY_ROWS = {"parse_alone"}  # which rejects nothing
-_SLOW_SECONDS = 20
 _DAEMON_SECONDS = 30  # between two looks of Dagster's daemon for backfills; it has no setting
 _LOOKED = """
 query {
@@ -97,9 +96,13 @@ def main(rounds: int, only: tuple[str, ...], into: Path) -> None:
         os.chmod(name, 0o755)  # noqa: S103 - PostgreSQL's user must reach its data
         inputs.set_folder(Path(name))
         _say("Generating the published files ...")
-        # by a process of its own: what this one has at its peak would count for all that it starts
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            pool.submit(inputs.generate, backfill, sizes).result()
+        # by other processes: what this one has at its peak would count for all that it starts
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            months = [inputs.MONTH, *(inputs.BACKFILL if backfill else [])]
+            generating = [pool.submit(inputs.generate_yellow, month) for month in months]
+            generating += [pool.submit(inputs.generate_fhvhv, month) for month in sizes]
+            for generated in generating:
+                generated.result()
             rows = pool.submit(inputs.prepare).result()
         for path in Path(name).rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -138,17 +141,21 @@ def _stack(folder: Path) -> Iterator[None]:
 def _in_turns(names: Sequence[str], rounds: int, rows: int) -> dict[str, Cost]:
     """Measure each way so many times, there and back in turn; return the medians.
 
-    One that takes longer than 20 seconds is measured twice and no more.
+    One that takes longer than 20 seconds is measured twice, than two minutes once.
     """
     found: dict[str, list[Cost]] = defaultdict(list)
     for round_ in range(rounds):
         for name in names if round_ % 2 == 0 else reversed(names):
-            if round_ >= 2 and found[name][0].seconds > _SLOW_SECONDS:
+            if found[name] and round_ >= _rounds_at_most(found[name][0].seconds, rounds):
                 continue
             cost = _process(_PROCESSES[name]) if name in _PROCESSES else _way(name, rows)
             _say(f"{name}: {cost.seconds:.2f} s, CPU {cost.cpu:.2f} s, {cost.peak / 1e6:,.0f} MB")
             found[name].append(cost)
     return {name: _median(costs) for name, costs in found.items()}
+
+
+def _rounds_at_most(seconds: float, rounds: int) -> int:
+    return 1 if seconds > 120 else min(rounds, 2) if seconds > 20 else rounds
 
 
 def _median(costs: Sequence[Cost]) -> Cost:

@@ -1,7 +1,6 @@
 """What the ways work on: generated months, laid out as the publisher's, and forms made of them."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
@@ -49,16 +48,18 @@ def prepared(name: str) -> Path:
     return folder() / "prepared" / name
 
 
-def generate(backfill: bool, sizes: Iterable[Month]) -> None:
-    """Write the published files: the month, and those of the backfill and of the sizes."""
-    for month in [MONTH, *(BACKFILL if backfill else [])]:
-        path = csv_gz().with_name(f"yellow_tripdata_{month}.csv.gz")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv_gz(YELLOW, month, ROWS, path)
-    for month in sizes:
-        path = published() / f"trip-data/fhvhv_tripdata_{month}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(FHVHV, month, SIZES[month], path)
+def generate_yellow(month: Month) -> None:
+    """Write the published file of a month of yellow, as large as the one that is measured."""
+    path = csv_gz().with_name(f"yellow_tripdata_{month}.csv.gz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv_gz(YELLOW, month, ROWS, path)
+
+
+def generate_fhvhv(month: Month) -> None:
+    """Write the published file of one of the months of `SIZES`."""
+    path = published() / f"trip-data/fhvhv_tripdata_{month}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(FHVHV, month, SIZES[month], path)
 
 
 def prepare() -> int:
