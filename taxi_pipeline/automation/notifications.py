@@ -8,20 +8,18 @@ leaves is for `resources.notifier` to know.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.events import JobFailureData
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-    PartitionBackfill,
-)
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from taxi_pipeline.resources.environment import dagster_url, people_are_told
 from taxi_pipeline.resources.notifier import Notifier
+
+if TYPE_CHECKING:
+    from dagster._core.execution.backfill import PartitionBackfill
 
 _FAILURES_SHOWN = 10
 _BACKFILLS_LOOKED_AT = 100  # the newest: so many do not begin and end while an older one runs
@@ -90,8 +88,12 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     return [failed_runs, finished_runs, finished_backfills]
 
 
-def _ended_backfills(context: dg.SensorEvaluationContext) -> list[tuple[float, PartitionBackfill]]:
+def _ended_backfills(
+    context: dg.SensorEvaluationContext,
+) -> "list[tuple[float, PartitionBackfill]]":
     """Return this code location's backfills that have ended, each with when."""
+    from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter
+
     found = context.instance.get_backfills(
         BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES), limit=_BACKFILLS_LOOKED_AT
     )
@@ -102,7 +104,7 @@ def _ended_backfills(context: dg.SensorEvaluationContext) -> list[tuple[float, P
     ]
 
 
-def _is_of(repository: dg.RepositoryDefinition | None, backfill: PartitionBackfill) -> bool:
+def _is_of(repository: dg.RepositoryDefinition | None, backfill: "PartitionBackfill") -> bool:
     if repository is None:
         return False
     if backfill.job_name:
@@ -110,8 +112,12 @@ def _is_of(repository: dg.RepositoryDefinition | None, backfill: PartitionBackfi
     return any(repository.asset_graph.has(key) for key in backfill.asset_selection or ())
 
 
-def _backfill_message(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> tuple[str, str]:
+def _backfill_message(
+    instance: dg.DagsterInstance, backfill: "PartitionBackfill"
+) -> tuple[str, str]:
     """Return the title and the body of the message that speaks for all the backfill's runs."""
+    from dagster._core.execution.backfill import BulkActionStatus
+
     its = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
     # newest first; of a month that was retried the last run counts
     runs = {_subject(run): run for run in reversed(instance.get_runs(its))}

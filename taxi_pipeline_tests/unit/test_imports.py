@@ -26,6 +26,7 @@ def modules_after(statement: str) -> set[str]:
             {
                 *("dagster_gcp", "google.cloud.bigquery", "google.cloud.storage"),
                 *("apprise", "matplotlib", "pandas", "psycopg"),
+                "dagster._core.execution.backfill",
             },
         ),
     ],
