@@ -33,3 +33,15 @@ def modules_after(statement: str) -> set[str]:
 )
 def test_what_costs_time_is_imported_when_it_is_used(statement: str, heavy: set[str]) -> None:
     assert modules_after(statement) & heavy == set()
+
+
+def test_what_is_loaded_is_not_searched_for_garbage() -> None:
+    code = (
+        "import taxi_pipeline.definitions, atexit, gc\n"
+        "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))\n"
+        "import pandas\n"
+        "atexit._run_exitfuncs()\n"
+        "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "True"]
