@@ -90,6 +90,8 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
         *("-D", str(folder)),
         *("-h", "127.0.0.1", "-p", str(port)),
         *("-c", "unix_socket_directories="),
+        # nobody replicates it, so what is copied into a new table need not be logged as well
+        *("-c", "wal_level=minimal", "-c", "max_wal_senders=0"),
     ]
     return Server("postgres", command, lambda: accepts(url), user=user), url
 
