@@ -31,7 +31,7 @@ from taxi_pipeline_tests.support.processes import until
 _HERE = Path(__file__).parent
 _DAGSTER = str(Path(sys.executable).with_name("dagster"))
 
-# ours, and what it is measured against; a month comes first, of which the old flow's has a step
+# ours, and what it is measured against; a month first: its old flow measures `postgres_pandas` too
 _STEPS = {
     "a month": ("month_dagster", ("month_old", "month_bare")),
     "csv.gz to the lake": (

@@ -445,7 +445,7 @@ def _uploading() -> Callable[[str], object]:
 @click.command()
 @click.argument("name", type=click.Choice(sorted(WAYS)))
 def main(name: str) -> None:
-    """Do a step in one way; print the trips, and by way the seconds and peak memory in bytes."""
+    """Do a step in one way; print the trips, and by way seconds, CPU's too, and peak bytes."""
     step = WAYS[name]()
     with _measured(name):
         rows = step()
