@@ -269,7 +269,7 @@ class Scene:
         """Return what is there that belongs to no finished month, by name."""
         # the server sees that its client is gone, Dagster's helpers that the run is, in a moment
         until(lambda: not self._connections() and not self.run.survivors())
-        left = {"scratch" for _ in self.scratch.iterdir()}
+        left = {"scratch" for _ in self.scratch.glob("*/*")}
         tables = self.platform.postgres(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'tlc' "
             "AND tablename LIKE '%\\_incoming'"
