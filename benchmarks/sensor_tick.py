@@ -41,7 +41,9 @@ def _measure(urls: str) -> None:
     for service, key in months:
         url = urls.split(",")[1].format(service=service.name, month=key)
         name = f"{place_of(service, Month.parse(key)).raw}parquet"
-        resources["lake"].upload(Path(__file__), name, {"source_url": url, "etag": '"1"'})
+        resources["lake"].upload(
+            Path(__file__), name, {"source_url": url, "etag": '"1"'}, replaced=0
+        )
     instance, cursor = dg.DagsterInstance.get(), None
     for _ in range(5):
         context = dg.build_sensor_context(instance, cursor, definitions=defs, resources=resources)

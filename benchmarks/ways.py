@@ -21,6 +21,7 @@ import click
 
 from benchmarks.inputs import MONTH, csv_gz, prepared
 from taxi_pipeline.resources.environment import ready
+from taxi_pipeline.resources.lake import LakeObject
 from taxi_pipeline.tlc.services import YELLOW
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def bigquery_ours() -> Step:
 
     path = prepared("trips.parquet")
     stores = ready()
-    stored = stores.lake.upload(path, "benchmark/trips.parquet", {})
+    stored = _uploading()("trips.parquet")
     rows = int(pq.read_metadata(path).num_rows)
     labels = {"run": str(time.time_ns())}
 
@@ -351,7 +352,7 @@ def bigquery_dataframe() -> Step:
 @_way
 def bigquery_load_job() -> Step:
     """The load job alone, into a table of no partitions."""
-    uri = ready().lake.upload(prepared("trips.parquet"), "benchmark/trips.parquet", {}).uri
+    uri = _uploading()("trips.parquet").uri
     client, table, config = _bigquery()
     config.source_format = "PARQUET"
 
@@ -435,11 +436,16 @@ def month_old() -> Step:
 # -------------------------------------------------------------------------------------------------
 
 
-def _uploading() -> Callable[[str], object]:
+def _uploading() -> Callable[[str], LakeObject]:
     """Return what puts a prepared file into the lake."""
     lake = ready().lake
     lake.find("benchmark/")  # or the first way would pay for the connection
-    return lambda name: lake.upload(prepared(name), f"benchmark/{name}", {})
+
+    def upload(name: str) -> LakeObject:
+        target = f"benchmark/{name}"
+        return lake.upload(prepared(name), target, {}, lake.generation_of(target))
+
+    return upload
 
 
 @click.command()

@@ -162,7 +162,9 @@ def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
     """Return what the lake has of one month."""
     place = place_of(service, month)
     prefixes = (place.raw, place.cleaned, place.rejected)
-    objects = [item for prefix in prefixes for item in lake.find(prefix)]
+    objects = [
+        item for prefix in prefixes for item in lake.find(prefix) if month_of_object(item.name)
+    ]
     return _lake_entry(lake, place, objects, service.total, recount=False)
 
 

@@ -52,17 +52,12 @@ class Platform:
         job: str,
         month: str | None = None,
         assets: Sequence[dg.AssetKey] | None = None,
-        **tags: str,
+        tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Run a job, or some of its assets, as `dagster job execute` does, but in this process.
-
-        `tags` are Dagster's own.
-        """
+        """Run a job, or some of its assets, as `dagster job execute` does, but in this process."""
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            tags={
-                f"dagster/{key}": tag for key, tag in {**tags, "partition": month}.items() if tag
-            },
+            tags={**(tags or {}), **({"dagster/partition": month} if month else {})},
             raise_on_error=False,
             asset_selection=assets,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
@@ -29,9 +29,18 @@ from taxi_pipeline.assets.reporting import (
     query,
     table_columns,
 )
+from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, Place
+from taxi_pipeline.resources.lake import (
+    RAW_ENDINGS,
+    REJECTED_ROWS,
+    SOURCE_URL,
+    STORED_AT,
+    Lake,
+    LakeObject,
+    Place,
+)
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.resources.warehouse import Warehouse
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxi_pipeline.tlc.cleaning import Summary
-    from taxi_pipeline.tlc.reading import PublishedFile
+    from taxi_pipeline.tlc.reading import Examination, PublishedFile
 
 type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
@@ -54,66 +63,114 @@ _READ_BYTES = 1 << 16  # of a column at a time
 _BATCH_ROWS = 1 << 13  # some megabytes, so that who encodes them and who sends them take turns
 
 
+class _Raw(NamedTuple):
+    """The raw object that a step leaves in the lake, what is in it, and whether it is new."""
+
+    stored: LakeObject
+    examination: "Examination"
+    downloaded: bool
+
+
 def store_raw(
-    lake: Lake, place: Place, table: Table, fetch: Fetch, log: logging.Logger
+    lake: Lake,
+    place: Place,
+    table: Table,
+    fetch: Fetch,
+    log: logging.Logger,
+    *,
+    replace: bool = False,
 ) -> dg.MaterializeResult[None]:
     """Put the published file into the lake, byte for byte, unless the lake has it already.
 
     A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
     One of the same bytes leaves the object and its generation: only what is said of it is new.
+
+    An object that somebody else put into the lake stays, and the publisher is not asked, unless
+    `replace` says that the published file shall take its place.
     """
+    began = monotonic()
+    before = lake.raw_objects(place)
+    newest = next(iter(before), None)
+    if newest and not newest.is_fetched and not replace:
+        raw = _kept(lake, table, newest, log)
+    else:
+        raw = _fetched(lake, place, table, fetch, before, log)
+    stored, examination = raw.stored, raw.examination
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(stored.metadata["sha256"]),
+        metadata={
+            "dagster/row_count": examination.rows,
+            "dagster/column_schema": file_columns(examination.schema),
+            "dagster/uri": stored.uri,
+            "link": dg.MetadataValue.url(lake.link(stored.name)),
+            "bytes": stored.size,
+            "seconds": _seconds_since(began),
+            "downloaded": raw.downloaded,
+            "preview": preview(examination.first_rows, examination.schema),
+            "source": _source(stored),
+            "etag": stored.metadata.get("etag", ""),
+            "last_modified": stored.metadata.get("last_modified", ""),
+            "sha256": stored.metadata["sha256"],
+        },
+    )
+
+
+def _kept(lake: Lake, table: Table, raw: LakeObject, log: logging.Logger) -> _Raw:
+    """Leave a raw object that somebody else put into the lake, and count it."""
     from taxi_pipeline.tlc.reading import examine, open_published
 
-    began = monotonic()
+    log.warning(f"{not_published(raw)} The publisher was not asked.")
+    with scratch() as folder, _not_published_named(raw):
+        path = lake.download(raw, folder)
+        examination = examine(path, PREVIEW_ROWS)
+        open_published(path, table)  # it has the columns, or raises
+        return _Raw(_counted(lake, raw, path, examination.rows), examination, downloaded=False)
+
+
+def _fetched(
+    lake: Lake,
+    place: Place,
+    table: Table,
+    fetch: Fetch,
+    before: list[LakeObject],
+    log: logging.Logger,
+) -> _Raw:
+    """Fetch the published file into the lake, unless it is the newest of the objects `before`."""
+    from taxi_pipeline.tlc.reading import examine, open_published
+
     with scratch() as arrived, scratch() as stored:
-        before = lake.find(place.raw)
         copy = _intact_copy(lake, before, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
         with progress(f"Downloading {place.stem}", log) as seen:
             fetched = fetch(arrived, known, partial(seen, 0))
         if copy and isinstance(fetched, Unchanged):
             raw = copy[0]
-            found = examine(copy[1], PREVIEW_ROWS)
+            examination = examine(copy[1], PREVIEW_ROWS)
         elif isinstance(fetched, Download):
-            found = examine(fetched.path, PREVIEW_ROWS)
-            open_published(fetched.path, table)  # it has the columns, or raises
-            ending = fetched.path.name.partition(".")[2]
+            examination = examine(fetched.path, PREVIEW_ROWS)
+            open_published(fetched.path, table)
             origin = {
                 SOURCE_URL: fetched.url,
                 "etag": fetched.etag,
                 "last_modified": fetched.last_modified,
                 "sha256": fetched.sha256,
-                "rows": str(found.rows),
+                "rows": str(examination.rows),
             }
-            name = place.raw + ending
-            if _generations(lake.find(place.raw)) != _generations(before):
+            name = _raw_name(place, fetched.path)
+            if _generations(lake.raw_objects(place)) != _generations(before):
                 raise TransientError(
-                    f"{lake.uri(place.raw)}*: another run has stored a file while this one was "
-                    "fetched, which may be the older one: run the month again."
+                    f"{lake.uri(place.raw)}*: another file was stored while this one was fetched, "
+                    "which may be the older one: run the month again."
                 )
             if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
                 raw = lake.annotate(copy[0], origin)
             else:
                 replaced = _generations(before).get(name, 0)
                 raw = _uploaded(lake, fetched.path, name, origin, replaced, log)
-    _delete_older(lake, place.raw, raw)  # what was served before, in another format
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(raw.metadata["sha256"]),
-        metadata={
-            "dagster/row_count": found.rows,
-            "dagster/column_schema": file_columns(found.schema),
-            "dagster/uri": raw.uri,
-            "link": dg.MetadataValue.url(lake.link(raw.name)),
-            "bytes": raw.size,
-            "seconds": _seconds_since(began),
-            "downloaded": isinstance(fetched, Download),
-            "preview": preview(found.first_rows, found.schema),
-            "source": dg.MetadataValue.url(raw.metadata[SOURCE_URL]),
-            "etag": raw.metadata["etag"],
-            "last_modified": raw.metadata["last_modified"],
-            "sha256": raw.metadata["sha256"],
-        },
-    )
+    if STORED_AT not in raw.metadata:  # nobody knows it before the object is there
+        raw = lake.annotate(raw, {STORED_AT: raw.created})
+    _delete_older(lake, place, raw)  # what was served before, in another format
+    return _Raw(raw, examination, isinstance(fetched, Download))
 
 
 def clean_raw(
@@ -126,21 +183,24 @@ def clean_raw(
 ) -> dg.MaterializeResult[None]:
     """Clean the raw object into two: its rows in canonical form, and the rejected ones.
 
-    One that somebody else put into the lake gets its rows and its SHA-256 noted first, counted as
-    `store_raw` counts them, so that the ledger can hold the cleaning against them.
+    An object that somebody else put into the lake gets its rows and its SHA-256 noted first, so
+    that the ledger can hold the cleaning against them.
 
     `picture`, if there is one, draws what is kept and the summary.
     """
     from taxi_pipeline.tlc.reading import examine, open_published, opened_parquet
 
     began = monotonic()
-    raw, replaced = _raw(lake, place), _generations(lake.find(place.cleaned)).get(place.cleaned, 0)
-    with scratch() as folder:
+    # first what may be replaced: trips of a newer file, which another run cleans meanwhile, stay
+    replaced = lake.generation_of(place.cleaned)
+    raw = _raw(lake, place)
+    if not raw.is_fetched:
+        log.warning(not_published(raw))
+    with scratch() as folder, _not_published_named(raw):
         path = lake.download(raw, folder)
         source = open_published(path, table)
-        if not raw.metadata.keys() >= {"rows", "sha256"}:
-            rows = examine(path, first_rows=0).rows
-            raw = lake.annotate(raw, {"rows": str(rows), "sha256": _sha256(path)})
+        if not (raw.is_fetched and raw.metadata.keys() >= {"rows", "sha256"}):
+            raw = _counted(lake, raw, path, examine(path, first_rows=0).rows)
         kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
         expected = int(raw.metadata["rows"])
         with progress(f"Cleaning {place.stem}", log, expected) as seen:
@@ -176,13 +236,13 @@ def clean_raw(
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
         name = f"{place.rejected}{_sha256(rejected)[:16]}.parquet"
-        beside = _uploaded(lake, rejected, name, history, None, log)
+        beside = _uploaded(lake, rejected, name, history, lake.generation_of(name), log)
         # another run of the month may have put another raw file there, or deleted what it knew not
         with lake.unchanged(raw), lake.unchanged(beside):
             named = {REJECTED_ROWS: beside.name}
             history |= findings | named
             cleaned = _uploaded(lake, kept, place.cleaned, history, replaced, log)
-            _delete_others(lake, place.rejected, beside)
+            _delete_other_rejected(lake, place, beside)
         with opened_parquet(kept) as file:
             first_rows = parquet_preview(file)
         return dg.MaterializeResult(
@@ -195,6 +255,7 @@ def clean_raw(
                 **({"picture": picture(kept, summary)} if picture else {}),
                 "bytes": cleaned.size,
                 "seconds": _seconds_since(began),
+                "source": _source(raw),
                 "published": summary.published,
                 "rejected": summary.rejected.total(),
                 "rejected_share": summary.rejected.total() / max(summary.published, 1),
@@ -212,7 +273,7 @@ def _uploaded(
     path: Path,
     name: str,
     metadata: dict[str, str],
-    replaced: int | None,
+    replaced: int,
     log: logging.Logger,
 ) -> LakeObject:
     """Put a file into the lake, and say how far that has come."""
@@ -220,17 +281,28 @@ def _uploaded(
         return lake.upload(path, name, metadata, replaced, partial(seen, 0))
 
 
-def _delete_older(lake: Lake, prefix: str, kept: LakeObject) -> None:
-    found = [each.name for each in lake.find(prefix)]
-    if kept.name in found:  # or else another run has replaced it
-        for older in found[found.index(kept.name) + 1 :]:
-            lake.delete(older)
+def _raw_name(place: Place, path: Path) -> str:
+    """Return the raw object's name for a published file, which ends as the file's name does."""
+    return next(
+        f"{place.raw}{ending}" for ending in RAW_ENDINGS if path.name.endswith(f".{ending}")
+    )
 
 
-def _delete_others(lake: Lake, prefix: str, kept: LakeObject) -> None:
-    for other in lake.find(prefix):
-        if other.name != kept.name:
-            lake.delete(other.name)
+def _delete_older(lake: Lake, place: Place, kept: LakeObject) -> None:
+    """Delete the raw objects that a run has fetched before `kept`; all others stay."""
+    objects = lake.raw_objects(place)
+    names = [each.name for each in objects]
+    if kept.name in names:  # or else another run has replaced it
+        for older in objects[names.index(kept.name) + 1 :]:
+            if older.is_fetched:
+                lake.delete(older)
+
+
+def _delete_other_rejected(lake: Lake, place: Place, kept: LakeObject) -> None:
+    """Delete the objects with rejected rows that no trips name any more."""
+    for other in lake.find(place.rejected):
+        if place.is_rejected(other.name) and other.name != kept.name:
+            lake.delete(other)
 
 
 def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
@@ -247,14 +319,46 @@ def _generations(objects: Iterable[LakeObject]) -> dict[str, int]:
 
 
 def _intact_copy(
-    lake: Lake, found: list[LakeObject], folder: Path
+    lake: Lake, objects: list[LakeObject], folder: Path
 ) -> tuple[LakeObject, Path] | None:
     """Copy the newest of the raw objects, unless there is none, or it is not what we stored."""
-    stored = next(iter(found), None)
-    if stored is None or SOURCE_URL not in stored.metadata:
+    newest = next(iter(objects), None)
+    if newest is None or not newest.is_fetched:
         return None
-    path = lake.download(stored, folder)
-    return (stored, path) if _sha256(path) == stored.metadata.get("sha256") else None
+    path = lake.download(newest, folder)
+    return (newest, path) if _sha256(path) == newest.metadata.get("sha256") else None
+
+
+def _counted(lake: Lake, raw: LakeObject, path: Path, rows: int) -> LakeObject:
+    """Note on a raw object how many rows it has, and its SHA-256."""
+    counts = {"rows": str(rows), "sha256": _sha256(path)}
+    return raw if counts.items() <= raw.metadata.items() else lake.annotate(raw, counts)
+
+
+def not_published(raw: LakeObject) -> str:
+    """Say that a raw object is not the publisher's, and how the publisher's comes back."""
+    return (
+        f"The month comes from {raw.uri}, which somebody else put into the lake. To have the "
+        f"publisher's file again, delete it, or run raw with the tag {REPLACE_RAW}=true."
+    )
+
+
+def _source(raw: LakeObject) -> dg.MetadataValue[str]:
+    """Return where a raw object comes from, as a report shows it."""
+    if raw.is_fetched:
+        return dg.MetadataValue.url(raw.metadata[SOURCE_URL])
+    return dg.MetadataValue.text(not_published(raw))
+
+
+@contextmanager
+def _not_published_named(raw: LakeObject) -> Iterator[None]:
+    """Let an error about a file that is not the publisher's say so, and what to do."""
+    try:
+        yield
+    except PermanentError as error:
+        if raw.is_fetched:
+            raise
+        raise PermanentError(f"{error} {not_published(raw)}") from error
 
 
 def _sha256(path: Path) -> str:
@@ -263,7 +367,7 @@ def _sha256(path: Path) -> str:
 
 
 def _raw(lake: Lake, place: Place) -> LakeObject:
-    raw = next(iter(lake.find(place.raw)), None)
+    raw = next(iter(lake.raw_objects(place)), None)
     if raw is None:
         raise PermanentError(
             f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."

@@ -16,6 +16,7 @@ import dagster as dg
 from taxi_pipeline.assets.pictures import month_picture
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
+from taxi_pipeline.assets.tags import REPLACE_RAW, is_set
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake, place_of
@@ -74,7 +75,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient(context):
             month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
-            return store_raw(lake, place_of(service, month), table, fetch, context.log)
+            replace = is_set(context.run, REPLACE_RAW)
+            place = place_of(service, month)
+            return store_raw(lake, place, table, fetch, context.log, replace=replace)
 
     @asset(
         key=["cleaned", table.name],

@@ -9,6 +9,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
+from taxi_pipeline.assets.tags import REPLACE_RAW, is_set
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
 from taxi_pipeline.resources.publisher import Publisher
@@ -32,7 +33,9 @@ def raw_taxi_zones(
 ) -> dg.MaterializeResult[None]:
     """Fetch the zones into the lake."""
     with retried_if_transient(context):
-        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, publisher.fetch_zones, context.log)
+        replace = is_set(context.run, REPLACE_RAW)
+        fetch = publisher.fetch_zones
+        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, fetch, context.log, replace=replace)
 
 
 @_asset(

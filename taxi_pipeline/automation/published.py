@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import automation_is_on, published_every_seconds
 from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, month_of_object
@@ -32,9 +33,6 @@ RECENT = 3  # the newest months of each service: asked for at every tick
 IN_TURN = 24  # of all other months, those that a tick asks for
 AT_ONCE = 2  # requests to a publisher that is not ours
 SECONDS = 30.0  # for asking, and what is under way then may take 20; Dagster gives up after 60
-
-_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 
 type Answer = Published | Unchanged | PermanentError | None
 
@@ -57,7 +55,9 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         context: dg.SensorEvaluationContext, publisher: Publisher, lake: Lake, notifier: Notifier
     ) -> dg.SensorResult:
         cursor = _Cursor.read(context.cursor)
-        running = set(_running(context.instance))  # before the lake: what ends meanwhile is seen
+        running = set(
+            unfinished_partitions(context.instance)
+        )  # before the lake: what ends meanwhile is seen
         months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
         if foreign := [str(month) for month in months if month.is_foreign]:
             context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
@@ -147,8 +147,8 @@ class _DueMonth:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the raw object was put there by somebody else: ours say where they came from."""
-        return self.raw is not None and SOURCE_URL not in self.raw.metadata
+        """Whether the raw object was put there by somebody else."""
+        return self.raw is not None and not self.raw.is_fetched
 
     @property
     def known(self) -> Unchanged | None:
@@ -201,15 +201,6 @@ def _due(lake: Lake) -> Iterator[_DueMonth]:
         months = [Month.parse(key) for key in months_of(service).get_partition_keys()]
         for month in months:
             yield _DueMonth(service, month, raw.get(month), month in months[-RECENT:])
-
-
-def _running(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
-    """Yield the table and the month of each run that is not finished."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        month = run.tags.get("dagster/partition", "")
-        yield run.job_name, month
-        for key in run.asset_selection or ():
-            yield key.path[-1], month
 
 
 def _after(key: str, months: Iterable[_DueMonth]) -> list[_DueMonth]:

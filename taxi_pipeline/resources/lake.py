@@ -6,7 +6,8 @@
 
 An upload is atomic and checksummed, so a reader sees the old object or the new one. Trips and
 rejected rows change in one step as well: the rejected rows have their SHA-256 in their name, and
-the trips' object names those that belong to it. What is in an object is the domain's business.
+the trips' object names those that belong to it. What replaces or deletes an object names the
+generation of it that is meant. What is in an object is the domain's business.
 """
 
 import base64
@@ -14,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from io import BufferedReader, FileIO
@@ -35,8 +36,12 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 
-# In a raw object's metadata: where we fetched it. Without, somebody else put it there.
+# In the metadata of a raw object that a run has fetched: from where, and when it was created.
 SOURCE_URL = "source_url"
+STORED_AT = "stored_at"
+
+# How the names of raw objects end, and of the files that come from a publisher.
+RAW_ENDINGS = ("csv", "csv.gz", "parquet")
 
 # In a cleaned object's metadata: the name of the object with its rejected rows.
 REJECTED_ROWS = "rejected_rows"
@@ -48,21 +53,37 @@ _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 _OF_MONTH = re.compile(
-    r"(?:raw|cleaned|rejected)/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)"
-    r"\.(?:[0-9a-f]{16}\.)?[a-z.]+",
-    re.ASCII,
+    r"(?:raw|cleaned|rejected)/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\..+"
 )
+_REJECTED_ENDING = re.compile(r"[0-9a-f]{16}\.parquet", re.ASCII)
 
 
 @dataclass(frozen=True)
 class LakeObject:
-    """An object of the lake. `generation` counts its versions; `metadata` is what we put on it."""
+    """An object of the lake.
+
+    `size` is in bytes, `generation` is Cloud Storage's number of this version, `created` when its
+    bytes arrived (ISO 8601), `metadata` the custom metadata.
+    """
 
     name: str
     uri: str
     size: int
     generation: int
+    created: str
     metadata: dict[str, str]
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether a run has fetched this raw object; otherwise somebody else put it there.
+
+        A copy has the metadata of its original, but another time of creation than is noted there.
+        A run that was killed as it stored the object has noted none.
+        """
+        return (
+            SOURCE_URL in self.metadata
+            and self.metadata.get(STORED_AT, self.created) == self.created
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,11 @@ class Place:
         return f"raw/{self.folder}/{self.stem}."
 
     @property
+    def raw_names(self) -> tuple[str, ...]:
+        """The names that the raw object can have."""
+        return tuple(f"{self.raw}{ending}" for ending in RAW_ENDINGS)
+
+    @property
     def cleaned(self) -> str:
         """The name of the object that holds the cleaned rows."""
         return f"cleaned/{self.folder}/{self.stem}.parquet"
@@ -86,6 +112,11 @@ class Place:
     def rejected(self) -> str:
         """What the names of objects with rejected rows begin with; one is the cleaned object's."""
         return f"rejected/{self.folder}/{self.stem}."
+
+    def is_rejected(self, name: str) -> bool:
+        """Whether an object's name is one of those that objects with rejected rows get."""
+        ending = name.removeprefix(self.rejected)
+        return ending != name and _REJECTED_ENDING.fullmatch(ending) is not None
 
 
 ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")
@@ -101,7 +132,11 @@ def month_of_object(name: str) -> tuple[Service, Month] | None:
     match = _OF_MONTH.fullmatch(name)
     if match is None or match["service"] not in SERVICES or not Month.is_key(match["month"]):
         return None
-    return SERVICES[match["service"]], Month.parse(match["month"])
+    service, month = SERVICES[match["service"]], Month.parse(match["month"])
+    place = place_of(service, month)
+    if name in (*place.raw_names, place.cleaned) or place.is_rejected(name):
+        return service, month
+    return None
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -130,7 +165,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         path: Path,
         name: str,
         metadata: dict[str, str],
-        replaced: int | None = None,
+        replaced: int,
         sent: Callable[[int], None] = lambda _: None,
     ) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
@@ -203,7 +238,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._known(known) as blob:
             blob.metadata = known.metadata | metadata
             blob.patch(if_generation_match=known.generation, **self._once)
-            return self._described(blob)
+            # the emulator makes a generation of it, and answers without the rest
+            return replace(known, generation=blob.generation, metadata=dict(blob.metadata))
 
     def ensure_current(self, known: LakeObject) -> None:
         """Raise `TransientError` where an object is gone, or another one has taken its place."""
@@ -229,8 +265,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def find(self, prefix: str) -> list[LakeObject]:
         """List the objects whose names begin with `prefix`, the newest first.
 
-        So the first of `find(place.raw)` is the raw object: an older one of another ending is left
-        from a run that was killed before it could delete it, or somebody put the newer one there.
+        Names that only begin so are among them, such as those of notes and backups.
         """
         with self._errors_named(prefix):
             blobs = list(self._bucket.list_blobs(prefix=prefix, **self._once))
@@ -238,12 +273,25 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         blobs.sort(key=lambda blob: blob.time_created, reverse=True)
         return [self._described(blob) for blob in blobs]
 
-    def delete(self, name: str) -> None:
-        """Delete an object; one that is gone already is as good."""
-        from google.api_core.exceptions import NotFound
+    def raw_objects(self, place: Place) -> list[LakeObject]:
+        """List the raw objects of a place, the newest first, which is the one that counts.
 
-        with self._errors_named(name), suppress(NotFound):
-            self._bucket.blob(name).delete(**self._once)
+        An older one of another ending was left by a run that was killed before it could delete it,
+        or lay there when somebody put the newer one beside it.
+        """
+        return [item for item in self.find(place.raw) if item.name in place.raw_names]
+
+    def generation_of(self, name: str) -> int:
+        """Return the generation of the object of that name, 0 where there is none."""
+        generations = {item.name: item.generation for item in self.find(name)}
+        return generations.get(name, 0)
+
+    def delete(self, known: LakeObject) -> None:
+        """Delete an object as it is known; one that is gone or replaced meanwhile stays so."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        with self._errors_named(known.name), suppress(NotFound, PreconditionFailed):
+            self._bucket.blob(known.name).delete(if_generation_match=known.generation, **self._once)
 
     @property
     def _once(self) -> dict[str, Any]:
@@ -271,6 +319,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             uri=self.uri(blob.name),
             size=blob.size,
             generation=blob.generation,
+            created=blob.time_created.isoformat(),
             metadata=dict(blob.metadata or {}),
         )
 

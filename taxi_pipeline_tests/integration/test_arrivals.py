@@ -1,5 +1,6 @@
 """Raw objects that somebody else put into the lake, by Google's own client."""
 
+import gzip
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +8,21 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from taxi_pipeline.assets.steps import clean_raw
+from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
-from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
+from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet, write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import GREEN
@@ -95,7 +98,7 @@ def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
     tick = own.tick("lake_arrivals")
     assert tick.run_requests == []
     assert tick.skip_message == (
-        "The lake has 1 raw objects of trips; none that somebody else put there is new."
+        "The lake has 1 raw objects; the newest of each month is cleaned, or a run of it goes on."
     )
 
 
@@ -132,20 +135,147 @@ def test_the_newest_object_of_a_month_counts_whatever_its_format(
     own: Platform, tmp_path: Path
 ) -> None:
     assert own.run("green_trips", "2021-06").success
-    assert own.tick("lake_arrivals").run_requests == []  # ours
+    assert own.tick("lake_arrivals").run_requests == []  # fetched, and cleaned
+    ours = own.entry("green", "2021-06")
     parquet = tmp_path / "x.parquet"
-    write_parquet(GREEN, Month(2021, 6), 70, parquet)
+    write_parquet(GREEN, Month(2021, 6), 1_900, parquet)
     put(own, "raw/green/green_tripdata_2021-06.parquet", parquet)
     assert run_requested(own).success
     assert own.tick("lake_arrivals").run_requests == []
     entry = own.entry("green", "2021-06")
     assert entry.adds_up
-    assert entry.lake.published == 70
-    assert own.run("green_trips", "2021-06").success  # by hand: the publisher's again
-    (raw,) = own.resources.lake.find("raw/")
-    assert raw.name.endswith(".csv.gz")
-    assert own.entry("green", "2021-06").adds_up
+    assert entry.lake.published == 1_900
+    bucket_of(own).delete_blob("raw/green/green_tripdata_2021-06.parquet")
+    assert run_requested(own).success  # the publisher's file, which lay there all the time
+    assert own.entry("green", "2021-06") == ours
     assert own.tick("lake_arrivals").run_requests == []
+
+
+def contents(platform: Platform, prefix: str) -> dict[str, tuple[int | None, bytes]]:
+    """Return the generation and the bytes of each object, by name."""
+    return {
+        blob.name: (blob.generation, blob.download_as_bytes())
+        for blob in bucket_of(platform).list_blobs(prefix=prefix)
+    }
+
+
+BESIDE = (
+    "raw/green/green_tripdata_2020-06.notes.txt",
+    "raw/green/green_tripdata_2020-06.csv.gz.bak",
+    "raw/green/green_tripdata_2020-06.old.csv",
+    "raw/green/green_tripdata_2020-06.CSV",
+    "rejected/green/green_tripdata_2020-06.notes.txt",
+    "rejected/green/green_tripdata_2020-06.mine.parquet",
+    "cleaned/green/green_tripdata_2020-06.parquet.bak",
+)
+
+
+def test_notes_and_backups_are_neither_deleted_nor_taken_for_the_months_file(
+    own: Platform,
+) -> None:
+    for rows in (b"before the first run", b"newer than the month's file"):
+        for name in BESIDE:
+            put(own, name, rows)
+        before = {name: contents(own, name) for name in BESIDE}
+        assert own.run("green_trips", "2020-06").success
+        assert own.run("green_trips", "2020-06", LATER).success
+        assert {name: contents(own, name) for name in BESIDE} == before
+        assert own.entry("green", "2020-06").adds_up
+        assert own.tick("lake_arrivals").run_requests == []
+
+
+def said_of_source(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    """Return what the materializations of a run say of where the month comes from."""
+    return {
+        event.asset_key.path[0]: event.materialization.metadata["source"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and "source" in event.materialization.metadata
+    }
+
+
+@pytest.mark.parametrize("ending", ["csv.gz", "csv"])
+def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
+    own: Platform, tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str
+) -> None:
+    assert own.run("green_trips", "2020-05").success
+    corrected = green_month(tmp_path, "2020-05", 1_900).read_bytes()
+    name = f"raw/green/green_tripdata_2020-05.{ending}"
+    put(own, name, corrected if ending == "csv.gz" else gzip.decompress(corrected))
+    put(own, f"{name}.bak", b"her backup of it")
+    before = contents(own, "raw/")
+    for selection in (None, LATER):  # an ordinary run, and one from `cleaned` on
+        capfd.readouterr()
+        result = own.run("green_trips", "2020-05", selection)
+        assert result.success
+        assert {n: content for n, (_, content) in contents(own, "raw/").items()} == {
+            n: content for n, (_, content) in before.items()
+        }
+        entry = own.entry("green", "2020-05")
+        assert entry.adds_up
+        assert entry.lake.published == 1_900
+        said = (
+            f"The month comes from gs://{own.resources.lake.bucket}/{name}, which somebody else "
+            "put into the lake. To have the publisher's file again, delete it, or run raw with the "
+            "tag taxi/replace_raw=true."
+        )
+        assert said in capfd.readouterr().err
+        sources = said_of_source(result)
+        assert sources == dict.fromkeys(sources, said)
+        assert sources.keys() == ({"cleaned"} if selection else {"raw", "cleaned"})
+    # asked for explicitly, the publisher's comes back
+    result = own.run("green_trips", "2020-05", tags={REPLACE_RAW: "true"})
+    assert result.success
+    assert own.entry("green", "2020-05").lake.published == ROWS
+    assert own.entry("green", "2020-05").adds_up
+    left = contents(own, "raw/")
+    assert left[f"{name}.bak"] == before[f"{name}.bak"]
+    if ending == "csv":  # it no longer counts, and stays all the same
+        assert left[name][1] == before[name][1]
+    assert "which somebody else" not in str(said_of_source(result))
+    assert own.tick("lake_arrivals").run_requests == []
+
+
+def test_another_value_of_the_tag_is_refused(own: Platform) -> None:
+    result = own.run("green_trips", "2020-05", tags={REPLACE_RAW: "yes"})
+    said = "The run's tag taxi/replace_raw is 'yes': write true, or leave it out."
+    assert said in failure_of(result)
+    assert own.resources.lake.find("") == []
+
+
+def test_a_run_that_died_once_it_had_stored_raw_is_healed(own: Platform) -> None:
+    assert own.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+    assert not own.entry("green", "2020-07").adds_up
+    assert run_requested(own).success
+    assert own.entry("green", "2020-07").adds_up
+    assert own.tick("lake_arrivals").run_requests == []
+
+
+def test_a_month_of_which_a_run_goes_on_is_left_to_it(own: Platform) -> None:
+    assert own.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+    run = create_run_for_test(
+        own.instance,
+        "green_trips",
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": "2020-07"},
+    )
+    assert own.tick("lake_arrivals").run_requests == []
+    own.instance.report_run_canceled(run)
+    assert len(own.tick("lake_arrivals").run_requests or ()) == 1
+
+
+def test_zones_that_somebody_put_into_the_lake_go_their_way_too(
+    own: Platform, tmp_path: Path
+) -> None:
+    assert own.run("taxi_zones").success
+    write_zones(tmp_path / "zones.csv")
+    put(own, "raw/taxi_zones/taxi_zone_lookup.csv", tmp_path / "zones.csv")
+    (request,) = own.tick("lake_arrivals").run_requests or ()
+    assert (request.job_name, request.partition_key) == ("taxi_zones", None)
+    assert run_requested(own).success
+    assert own.tick("lake_arrivals").run_requests == []
+    before = contents(own, "raw/")
+    assert own.run("taxi_zones").success
+    assert contents(own, "raw/") == before
 
 
 def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
@@ -163,7 +293,9 @@ def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
     with serving_application(server) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         lake = Lake(bucket="a-bucket", project="a-project")
-        known = LakeObject("raw/x.csv", "gs://a-bucket/raw/x.csv", 1, 7, {"hers": "kept"})
+        created = "2021-03-01T00:00:00+00:00"
+        uri = "gs://a-bucket/raw/x.csv"
+        known = LakeObject("raw/x.csv", uri, 1, 7, created, {"hers": "kept"})
         annotated = replace(known, metadata={"hers": "kept", "rows": "3"})
         assert lake.annotate(known, {"rows": "3"}) == annotated
         with pytest.raises(TransientError, match=r"gs://a-bucket/raw/x.csv was replaced while"):
@@ -177,7 +309,7 @@ def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
         (slice(2, None), "green_tripdata_2021-07.csv.gz: not a gzip file"),
     ],
 )
-def test_a_strangers_broken_file_replaces_nothing_and_the_publishers_replaces_it(
+def test_a_strangers_broken_file_replaces_nothing_until_the_publishers_is_asked_for(
     own: Platform, tmp_path: Path, cut: slice, said: str
 ) -> None:
     assert own.run("green_trips", "2021-07").success
@@ -191,7 +323,11 @@ def test_a_strangers_broken_file_replaces_nothing_and_the_publishers_replaces_it
     assert not entry.adds_up
     (raw,) = own.resources.lake.find("raw/")
     assert raw.metadata == {}
-    assert own.run("green_trips", "2021-07").success
+    refused = failure_of(own.run("green_trips", "2021-07"))
+    assert said in refused
+    assert "run raw with the tag taxi/replace_raw=true" in refused
+    assert own.resources.lake.find("raw/") == [raw]
+    assert own.run("green_trips", "2021-07", tags={REPLACE_RAW: "true"}).success
     assert own.entry("green", "2021-07") == before
 
 
@@ -208,7 +344,7 @@ def test_other_names_under_raw_are_named_and_left_alone(
         "raw/green/yellow_tripdata_2021-01.csv.gz",
         "raw/blue/blue_tripdata_2021-01.csv.gz",
     ]
-    for name in (*strays, "raw/taxi_zones/taxi_zone_lookup.csv", "raw/taxi_zones/x"):
+    for name in (*strays, "raw/green/"):  # the last is a console's folder
         put(own, name)
     tick = own.tick("lake_arrivals")
     assert tick.run_requests == []
@@ -217,7 +353,7 @@ def test_other_names_under_raw_are_named_and_left_alone(
     assert "Left alone: " in logged
     for name in strays:
         assert name in logged
-    assert "taxi_zone" not in logged
+    assert "raw/green/," not in logged
     for number in range(20):
         put(own, f"raw/{number}")
     own.tick("lake_arrivals")

@@ -14,6 +14,7 @@ from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER
 
 from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
@@ -142,13 +143,13 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
 
     def failed_with(tampered: pa.Table) -> set[tuple[str, str]]:
         pq.write_table(tampered, tmp_path / "tampered")
-        lake.upload(tmp_path / "tampered", cleaned.name, cleaned.metadata)
+        overwrite(lake, tmp_path / "tampered", cleaned.name, cleaned.metadata)
         return failed(platform.run(CHECKS_JOB, month))
 
     assert failed_with(trips) == set()
     assert failed_with(trips[1:]) == {EVERY_ROW, *MATCHES}
     assert failed_with(trips.set_column(index, "total_amount", a_cent_more)) == MATCHES
-    lake.delete(cleaned.name)
+    lake.delete(cleaned)
     assert failed(platform.run(CHECKS_JOB, month)) == CHECKS
 
 
@@ -159,11 +160,11 @@ def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
     assert platform.run(JOB, "2018-10").success
     lake, trips = platform.resources.lake, place_of(YELLOW, Month(2018, 10)).cleaned
     (note := tmp_path / "note").touch()
-    lake.upload(note, f"{trips}.md", {})
+    overwrite(lake, note, f"{trips}.md", {})
     try:
         assert failed(platform.run(CHECKS_JOB, "2018-10")) == set()
     finally:
-        lake.delete(f"{trips}.md")
+        delete(lake, f"{trips}.md")
 
 
 def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:

@@ -36,6 +36,7 @@ from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS,
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
 from taxi_pipeline_tests.support.http import body, serving, status
+from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 LINEAGE = dg.TableColumnLineageMetadataValue
@@ -291,9 +292,9 @@ def test_a_link_leads_to_an_object_of_any_name(platform: Platform, tmp_path: Pat
     lake, name = platform.resources.lake, "raw/elsewhere/a b?c#d%2F&é+.txt"
     path = tmp_path / "file"
     path.write_bytes(b"content")
-    lake.upload(path, name, {})
+    overwrite(lake, path, name, {})
     assert requests.get(lake.link(name), timeout=30).content == b"content"
-    lake.delete(name)
+    delete(lake, name)
 
 
 def test_the_tables_show_the_ledgers_line_and_a_query_that_runs(publish: Publish) -> None:
@@ -340,7 +341,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
         for _ in range(groups):
             writer.write_table(group)
     place = place_of(YELLOW, month)
-    stored = platform.resources.lake.upload(path, place.cleaned, {})
+    stored = overwrite(platform.resources.lake, path, place.cleaned, {})
 
     fetched: list[int] = []
     send = HTTPAdapter.send
@@ -380,7 +381,7 @@ def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
     lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 8))
     path = tmp_path / "copy"
     path.write_bytes(b"")
-    lake.upload(path, f"{place.cleaned}.copy", {})
+    overwrite(lake, path, f"{place.cleaned}.copy", {})
     with (
         pytest.raises(PermanentError, match=r"2018-08\.parquet is not in the lake: materialize"),
         cleaned_in_lake(lake, place),
@@ -397,7 +398,7 @@ def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
     broken = tmp_path / "broken.parquet"
     (whole,) = lake.find(place.cleaned)
     broken.write_bytes(lake.download(whole, tmp_path).read_bytes()[:-50])
-    lake.upload(broken, place.cleaned, {})
+    overwrite(lake, broken, place.cleaned, {})
     with (
         pytest.raises(PermanentError, match=r"2018-06\.parquet cannot be read: .*Materialize the"),
         cleaned_in_lake(lake, place),
@@ -605,7 +606,7 @@ def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
     run_again()
     for prefix in (place.rejected, place.cleaned, place.raw):
         (found,) = lake.find(prefix)
-        lake.delete(found.name)
+        lake.delete(found)
         assert tampered()
         assert CliRunner().invoke(main, ["ledger"]).exit_code == 1
         run_again()
@@ -619,7 +620,7 @@ def test_a_raw_object_that_went_bad_is_fetched_again(publish: Publish, tmp_path:
     (raw,) = lake.find("raw/yellow/yellow_tripdata_2020-01.")
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(content[:-9])
-    lake.upload(broken, raw.name, raw.metadata)
+    overwrite(lake, broken, raw.name, raw.metadata)
     assert platform.run("yellow_trips", "2020-01").success
     (fetched,) = lake.find(raw.name)
     assert lake.download(fetched, tmp_path).read_bytes() == content

@@ -11,16 +11,21 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline.resources.lake import ZONES_PLACE, Lake, LakeObject
 from taxi_pipeline_tests.conftest import Platform
-from taxi_pipeline_tests.support.http import silent
+from taxi_pipeline_tests.support.http import serving_application, silent
+from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.relays import Exchange, Point, Reply, http_relay, passing
 
 NAME = "raw/tests/object"
 LARGE = 9 << 20  # bytes; above 8 MiB Google's client sends a file in parts
-KNOWN = LakeObject(NAME, f"gs://a-bucket/{NAME}", 1, 1, {})
+KNOWN = LakeObject(NAME, f"gs://a-bucket/{NAME}", 1, 1, "", {})
 
 
 @pytest.fixture
@@ -45,9 +50,9 @@ def unchanged(lake: Lake) -> None:
 
 
 CALLS: dict[str, Callable[[Lake, Path], object]] = {
-    "upload": lambda lake, folder: lake.upload(file(folder, b""), NAME, {}),
+    "upload": lambda lake, folder: lake.upload(file(folder, b""), NAME, {}, 0),
     "upload of a large file": lambda lake, folder: lake.upload(
-        file(folder, bytes(LARGE)), NAME, {}
+        file(folder, bytes(LARGE)), NAME, {}, 0
     ),
     "download": lambda lake, folder: lake.download(KNOWN, folder),
     "opened": lambda lake, _: opened(lake),
@@ -55,7 +60,9 @@ CALLS: dict[str, Callable[[Lake, Path], object]] = {
     "ensure_current": lambda lake, _: lake.ensure_current(KNOWN),
     "unchanged": lambda lake, _: unchanged(lake),
     "find": lambda lake, _: lake.find(""),
-    "delete": lambda lake, _: lake.delete(NAME),
+    "raw_objects": lambda lake, _: lake.raw_objects(ZONES_PLACE),
+    "generation_of": lambda lake, _: lake.generation_of(NAME),
+    "delete": lambda lake, _: lake.delete(KNOWN),
 }
 
 
@@ -116,11 +123,11 @@ def test_bytes_damaged_on_their_way_never_take_the_good_objects_place(
         else:
             exchange.answer(exchange.asked(damaged))
 
-    good = lake.upload(file(tmp_path, b"good"), NAME, {})
+    good = overwrite(lake, file(tmp_path, b"good"), NAME, {})
     with http_relay(storage_url(), [Point(sends, damage, times=None)]) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         with pytest.raises(TransientError, match="doesn't match calculated"):
-            Lake(bucket=lake.bucket, project="p").upload(file(tmp_path, content), NAME, {})
+            overwrite(Lake(bucket=lake.bucket, project="p"), file(tmp_path, content), NAME, {})
     assert lake.find(NAME) == [good]
 
 
@@ -135,14 +142,14 @@ def test_an_answer_with_another_checksum_is_no_success_and_deletes_nothing(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         path = file(tmp_path, b"intact".ljust(size))
         with pytest.raises(TransientError, match="has got other bytes than those of file"):
-            Lake(bucket=lake.bucket, project="p").upload(path, NAME, {})
+            overwrite(Lake(bucket=lake.bucket, project="p"), path, NAME, {})
     assert [item.size for item in lake.find(NAME)] == [size]
 
 
 @pytest.mark.parametrize("size", [6, 33 << 20])
 def test_an_upload_says_how_far_it_has_come(lake: Lake, tmp_path: Path, size: int) -> None:
     sent: list[int] = []
-    lake.upload(file(tmp_path, bytes(size)), NAME, {}, sent=sent.append)
+    lake.upload(file(tmp_path, bytes(size)), NAME, {}, lake.generation_of(NAME), sent.append)
     assert sum(sent) == size
     assert max(sent) <= 16 << 20
 
@@ -154,7 +161,7 @@ def test_bytes_damaged_on_their_way_back_are_no_download(
         reply = exchange.asked()
         exchange.answer(replace(reply, body=reply.body.replace(b"intact", b"broken")))
 
-    stored = lake.upload(file(tmp_path, b"intact"), NAME, {})
+    stored = overwrite(lake, file(tmp_path, b"intact"), NAME, {})
     with http_relay(storage_url(), [Point(passing("GET", "^/download"), damage)]) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         with pytest.raises(TransientError, match="CRC32C"):
@@ -165,7 +172,7 @@ def test_a_download_that_is_cut_short_is_none(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cut = Point[Exchange](passing("GET", "^/download"), lambda exchange: exchange.reset())
-    stored = lake.upload(file(tmp_path, b"intact"), NAME, {})
+    stored = overwrite(lake, file(tmp_path, b"intact"), NAME, {})
     with http_relay(storage_url(), [cut]) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         with pytest.raises(TransientError, match="gs://"):
@@ -174,9 +181,9 @@ def test_a_download_that_is_cut_short_is_none(
 
 
 def test_an_object_is_read_as_it_was_listed_or_not_at_all(lake: Lake, tmp_path: Path) -> None:
-    old = lake.upload(file(tmp_path, b"old"), NAME, {})
+    old = overwrite(lake, file(tmp_path, b"old"), NAME, {})
     lake.ensure_current(old)
-    new = lake.upload(file(tmp_path, b"new"), NAME, {})
+    new = overwrite(lake, file(tmp_path, b"new"), NAME, {})
     replaced = rf"{NAME} was replaced while it was read"
     with pytest.raises(TransientError, match=replaced):
         lake.download(old, tmp_path)
@@ -203,11 +210,11 @@ def test_an_object_that_is_replaced_while_it_is_read_breaks_the_reading_off(
     def read_and_replace() -> None:
         with Lake(bucket=lake.bucket, project="p").opened(old) as stream:
             assert stream.read(1) == b"\0"
-            lake.upload(file(tmp_path, b"\1" * (1 << 20)), NAME, {})
+            overwrite(lake, file(tmp_path, b"\1" * (1 << 20)), NAME, {})
             stream.seek(1 << 19)
             stream.read(1)
 
-    old = lake.upload(file(tmp_path, bytes(1 << 20)), NAME, {})
+    old = overwrite(lake, file(tmp_path, bytes(1 << 20)), NAME, {})
     metadata = Point(passing("GET", "^/storage/"), name_generation)
     with http_relay(storage_url(), [metadata]) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
@@ -221,22 +228,22 @@ def test_what_failed_for_an_object_that_was_replaced_meanwhile_is_worth_another_
     def fail() -> None:
         raise PermanentError("no Parquet")
 
-    stored = lake.upload(file(tmp_path, b"old"), NAME, {})
+    stored = overwrite(lake, file(tmp_path, b"old"), NAME, {})
     with lake.unchanged(stored):
         pass
     with pytest.raises(PermanentError, match="no Parquet"), lake.unchanged(stored):
         fail()
-    lake.upload(file(tmp_path, b"new"), NAME, {})
+    overwrite(lake, file(tmp_path, b"new"), NAME, {})
     with pytest.raises(TransientError, match="was replaced"), lake.unchanged(stored):
         fail()
     with pytest.raises(TransientError, match="was replaced"), lake.unchanged(stored):
-        lake.delete(NAME)
+        delete(lake, NAME)
 
 
 def test_to_delete_what_another_run_has_deleted_is_no_error(lake: Lake, tmp_path: Path) -> None:
-    lake.upload(file(tmp_path, b"old"), NAME, {})
-    lake.delete(NAME)
-    lake.delete(NAME)
+    stored = overwrite(lake, file(tmp_path, b"old"), NAME, {})
+    lake.delete(stored)
+    lake.delete(stored)
     assert lake.find(NAME) == []
 
 
@@ -256,11 +263,11 @@ def test_another_object_than_the_one_to_be_replaced_stays(
     (tmp_path / "file").write_text("ours")
     name = f"probe/{uuid.uuid4().hex}"
     expected = lake.upload(tmp_path / "file", name, {}, 0).generation if there else 0
-    newest = lake.upload(tmp_path / "file", name, {})
+    newest = overwrite(lake, tmp_path / "file", name, {})
     with pytest.raises(TransientError, match="was replaced by another run"):
         lake.upload(tmp_path / "file", name, {}, expected)
     assert lake.find(name) == [newest]
-    lake.delete(name)
+    lake.delete(newest)
 
 
 def test_an_upload_that_cloud_storage_has_lost_is_worth_another_try(
@@ -275,4 +282,26 @@ def test_an_upload_that_cloud_storage_has_lost_is_worth_another_try(
     with http_relay("http://127.0.0.1:1", [lost]) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         with pytest.raises(TransientError, match="has lost the upload halfway"):
-            Lake(bucket="a-bucket", project="a-project").upload(tmp_path / "file", "probe/x", {})
+            Lake(bucket="a-bucket", project="a-project").upload(tmp_path / "file", "probe/x", {}, 0)
+
+
+def test_what_took_the_place_of_a_known_object_is_not_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The emulator deletes whatever is there, so a server of the test's own stands in for it."""
+    asked: list[str] = []
+
+    async def delete_generation(request: Request) -> Response:
+        asked.append(request.query_params["ifGenerationMatch"])
+        if asked[-1] != "7":
+            return JSONResponse({"error": {"message": "conditionNotMet"}}, 412)
+        return Response(status_code=204)
+
+    path = "/storage/v1/b/a-bucket/o/{name:path}"
+    server = Starlette(routes=[Route(path, delete_generation, methods=["DELETE"])])
+    with serving_application(server) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        lake = Lake(bucket="a-bucket", project="a-project")
+        lake.delete(replace(KNOWN, generation=7))
+        lake.delete(replace(KNOWN, generation=6))
+    assert asked == ["7", "6"]

@@ -20,6 +20,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 MONTH = Month(2024, 3)
@@ -71,7 +72,7 @@ def reupload(platform: Platform, name: str, path: Path, described: bool = True) 
     """Put another file in an object's place, with the object's metadata or what is vital of it."""
     (before,) = platform.resources.lake.find(name)
     vital = {key: said for key, said in before.metadata.items() if key == REJECTED_ROWS}
-    platform.resources.lake.upload(path, before.name, before.metadata if described else vital)
+    overwrite(platform.resources.lake, path, before.name, before.metadata if described else vital)
 
 
 @pytest.mark.parametrize("recount", [False, True])
@@ -266,7 +267,7 @@ def test_a_published_file_stored_by_others_is_named(filled: Platform, tmp_path: 
 @pytest.mark.parametrize("name", [RAW, PLACE.cleaned, PLACE.rejected])
 def test_a_missing_object_does_not_add_up(filled: Platform, name: str) -> None:
     (found,) = filled.resources.lake.find(name)
-    filled.resources.lake.delete(found.name)
+    filled.resources.lake.delete(found)
     assert not ledger(filled).adds_up
 
 
@@ -279,11 +280,11 @@ def test_objects_of_others_are_left_out(filled: Platform, tmp_path: Path) -> Non
         Place("yellow", "yellow_tripdata_0000-00").cleaned,
     ]
     for name in others:
-        lake.upload(copy, name, {})
+        overwrite(lake, copy, name, {})
     months = {entry.month for entry in read_ledger(YELLOW, filled.resources)}
     assert ledger(filled).adds_up
     for name in others:
-        lake.delete(name)
+        delete(lake, name)
     assert months == {entry.month for entry in read_ledger(YELLOW, filled.resources)}
 
 

@@ -145,7 +145,7 @@ def test_a_backfill_is_one_message(told: Told, publish: Publish) -> None:
     months = ("2010-06", "2010-07", "2010-08")
     platform, _ = publish({MIRRORED.format(key): csv_gz(in_month(key)) for key in months[:2]})
     for month in months:
-        platform.run(JOB, month, backfill="by-hand")
+        platform.run(JOB, month, tags={"dagster/backfill": "by-hand"})
     platform.instance.add_backfill(
         PartitionBackfill(
             backfill_id="by-hand",

@@ -24,13 +24,14 @@ from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.local.publisher import url_templates
 from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import STORED_AT, Lake, LakeObject, place_of
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
+from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
 # Then yellow has 57 months, to 2013-09, green two, and the other services none.
@@ -82,7 +83,9 @@ class Sensor:
         return self.put(service, month, origin)
 
     def put(self, service: Service, month: Month, metadata: dict[str, str]) -> LakeObject:
-        return self.lake.upload(Path(__file__), f"{place_of(service, month).raw}parquet", metadata)
+        return overwrite(
+            self.lake, Path(__file__), f"{place_of(service, month).raw}parquet", metadata
+        )
 
 
 @pytest.fixture
@@ -189,7 +192,7 @@ def test_an_object_that_was_deleted_is_requested_by_another_key(
     event = dg.AssetMaterialization(["raw", "green_trips"], partition="2013-09")
     sensor.instance.report_runless_asset_event(event)
     assert sensor.tick()[0] == []
-    sensor.lake.delete(raw.name)
+    sensor.lake.delete(raw)
     (again,) = keys(sensor.tick()[0])
     assert first == 'green/2013-09/"v1"/0'
     assert again != first
@@ -222,6 +225,23 @@ def test_an_object_that_others_put_there_is_left_alone_and_named(
     assert skipped.startswith("28 months asked")
     named = "Put into the lake by others and left alone: yellow 2009-01, green 2013-09."
     assert named in capsys.readouterr().err
+
+
+def test_a_restored_generation_is_left_alone_though_it_has_our_metadata(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = in_mirror(GREEN, NEWEST)
+    asked = serve({path: [body(b"x", '"v2"')]})
+    raw = sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
+    raw = sensor.lake.annotate(raw, {STORED_AT: raw.created})
+    assert len(sensor.tick()[0]) == 1  # it was rewritten
+    bucket = CloudStorage(project=sensor.lake.project).get_client().bucket(sensor.lake.bucket)
+    bucket.copy_blob(bucket.blob(raw.name), bucket, "older generation")
+    bucket.copy_blob(bucket.blob("older generation"), bucket, raw.name)
+    asked.clear()
+    assert sensor.tick()[0] == []
+    assert path not in asked
+    assert "left alone: green 2013-09." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("selection", [None, frozenset({dg.AssetKey(["cleaned", "green_trips"])})])

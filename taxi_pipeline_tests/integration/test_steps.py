@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,24 @@ from taxi_pipeline.assets.steps import (
     store_raw,
 )
 from taxi_pipeline.errors import TransientError
-from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import (
+    REJECTED_ROWS,
+    SOURCE_URL,
+    STORED_AT,
+    Lake,
+    LakeObject,
+    Place,
+    month_of_object,
+    place_of,
+)
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
+from taxi_pipeline.tlc.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.published import trip, write_csv
 
 MONTH = Month(2021, 1)
@@ -44,7 +56,7 @@ def lake(platform: Platform) -> Iterator[Lake]:
     def empty() -> None:
         for prefix in (PLACE.raw, PLACE.cleaned, PLACE.rejected):
             for found in lake.find(prefix):
-                lake.delete(found.name)
+                lake.delete(found)
 
     empty()
     yield lake
@@ -53,7 +65,7 @@ def lake(platform: Platform) -> Iterator[Lake]:
 
 def put(lake: Lake, folder: Path, *rows: str) -> LakeObject:
     """Put a raw file into the lake, as somebody else would."""
-    return lake.upload(write_csv(folder / "raw.csv.gz", rows), f"{PLACE.raw}csv.gz", {})
+    return overwrite(lake, write_csv(folder / "raw.csv.gz", rows), f"{PLACE.raw}csv.gz", {})
 
 
 def cleaned(lake: Lake, clean: Clean = clean) -> None:
@@ -129,7 +141,7 @@ def test_a_file_that_another_run_stored_meanwhile_is_not_replaced_by_an_older_on
         store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
         return older
 
-    with pytest.raises(TransientError, match="another run has stored"):
+    with pytest.raises(TransientError, match="another file was stored"):
         store_raw(lake, PLACE, YELLOW.trips, overtaken, LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata["rows"] == "3"
@@ -147,7 +159,8 @@ def test_a_file_of_another_format_that_another_run_stored_after_ours_stays(
         return stored
 
     monkeypatch.setattr(Lake, "upload", overtaken)
-    store_raw(lake, PLACE, YELLOW.trips, published(trip()), LOG)
+    with pytest.raises(TransientError, match="was replaced"):
+        store_raw(lake, PLACE, YELLOW.trips, published(trip()), LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.name == f"{PLACE.raw}csv"
 
@@ -198,3 +211,71 @@ def test_a_file_of_somebody_else_stays_theirs(lake: Lake, tmp_path: Path) -> Non
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata.keys() == {"rows", "sha256"}
     assert SOURCE_URL not in raw.metadata
+
+
+def test_trips_of_a_newer_file_that_another_run_cleaned_meanwhile_stay(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket keeps older generations, as Terraform sets it; the emulator keeps none."""
+    put(lake, tmp_path, trip())
+    older = lake.download(lake.raw_objects(PLACE)[0], tmp_path)
+    listed = Lake.raw_objects
+    download = Lake.download
+
+    def overtaken(lake: Lake, place: Place) -> list[LakeObject]:
+        monkeypatch.undo()
+        monkeypatch.setattr(Lake, "download", keeping_generations)
+        objects = listed(lake, place)
+        put(lake, tmp_path / "..", trip(), trip())
+        cleaned(lake)
+        return objects
+
+    def keeping_generations(lake: Lake, known: LakeObject, folder: Path) -> Path:
+        if known.generation == listed(lake, PLACE)[0].generation:
+            return download(lake, known, folder)
+        return Path(shutil.copy(older, folder))
+
+    monkeypatch.setattr(Lake, "raw_objects", overtaken)
+    with pytest.raises(TransientError):
+        cleaned(lake)
+    with cleaned_in_lake(lake, PLACE) as trips:
+        assert trips.rows == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_the_raw_objects_name_ends_as_the_published_file_does(
+    lake: Lake, tmp_path: Path, ending: str
+) -> None:
+    def fetch(folder: Path, *_: object) -> Download:
+        path = folder / f"yellow.2021-01.v2.{ending}"
+        if ending == "parquet":
+            write_parquet(YELLOW, MONTH, 3, path)
+        else:
+            write_csv(path, [trip()])
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Download(path, f"http://mirror/{path.name}", "", "", path.stat().st_size, sha256)
+
+    store_raw(lake, PLACE, YELLOW.trips, fetch, LOG)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.name == f"{PLACE.raw}{ending}"
+    assert month_of_object(raw.name) == (YELLOW, MONTH)
+    assert raw.is_fetched
+
+
+def test_a_run_that_died_as_it_stored_raw_has_left_a_fetched_object(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> LakeObject:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lake, "annotate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store_raw(lake, PLACE, YELLOW.trips, published(trip()), LOG)
+    monkeypatch.undo()
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.is_fetched
+    assert STORED_AT not in raw.metadata
+    store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.metadata["rows"] == "2"
+    assert raw.metadata[STORED_AT] == raw.created

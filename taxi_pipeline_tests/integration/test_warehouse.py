@@ -25,6 +25,7 @@ from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
+from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay, passing
 
@@ -57,7 +58,7 @@ class Scene:
         ]
         path = self.folder / f"{uuid.uuid4()}.parquet"
         pq.write_table(pa.table(columns, schema=schema), path)
-        return self.lake.upload(path, f"cleaned/{self.table.name}/{month}-{rows}.parquet", {})
+        return overwrite(self.lake, path, f"cleaned/{self.table.name}/{month}-{rows}.parquet", {})
 
     def load(
         self, source: LakeObject, rows: int, month: Month = JANUARY, run: str = "a-run"
@@ -131,10 +132,10 @@ def say_it_runs(exchange: Exchange) -> None:
 
 CALLS: dict[str, Callable[[Warehouse], object]] = {
     "replace_month": lambda warehouse: warehouse.replace_month(
-        GREEN.trips, JANUARY, LakeObject("x", "gs://a-bucket/x", 1, 1, {}), 0, RUN
+        GREEN.trips, JANUARY, LakeObject("x", "gs://a-bucket/x", 1, 1, "", {}), 0, RUN
     ),
     "replace": lambda warehouse: warehouse.replace(
-        GREEN.trips, LakeObject("x", "gs://a-bucket/x", 1, 1, {}), 0, RUN
+        GREEN.trips, LakeObject("x", "gs://a-bucket/x", 1, 1, "", {}), 0, RUN
     ),
     "replace_month_by_query": lambda warehouse: warehouse.replace_month_by_query(
         GREEN.trips, JANUARY, ONE_TRIP, [], RUN

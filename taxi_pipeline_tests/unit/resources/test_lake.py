@@ -11,7 +11,7 @@ JANUARY = Month(2021, 1)
 def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Service) -> None:
     place = place_of(service, JANUARY)
     rejected = f"{place.rejected}0123456789abcdef.parquet"
-    for name in (f"{place.raw}csv.gz", f"{place.raw}parquet", place.cleaned, rejected):
+    for name in (*place.raw_names, place.cleaned, rejected):
         assert month_of_object(name) == (service, JANUARY)
 
 
@@ -37,8 +37,16 @@ def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Serv
         "raw/yellow/yellow_tripdata_2021-01'; DROP TABLE t; --.parquet",
         "raw/yellow/yellow_tripdata_\uff12\uff10\uff12\uff11-01.parquet",
         "raw/yellow/yellow_tripdata_" + "2021-01" * 20_000 + ".parquet",
+        "raw/yellow/yellow_tripdata_2021-01.notes.txt",
+        "raw/yellow/yellow_tripdata_2021-01.csv.gz.bak",
+        "raw/yellow/yellow_tripdata_2021-01.2021-01.csv.gz",
+        "raw/yellow/yellow_tripdata_2021-01.CSV",
+        "raw/yellow/yellow_tripdata_2021-01.0123456789abcdef.parquet",
+        "cleaned/yellow/yellow_tripdata_2021-01.csv.gz",
+        "rejected/yellow/yellow_tripdata_2021-01.parquet",
+        "rejected/yellow/yellow_tripdata_2021-01.0123456789ABCDEF.parquet",
     ],
-    ids=range(19),
+    ids=range(27),
 )
 def test_another_name_is_of_no_month(name: str) -> None:
     assert month_of_object(name) is None
