@@ -208,9 +208,7 @@ def _answer[T](
         try:
             with (
                 classified(url),
-                session.request(
-                    method, url, headers=_headers(url, known), stream=True, timeout=timeouts
-                ) as response,
+                _asked(session, method, url, _headers(url, known), timeouts) as response,
             ):
                 answer = _judged(url, response, known, read)
         except TransientError:
@@ -222,6 +220,25 @@ def _answer[T](
                 f"line's speed, set {limit.setting} higher."
             )
         return answer
+
+
+def _asked(
+    session: "requests.Session",
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    timeouts: tuple[float, float],
+) -> "requests.Response":
+    """Return the answer, its body unread, where redirects have led to it."""
+    import requests
+
+    try:
+        return session.request(method, url, headers=headers, stream=True, timeout=timeouts)
+    except ValueError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        # without its cause, which may show a part of it
+        raise PermanentError(f"{url}: a redirect leads to what is no URL.") from None
 
 
 def _headers(url: str, known: Unchanged | None) -> dict[str, str]:
