@@ -8,7 +8,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import takewhile
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Self
 
 import dagster as dg
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 RECENT = 3  # the newest months of each service: asked for at every tick
 IN_TURN = 24  # of all other months, those that a tick asks for
 AT_ONCE = 2  # requests to a publisher that is not ours
+FAILURES = 3  # in a row after which it is not asked for more months
+MOST_NAMED = 20  # months in a line of the log
 SECONDS = 30.0  # for asking, and what is under way then may take 20; Dagster gives up after 60
 
-type Answer = Published | Unchanged | PermanentError | None
+type Answer = Published | Unchanged | PermanentError | TransientError | None
 
 
 def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.SensorDefinition:
@@ -63,26 +66,40 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
             context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
         ours = [month for month in months if not month.is_foreign]
         others = [month for month in ours if not month.is_recent]
-        asked = [month for month in ours if month.is_recent]
-        asked += _after(cursor.after, others)[:IN_TURN]
-        answers, failure = _ask(publisher, asked)
+        in_turn = _after(cursor.after, others)[:IN_TURN]
+        asked = _by_turns(in_turn, [month for month in ours if month.is_recent])
+        answers = _ask(publisher, asked)
         refusals = [answer for answer in answers if isinstance(answer, PermanentError)]
         if refusals and len(refusals) == len(asked):  # no month's fault, but a setting's
             raise refusals[0]
-        for refusal in refusals:
-            context.log.warning(str(refusal))
+        failures = [answer for answer in answers if isinstance(answer, TransientError)]
+        for error in (*refusals, *failures):
+            context.log.warning(str(error))
+        answered = list(zip(asked, answers, strict=False))
+        if missing := _missing(ours, answered):
+            context.log.warning(
+                "Not to be had from the publisher, which has a later month: "
+                f"{', '.join(missing[:MOST_NAMED])}"
+                + (f" and {len(missing) - MOST_NAMED} more." if missing[MOST_NAMED:] else ".")
+            )
         requests = [
             month.request(answer, context.instance)
-            for month, answer in zip(asked, answers, strict=False)
+            for month, answer in answered
             if isinstance(answer, Published) and month.differs_from(answer)
         ]
-        # the month that failed has had its turn, or the others would wait for it for ever
-        had = asked[: len(answers) + 1]
-        after = next((month.key for month in reversed(had) if not month.is_recent), cursor.after)
+        # a month that failed has had its turn, or the others would wait for it for ever
+        had = {month.key for month, _ in answered}
+        *_, after = (cursor.after, *takewhile(had.__contains__, (one.key for one in in_turn)))
         found = (
-            f"{len(answers)} months asked, {answers.count(None)} of them not published yet, "
-            f"{len(requests) or 'none'} new"
+            f"{len(answers) - len(failures)} months asked, "
+            f"{answers.count(None) - len(missing)} of them not published yet, "
+            + (f"{len(missing)} missing before a later one, " if missing else "")
+            + (f"{len(failures)} without an answer, " if failures else "")
+            + f"{len(requests) or 'none'} new"
         )
+        # one month's failure may be its own
+        is_down = failures and (len(answers) < len(asked) or len(failures) == len(answers))
+        failure = failures[-1] if is_down else None
         if failure:
             reason = str(failure).partition("\n")[0]
             said = f"{found}; then the publisher could not be asked: {reason}"
@@ -210,26 +227,69 @@ def _after(key: str, months: Iterable[_DueMonth]) -> list[_DueMonth]:
     return ordered[first:] + ordered[:first]
 
 
-def _ask(
-    publisher: Publisher, months: Sequence[_DueMonth]
-) -> tuple[list[Answer], TransientError | None]:
-    """Ask for each month until a publisher cannot be asked; return the answers, and that error."""
+def _by_turns(in_turn: Sequence[_DueMonth], recent: Sequence[_DueMonth]) -> list[_DueMonth]:
+    """Return all months, a service's by turns with another's, and its recent ones with its others.
+
+    So no service of which every month fails ends the asking before the others' recent months were
+    asked for. The first in turn is the first of all.
+    """
+    return _alternately(
+        _alternately(
+            [month for month in months if month.table == table] for months in (in_turn, recent)
+        )
+        for table in dict.fromkeys(month.table for month in (*in_turn, *recent))
+    )
+
+
+def _alternately[T](sequences: Iterable[Sequence[T]]) -> list[T]:
+    """Return the first of each sequence, then the second of each, and so on."""
+    placed = [(place, one) for sequence in sequences for place, one in enumerate(sequence)]
+    return [one for _, one in sorted(placed, key=itemgetter(0))]
+
+
+def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
+    """Ask for each month, until the publisher fails several times in a row or time is up.
+
+    Returns the answers, in the months' order; the last one is an error where asking has ended
+    before the last month.
+    """
 
     def answer(month: _DueMonth) -> Answer:
         try:
             return publisher.look(month.service, month.month, month.known)
-        except PermanentError as error:  # one month's; the others may have an answer
+        except (PermanentError, TransientError) as error:  # the others may have an answer
             return error
 
     answers: list[Answer] = []
+    in_a_row = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            # what waits in the pool is cancelled when one fails
             for found in pool.map(answer, months, timeout=SECONDS):
                 answers.append(found)
-        except TransientError as error:
-            return answers, error
+                in_a_row = in_a_row + 1 if isinstance(found, TransientError) else 0
+                if in_a_row == FAILURES:
+                    break
         except TimeoutError:
             slow = f"{len(answers)} of {len(months)} months were answered within {SECONDS:.0f} s."
-            return answers, TransientError(slow)
-    return answers, None
+            answers.append(TransientError(slow))
+        pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends by itself
+    return answers
+
+
+def _missing(
+    months: Iterable[_DueMonth], answered: Sequence[tuple[_DueMonth, Answer]]
+) -> list[str]:
+    """Return the months that are not published although a later one of the service is.
+
+    It is if the lake has it from the publisher, or if the publisher has just said so.
+    """
+    published = [month for month in months if month.raw]
+    published += [month for month, answer in answered if isinstance(answer, Published | Unchanged)]
+    newest: dict[str, Month] = {}
+    for one in published:
+        newest[one.table] = max(one.month, newest.get(one.table, one.month))
+    return [
+        str(one)
+        for one, answer in answered
+        if answer is None and one.month < newest.get(one.table, one.month)
+    ]

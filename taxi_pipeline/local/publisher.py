@@ -1,8 +1,8 @@
 """The publisher's stand-in: an HTTP server over a folder of published files, or over the generator.
 
-Answers as the two real ones do: ETag, Last-Modified, Range and HEAD for a file that is there, 403
-for a month that TLC has not published and 404 for one that the mirror does not have. It runs as a
-process of its own: `python -m taxi_pipeline.local.publisher --help`.
+Answers as the two real ones do: ETag, Last-Modified, Range and HEAD for a file that is there,
+Amazon S3's 403 for a month that TLC has not published and 404 for one that the mirror does not
+have. It runs as a process of its own: `python -m taxi_pipeline.local.publisher --help`.
 """
 
 import os
@@ -68,8 +68,19 @@ class _PublishedFiles(StaticFiles):
             return await super().get_response(path, scope)
         except HTTPException as error:
             if error.status_code == 404 and path.startswith("trip-data/"):
-                raise HTTPException(403) from error  # as TLC's bucket answers
+                return _missing_in_s3()
             raise
+
+
+def _missing_in_s3() -> Response:
+    """Return S3's answer for a key that is not there, to whom may not list the bucket."""
+    return Response(
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+        status_code=403,
+        headers={"x-amz-request-id": "0000000000000000", "Server": "AmazonS3"},
+        media_type="application/xml",
+    )
 
 
 class _GeneratedFiles(_PublishedFiles):
@@ -136,7 +147,8 @@ def main(port: int, folder: Path, rows: int | None) -> None:
     """Serve published files over HTTP until told to stop."""
     import uvicorn
 
-    uvicorn.run(application(folder, rows), host="127.0.0.1", port=port)
+    # the application names the server where it is to be one of the real ones
+    uvicorn.run(application(folder, rows), host="127.0.0.1", port=port, server_header=False)
 
 
 if __name__ == "__main__":

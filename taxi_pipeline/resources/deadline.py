@@ -1,11 +1,11 @@
 """HTTP that ends in time, whatever a server does: one that trickles resets every other timeout.
 
 Only how long an exchange lasts, and what of it is not read, belongs here; what is asked, and what
-the answers mean, is `publisher`'s.
+the answers mean, is `publisher`'s; where redirects may lead, `redirects` says.
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Timer
@@ -13,6 +13,9 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
+
+from taxi_pipeline.resources.redirects import Redirects
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Deadline:
 def session_until(seconds: float) -> Iterator[tuple[requests.Session, Deadline]]:
     """Yield a session whose connections are cut after so many seconds, and its deadline.
 
+    It is for one request, which may be redirected where `Redirects` lets it.
     What is cut may look like the end of an answer, so who reads one asks whether it has passed.
     """
     deadline = Deadline()
@@ -53,8 +57,9 @@ def session_until(seconds: float) -> Iterator[tuple[requests.Session, Deadline]]
     timer.start()
     try:
         with requests.Session() as session:
+            watching = _Watching(deadline, Redirects())
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Watching(deadline))
+                session.mount(scheme, watching)
             session.hooks["response"].append(_leave_redirect_unread)
             yield session, deadline
     finally:
@@ -63,19 +68,33 @@ def session_until(seconds: float) -> Iterator[tuple[requests.Session, Deadline]]
 
 
 class _Watching(HTTPAdapter):
-    """Makes connections that a deadline watches."""
+    """Makes connections that a deadline watches, and to nowhere that a redirect may not lead."""
 
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, redirects: Redirects) -> None:
         super().__init__()
         self._deadline = deadline
+        self._redirects = redirects
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        deadline, plain = self._deadline, type(pool).ConnectionCls
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str | None,
+        proxies: Mapping[str, str] | None = None,
+        cert: Any = None,
+    ) -> Any:
+        is_proxied = bool(select_proxy(request.url or "", proxies))
+        self._redirects.follow(request.url or "", is_proxied)
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        deadline, redirects, plain = self._deadline, self._redirects, type(pool).ConnectionCls
 
         class Watched(plain):  # type: ignore[misc, valid-type]
             def _new_conn(self) -> socket.socket:
                 connection: socket.socket = super()._new_conn()
+                try:
+                    redirects.connect(connection)
+                except BaseException:
+                    connection.close()
+                    raise
                 deadline.watch(connection)
                 return connection
 

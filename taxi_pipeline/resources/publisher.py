@@ -7,6 +7,7 @@ import hashlib
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,11 @@ from taxi_pipeline.tlc.services import Service
 if TYPE_CHECKING:
     import requests
 
-# TLC's bucket answers 403 for a month that it has not published, the mirror 404.
-_NOT_PUBLISHED = (403, 404)
 _ENDINGS = (".csv.gz", ".parquet")
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_BYTES = 16 << 30  # the largest month of all has some 0.5 GB
+_LATER_MONTHS = 3  # that are asked for where a month is missing
 # of a header's value that is noted on what was fetched; Cloud Storage takes 8 KiB for all of them
 _NOTED_CHARACTERS = 1000
 
@@ -109,16 +109,24 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         `arrived` is told of the bytes as they come, so many since its last call.
 
         Raises `PermanentError` that names the month and every URL tried where none has it, and
-        `TransientError` where a publisher could not be asked: another URL is no way out then.
+        `TransientError` where a publisher could not be asked: another URL is no way out then. A
+        month that is missing between published ones is a `TransientError`, too: publishers do not
+        withdraw months, but may fail to find them.
         """
         urls = self._urls(service, month)
         for url in urls:
             found = self._fetch(url, folder, known, arrived)
             if found is not None:
                 return found
+        tried = f"{' and '.join(urls)} do not have it"
+        if later := self._later(service, month):
+            raise TransientError(
+                f"{service.name} {month} is missing: {tried}, although {later} is published. If it "
+                "stays so, see whether they refuse us, or have withdrawn it."
+            )
         raise PermanentError(
-            f"{service.name} {month} is not published: {' and '.join(urls)} do not have it. "
-            "TLC publishes a month about two months after its end."
+            f"{service.name} {month} is not published: {tried}. TLC publishes a month about two "
+            "months after its end."
         )
 
     def look(
@@ -151,6 +159,17 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
             )
         return found
+
+    def _later(self, service: Service, month: Month) -> Month | None:
+        """Return a later month that is published, of the next few that are due."""
+        newest = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
+        for _ in range(_LATER_MONTHS):
+            month = month.next
+            if month > newest:
+                break
+            if self.look(service, month):
+                return month
+        return None
 
     def _urls(self, service: Service, month: Month) -> list[str]:
         return [
@@ -208,9 +227,7 @@ def _answer[T](
         try:
             with (
                 classified(url),
-                session.request(
-                    method, url, headers=_headers(url, known), stream=True, timeout=timeouts
-                ) as response,
+                _asked(session, method, url, _headers(url, known), timeouts) as response,
             ):
                 answer = _judged(url, response, known, read)
         except TransientError:
@@ -222,6 +239,25 @@ def _answer[T](
                 f"line's speed, set {limit.setting} higher."
             )
         return answer
+
+
+def _asked(
+    session: "requests.Session",
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    timeouts: tuple[float, float],
+) -> "requests.Response":
+    """Return the answer, its body unread, where redirects have led to it."""
+    import requests
+
+    try:
+        return session.request(method, url, headers=headers, stream=True, timeout=timeouts)
+    except ValueError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        # without its cause, which may show a part of it
+        raise PermanentError(f"{url}: a redirect leads to what is no URL.") from None
 
 
 def _headers(url: str, known: Unchanged | None) -> dict[str, str]:
@@ -240,9 +276,15 @@ def _judged[T](
 ) -> T | Unchanged | None:
     if response.status_code == 304 and known:
         return known
-    if response.status_code in _NOT_PUBLISHED:
+    if response.status_code == 404 or _is_missing_in_s3(response):
         return None
     said = f"{url} answered {response.status_code} {legible(response.reason)}"
+    if response.status_code == 403:
+        raise TransientError(
+            f"{said}, and not as for a file that it does not have: the publisher refuses us, "
+            "because it has blocked our address or we have asked too often. Ask again later.",
+            retry_after(response.headers),
+        )
     if response.status_code in TRANSIENT_STATUSES:
         raise TransientError(f"{said}.", retry_after(response.headers))
     if response.status_code != 200:
@@ -251,6 +293,20 @@ def _judged[T](
             "TAXI_ZONES_URL."
         )
     return read(response)
+
+
+def _is_missing_in_s3(response: "requests.Response") -> bool:
+    """Return whether an answer is Amazon S3's for a key that is not there, as TLC's bucket has it.
+
+    CloudFront, which stands before that bucket, and mirrors answer 403 as well, to whom they have
+    blocked. The headers tell them apart, because the answer to HEAD has no body.
+    """
+    headers = response.headers
+    is_limit = "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"
+    is_s3 = "x-amz-request-id" in headers or (
+        headers.get("Server") == "AmazonS3" and "xml" in headers.get("Content-Type", "")
+    )
+    return response.status_code == 403 and is_s3 and not is_limit
 
 
 def _saved(

@@ -291,7 +291,6 @@ def test_a_run_has_the_settings_by_name_and_the_secrets_by_file(
     assert variables == {**dict.fromkeys(LAUNCHER["env_vars"], ""), "TAXI_BUCKET": "a-lake"}
     assert "s3cr3t" not in json.dumps(asked)
 
-    assert asked["HostConfig"]["NetworkMode"] == COMPOSE["networks"]["default"]["name"]
     secrets, scratch = asked["HostConfig"]["Mounts"]
     volume = COMPOSE["volumes"]["run_secrets"]
     assert secrets == {
@@ -306,6 +305,25 @@ def test_a_run_has_the_settings_by_name_and_the_secrets_by_file(
     assert volume["driver_opts"]["device"].endswith("/secrets/runs")
     for secret in SERVICES["code"]["secrets"]:
         assert COMPOSE["secrets"][secret]["file"] == f"./secrets/runs/{secret}"
+
+
+def test_a_run_reaches_the_databases_and_neither_webserver_nor_code_location(
+    run: dg.DagsterRun, engine: dict[str, Any]
+) -> None:
+    asked = engine["/containers/create"]
+    networks = {key: network["name"] for key, network in COMPOSE["networks"].items()}
+    joined = {asked["HostConfig"]["NetworkMode"], *asked["NetworkingConfig"]}
+    beside = {
+        name
+        for name, service in SERVICES.items()
+        if joined & {networks[key] for key in service.get("networks", ["default"])}
+    }
+    assert beside == {"dagster-database", "taxi-database"}
+    assert joined <= set(networks.values())  # compose makes it
+    assert "connect" not in " ".join(engine)  # to no other network
+    # the servers have one in common with each other
+    for service in SERVICES.values():
+        assert "default" in service.get("networks", ["default"])
 
 
 def test_a_terminated_run_has_a_minute_to_end(

@@ -30,7 +30,14 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform, with_publisher
-from taxi_pipeline_tests.support.http import Answer, body, receiving, serving, status
+from taxi_pipeline_tests.support.http import (
+    Answer,
+    body,
+    receiving,
+    refused_by_cloudfront,
+    serving,
+    status,
+)
 from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
@@ -154,7 +161,8 @@ def test_an_unchanged_month_is_asked_for_and_left(sensor: Sensor, serve: Serve) 
         sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
         requests, skipped = sensor.tick()
         assert requests == []
-        assert ", 28 of them not published yet, none new" in skipped
+        # one of green's is before the one that is there
+        assert ", 27 of them not published yet, 1 missing before a later one, none new" in skipped
         assert asked.count(path) == 1
 
 
@@ -303,10 +311,11 @@ def test_an_unreachable_publisher_is_told_of_once_until_it_answers_again(
 
     with serving({"/": [receive]}) as (receiver, _):
         sensor.notify = f"{receiver.replace('http', 'json')}/"
-        serve({in_mirror(GREEN, NEWEST): [status(503)]})
+        serve(everywhere(status(503)))
         for _ in range(2):
             requests, skipped = sensor.tick()
             assert requests == []
+            assert skipped.startswith("0 months asked, 0 of them not published yet, 3 without an")
             assert "could not be asked: " in skipped
             assert skipped.endswith("answered 503 Service Unavailable.")
             assert len(told) == 1
@@ -328,36 +337,172 @@ def test_an_unreachable_publisher_is_told_of_once_until_it_answers_again(
         assert "Failed to establish a new connection" in told[2]["message"]
 
 
-def test_what_was_found_before_the_publisher_failed_is_kept(
+def test_a_month_that_fails_costs_no_other_its_turn_and_nobody_is_told(
     sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recent = [Month(2013, 7), Month(2013, 8), Month(2013, 9)]
-    answers = {in_mirror(YELLOW, month): [body(b"x", '"v1"')] for month in recent}
-    asked = serve({**answers, in_mirror(YELLOW, Month(2009, 2)): [status(500)]})
-    requests, _ = sensor.tick()
-    assert [request.partition_key for request in requests] == ["2013-07", "2013-08", "2013-09"]
-    assert "3 new; then the publisher could not be asked: " in capsys.readouterr().err
-    # it stops asking, up to what was under way, and goes on behind the month that failed
-    assert in_mirror(YELLOW, Month(2009, 6)) not in asked
-    assert sensor.cursor == '{"after":"yellow/2009-02","unreachable":true}'
+    broken = in_mirror(YELLOW, NEWEST)
+    new = [(YELLOW, Month(2009, 1)), (YELLOW, Month(2013, 7)), (GREEN, NEWEST)]
+    answers = {in_mirror(*month): [body(b"x", '"v1"')] for month in new}
+    asked = serve({**answers, broken: [status(503)]})
+    with receiving() as (sensor.notify, told):
+        requests, _ = sensor.tick()
+        assert {(of.job_name, of.partition_key) for of in requests} == {
+            ("yellow_trips", "2009-01"),
+            ("yellow_trips", "2013-07"),
+            ("green_trips", "2013-09"),
+        }
+        logged = capsys.readouterr().err
+        assert f"{broken} answered 503 Service Unavailable." in logged
+        assert "28 months asked, 1 of them not published yet, 24 missing before a later" in logged
+        assert "1 without an answer, 3 new; next from yellow 2011-01 on." in logged
+        for _ in range(3):
+            sensor.tick()
+    assert told == []
+    assert sensor.cursor is not None
+    assert json.loads(sensor.cursor)["unreachable"] is False
+    # all but the one, which is not asked for at TLC, and its turn is every tick's
+    assert {path for path in asked if path.startswith("/trip-data")} == {
+        at_tlc(service, month)
+        for service, month in months_then()
+        if (service, month) not in [*new, (YELLOW, NEWEST)]
+    }
+    assert asked.count(broken) == 4
+
+
+@pytest.mark.parametrize("broken", [YELLOW, GREEN])
+def test_a_service_of_which_every_month_fails_costs_the_recent_months_of_another_nothing(
+    sensor: Sensor, serve: Serve, broken: Service
+) -> None:
+    (fine,) = (one for one in (YELLOW, GREEN) if one != broken)
+    asked = serve(everywhere(status(503), broken))
+    for _ in range(4):
+        asked.clear()
+        sensor.tick()
+        for key in months_at(THEN, fine)[-RECENT:]:
+            assert at_tlc(fine, Month.parse(key)) in asked
+
+
+def test_asking_ends_after_three_failures_in_a_row_and_goes_on_behind_them(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Month(2009, 1)
+    failing = [Month(2009, 5), Month(2009, 6), Month(2009, 7)]  # the recent ones come before
+    fine = in_mirror(YELLOW, first)
+    asked = serve(
+        {fine: [body(b"x", '"v1"')]}
+        | {in_mirror(YELLOW, month): [status(500)] for month in failing}
+    )
+    with receiving() as (sensor.notify, told):
+        requests, _ = sensor.tick()
+    assert [request.partition_key for request in requests] == ["2009-01"]
+    assert "1 new; then the publisher could not be asked: " in capsys.readouterr().err
+    assert [message["title"] for message in told] == [
+        "The publisher of TLC's trips cannot be asked"
+    ]
+    # up to what was under way
+    assert in_mirror(YELLOW, Month(2009, 11)) not in asked
+    assert sensor.cursor == '{"after":"yellow/2009-07","unreachable":true}'
     asked.clear()
     sensor.tick()
-    assert in_mirror(YELLOW, Month(2009, 2)) not in asked
-    assert in_mirror(YELLOW, Month(2009, 3)) in asked
+    assert not {in_mirror(YELLOW, month) for month in failing} & {*asked}
+    assert in_mirror(YELLOW, Month(2009, 8)) in asked
+
+
+def test_failures_with_answers_between_them_do_not_end_the_asking(
+    sensor: Sensor, serve: Serve
+) -> None:
+    failing = [Month(2009, month) for month in (1, 2, 4, 5, 7, 8, 10, 11)]
+    asked = serve({in_mirror(YELLOW, month): [status(500)] for month in failing})
+    _, skipped = sensor.tick()
+    assert skipped.startswith("21 months asked, 21 of them not published yet, 8 without an answer")
+    assert skipped.endswith("next from yellow 2011-01 on.")
+    assert len([path for path in asked if path.startswith("/releases")]) == 29
+
+
+@pytest.mark.parametrize(
+    "refusal", [refused_by_cloudfront(), status(403, **{"Retry-After": "60"}), status(403)]
+)
+def test_people_are_told_where_the_publisher_refuses_us(
+    sensor: Sensor, serve: Serve, refusal: Answer
+) -> None:
+    at_both = everywhere(refusal) | {
+        at_tlc(*month): [body(b"x", '"v1"')] for month in months_then()
+    }
+    asked = serve(at_both)
+    with receiving() as (sensor.notify, told):
+        for _ in range(2):
+            requests, skipped = sensor.tick()
+            assert requests == []  # no month of the mirror's is taken from TLC
+            assert "then the publisher could not be asked: " in skipped
+    assert [message["title"] for message in told] == [
+        "The publisher of TLC's trips cannot be asked"
+    ]
+    assert "answered 403 Forbidden" in told[0]["message"]
+    assert "the publisher refuses us" in told[0]["message"]
+    assert not [path for path in asked if path.startswith("/trip-data")]
+
+
+@pytest.mark.parametrize("where", ["the lake", "the publisher"])
+def test_a_month_before_a_published_one_is_not_called_unpublished_yet(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    later = Month(2009, 6)
+    url = in_mirror(YELLOW, later)
+    serve({url: [body(b"x", '"v1"')]} if where == "the publisher" else {})
+    if where == "the lake":
+        sensor.has(YELLOW, later, sensor.base + url, '"v1"')
+    sensor.tick()
+    shown = capsys.readouterr().err
+    missing = ", ".join(f"yellow 2009-0{month}" for month in range(1, 6))
+    assert f"Not to be had from the publisher, which has a later month: {missing}.\n" in shown
+
+
+def test_missing_months_are_counted_and_not_all_of_them_named(
+    sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({})
+    sensor.has(YELLOW, Month(2011, 1), f"{sensor.base}{at_tlc(YELLOW, Month(2011, 1))}", '"v1"')
+    _, skipped = sensor.tick()
+    # in turn are the 24 months before it
+    assert skipped.startswith(
+        "29 months asked, 5 of them not published yet, 24 missing before a later one, none new"
+    )
+    assert "yellow 2010-08 and 4 more.\n" in capsys.readouterr().err
+
+
+def test_a_later_month_that_others_put_there_says_nothing_of_the_publisher(
+    sensor: Sensor, serve: Serve
+) -> None:
+    serve({})
+    sensor.put(YELLOW, NEWEST, {"by": "hand"})
+    assert sensor.tick()[1].startswith("28 months asked, 28 of them not published yet, none new")
+
+
+def months_then() -> list[tuple[Service, Month]]:
+    return [
+        (service, Month.parse(key))
+        for service in (YELLOW, GREEN)
+        for key in months_at(THEN, service)
+    ]
+
+
+def everywhere(answer: Answer, *services: Service) -> dict[str, list[Answer]]:
+    """Return what the mirror answers for every month of the services, or of all."""
+    return {
+        in_mirror(service, month): [answer]
+        for service, month in months_then()
+        if service in (services or (YELLOW, GREEN))
+    }
 
 
 def test_what_was_found_is_kept_where_nobody_could_be_told_that_the_publisher_failed(
     sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    serve(
-        {
-            in_mirror(YELLOW, NEWEST): [body(b"x", '"v1"')],
-            in_mirror(GREEN, NEWEST): [status(503)],
-        }
-    )
+    # the first in turn is answered
+    serve(everywhere(status(503)) | {in_mirror(YELLOW, Month(2009, 1)): [body(b"x", '"v1"')]})
     with receiving(500) as (sensor.notify, _):
         pass
-    assert keys(sensor.tick()[0]) == ['yellow/2013-09/"v1"/0']
+    assert keys(sensor.tick()[0]) == ['yellow/2009-01/"v1"/0']
     assert "TAXI_NOTIFY_URL" in capsys.readouterr().err
     with receiving() as (sensor.notify, told):
         sensor.tick()
@@ -379,7 +524,8 @@ def test_a_publisher_that_takes_too_long_ends_the_asking_and_not_the_tick(
     _, skipped = sensor.tick()
     released.set()
     assert re.search(r"could not be asked: \d of 29 months were answered within 1 s\.", skipped)
-    assert sensor.cursor == '{"after":"","unreachable":true}'
+    # the first in turn was asked for, and then a month of green
+    assert sensor.cursor == '{"after":"yellow/2009-01","unreachable":true}'
 
 
 def test_a_month_that_is_refused_is_named_and_keeps_no_other_waiting(

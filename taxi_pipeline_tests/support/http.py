@@ -66,7 +66,8 @@ def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 @contextmanager
 def serving_application(application: Starlette) -> Iterator[str]:
     """Serve an application; yield its URL."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="warning"))
+    config = uvicorn.Config(application, port=0, log_level="warning", server_header=False)
+    server = uvicorn.Server(config)
     listener = server.config.bind_socket()
     listener.listen()  # who asks before the server runs, waits
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -87,6 +88,51 @@ def status(code: int, **headers: str) -> Answer:
             request.send_header(name, value)
         request.send_header("Content-Length", "0")
         request.end_headers()
+
+    return answer
+
+
+def named(code: int, server: str, **headers: str) -> Answer:
+    """Answer with a status as that server, and no body."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response_only(code)
+        for name, value in {"Server": server, "Content-Length": "0", **headers}.items():
+            request.send_header(name, value)
+        request.end_headers()
+
+    return answer
+
+
+def missing_in_s3() -> Answer:
+    """Answer as Amazon S3 does for a key that is not there, to whom may not list the bucket."""
+    return _refusal(
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code></Error>',
+        {
+            "Server": "AmazonS3",
+            "Content-Type": "application/xml",
+            "x-amz-request-id": "4442587FB7D0A2F9",
+        },
+    )
+
+
+def refused_by_cloudfront() -> Answer:
+    """Answer as CloudFront does to whom it has blocked."""
+    return _refusal(
+        b"<HTML><BODY><H1>403 ERROR</H1><H2>The request could not be satisfied.</H2></BODY></HTML>",
+        {"Server": "CloudFront", "Content-Type": "text/html", "X-Cache": "Error from cloudfront"},
+    )
+
+
+def _refusal(content: bytes, headers: dict[str, str]) -> Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response_only(403)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        if request.command != "HEAD":
+            request.wfile.write(content)
 
     return answer
 

@@ -11,17 +11,20 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.instance import InstanceRef
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import construct_dagster_k8s_job
 from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
 from kubernetes.client import (  # type: ignore[import-untyped]
+    V1LabelSelector,
     V1NetworkPolicy,
     V1PodSpec,
     V1Probe,
@@ -359,11 +362,37 @@ def test_nobody_outside_reaches_the_webserver(values: Any) -> None:
     assert not values["ingress"]["enabled"]
     policy = yaml.safe_load((FOLDER / "networkpolicy.yaml").read_text())
     made = model(V1NetworkPolicy, policy)
+    assert made.spec.policy_types == ["Ingress"]
+    assert made.spec.pod_selector == V1LabelSelector()  # every pod
     (rule,) = made.spec.ingress
     (source,) = rule._from
     assert source.pod_selector is not None
     assert source.namespace_selector is None
     assert source.ip_block is None
+
+
+def test_runs_reach_neither_webserver_nor_code_location(launcher: K8sRunLauncher) -> None:
+    origin = RepositoryPythonOrigin("python", ModuleCodePointer("taxi_pipeline", "defs"), "image")
+    run = dg.DagsterRun("yellow_trips", job_code_origin=JobPythonOrigin("yellow_trips", origin))
+    instance = MagicMock(spec=dg.DagsterInstance)
+    launcher.register_instance(instance)
+    with patch.object(launcher, "_api_client") as cluster:
+        launcher._launch_k8s_job_with_args("a-run", [], run)
+    (asked,) = cluster.create_namespaced_job_with_retries.call_args_list
+    labels = asked.kwargs["body"].spec.template.metadata.labels
+    policy = yaml.safe_load((FOLDER / "networkpolicy.yaml").read_text())
+    (source,) = model(V1NetworkPolicy, policy).spec.ingress[0]._from
+    (expression,) = source.pod_selector.match_expressions
+    assert source.pod_selector.match_labels is None
+    assert expression.operator == "DoesNotExist"
+    assert expression.key in labels
+    # by the chart's templates the servers have these
+    assert expression.key not in (
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/instance",
+        "component",
+        "deployment",
+    )
 
 
 def test_google_knows_the_pods_without_a_key(values: Any) -> None:

@@ -102,6 +102,18 @@ def test_what_is_not_published_is_refused_as_by_the_real_ones(
     assert generating.get(path).status_code == status
 
 
+def test_what_tlc_has_not_published_is_refused_as_by_s3(generating: Client) -> None:
+    path = f"/trip-data/yellow_tripdata_{NEWEST.next}.parquet"
+    for method in ("GET", "HEAD"):
+        refused = generating.request(method, path)
+        assert refused.status_code == 403
+        assert refused.headers["Server"] == "AmazonS3"
+        assert refused.headers["Content-Type"].startswith("application/xml")
+        assert refused.headers["x-amz-request-id"]
+    assert "<Code>AccessDenied</Code>" in generating.get(path).text
+    assert "Server" not in generating.get("/releases/yellow/yellow_tripdata_2021-08.csv.gz").headers
+
+
 @pytest.mark.parametrize("path", ["/../../evil/x.txt", "/%2e%2e/evil/x.csv", "/some/where/x"])
 def test_asking_for_anything_else_leaves_no_trace(
     generating: Client, tmp_path: Path, path: str

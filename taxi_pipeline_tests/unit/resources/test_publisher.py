@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import tracemalloc
 from contextlib import suppress
+from datetime import date
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,15 @@ from taxi_pipeline.resources import publisher as module
 from taxi_pipeline.resources.publisher import Download, Published, Publisher, Unchanged
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.support.http import Answer, body, serving, status
+from taxi_pipeline_tests.support.http import (
+    Answer,
+    body,
+    missing_in_s3,
+    named,
+    refused_by_cloudfront,
+    serving,
+    status,
+)
 
 JANUARY = Month(2021, 1)
 CSV = "/csv/yellow_tripdata_2021-01.csv.gz"
@@ -27,6 +36,16 @@ def publisher(base: str) -> Publisher:
         f"{base}/{{service}}_tripdata_{{month}}.parquet",
         zones_url=f"{base}/zones.csv",
     )
+
+
+def noting(then: Answer, seen: list[str]) -> Answer:
+    """Note the method, and then answer."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.command)
+        then(request)
+
+    return answer
 
 
 def test_a_file_arrives_byte_for_byte_with_what_was_said_of_it(tmp_path: Path) -> None:
@@ -60,9 +79,18 @@ def test_a_gzip_that_the_server_labels_an_encoding_stays_one(tmp_path: Path) -> 
     assert found.path.read_bytes() == content
 
 
-@pytest.mark.parametrize("missing", [403, 404])
-def test_the_first_url_that_has_the_month_wins(tmp_path: Path, missing: int) -> None:
-    with serving({CSV: [status(missing)], PARQUET: [body(b"PAR1")]}) as (base, asked):
+# S3's for a missing key, directly and by way of CloudFront, and the mirror's
+MISSING = [
+    missing_in_s3(),
+    status(403, **{"x-amz-request-id": "4442587FB7D0A2F9"}),
+    named(403, "AmazonS3", **{"Content-Type": "application/xml"}),
+    status(404),
+]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_the_first_url_that_has_the_month_wins(tmp_path: Path, missing: Answer) -> None:
+    with serving({CSV: [missing], PARQUET: [body(b"PAR1")]}) as (base, asked):
         found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
     assert isinstance(found, Download)
     assert found.url == base + PARQUET
@@ -71,14 +99,101 @@ def test_the_first_url_that_has_the_month_wins(tmp_path: Path, missing: int) -> 
 
 def test_a_month_that_is_not_published_names_itself_and_every_url(tmp_path: Path) -> None:
     with (
-        serving({CSV: [status(404)], PARQUET: [status(403)]}) as (base, asked),
+        serving({CSV: [status(404)], PARQUET: [missing_in_s3()]}) as (base, asked),
         pytest.raises(PermanentError) as caught,
     ):
         publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
     for part in ("yellow 2021-01 is not published", base + CSV, base + PARQUET):
         assert part in str(caught.value)
-    assert asked == [CSV, PARQUET]
+    assert asked[:2] == [CSV, PARQUET]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("later", ["2021-02", "2021-03", "2021-04"])
+def test_a_month_that_is_missing_before_a_published_one_is_not_called_unpublished(
+    tmp_path: Path, later: str
+) -> None:
+    seen: list[str] = []
+    published = noting(body(b"PAR1"), seen)
+    with (
+        serving({PARQUET.replace("2021-01", later): [published]}) as (base, asked),
+        pytest.raises(TransientError) as caught,
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    for part in ("yellow 2021-01 is missing: ", base + CSV, base + PARQUET, f"although {later} is"):
+        assert part in str(caught.value)
+    assert seen == ["HEAD"]
+    assert asked[-1].endswith(f"{later}.parquet")
+
+
+def test_only_the_next_three_months_are_asked_for_where_one_is_missing(tmp_path: Path) -> None:
+    with (
+        serving({"/yellow_tripdata_2021-05.parquet": [body(b"PAR1")]}) as (base, asked),
+        pytest.raises(PermanentError, match="is not published"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+    assert [path[-15:-8] for path in asked[1::2]] == ["2021-01", "2021-02", "2021-03", "2021-04"]
+
+
+def test_no_month_is_asked_for_that_is_not_due(tmp_path: Path) -> None:
+    newest = Month.newest_published(date.today())  # noqa: DTZ011 - as the publisher does
+    not_due = f"/yellow_tripdata_{newest.next}.parquet"
+    with (
+        serving({not_due: [body(b"PAR1")]}) as (base, asked),
+        pytest.raises(PermanentError, match=f"yellow {newest} is not published"),
+    ):
+        publisher(base).fetch_month(YELLOW, newest, tmp_path)
+    assert not_due not in asked
+
+
+def test_a_publisher_that_refuses_us_meanwhile_leaves_it_open_whether_a_month_is_missing(
+    tmp_path: Path,
+) -> None:
+    refused = CSV.replace("2021-01", "2021-02")
+    with (
+        serving({refused: [refused_by_cloudfront()]}) as (base, _),
+        pytest.raises(TransientError, match=base + refused),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+
+
+REFUSED = {
+    "CloudFront": (refused_by_cloudfront(), None),
+    "Retry-After": (status(403, **{"Retry-After": "60", "X-RateLimit-Remaining": "0"}), 60),
+    "a limit": (status(403, **{"X-RateLimit-Remaining": "0"}), None),
+    "a limit before S3": (
+        status(403, **{"x-amz-request-id": "4442587FB7D0A2F9", "Retry-After": "7"}),
+        7,
+    ),
+    "bare": (status(403), None),
+    "another's XML": (status(403, **{"Content-Type": "application/xml"}), None),
+    "S3's page": (named(403, "AmazonS3", **{"Content-Type": "text/html"}), None),
+}
+
+
+@pytest.mark.parametrize(("answer", "wait"), REFUSED.values(), ids=REFUSED)
+def test_a_publisher_that_refuses_us_is_no_reason_to_take_another(
+    tmp_path: Path, answer: Answer, wait: float | None
+) -> None:
+    with serving({CSV: [answer], PARQUET: [body(b"PAR1")]}) as (base, asked):
+        for ask in (
+            lambda: publisher(base).fetch_month(YELLOW, JANUARY, tmp_path),
+            lambda: publisher(base).look(YELLOW, JANUARY),
+        ):
+            asked.clear()
+            with pytest.raises(TransientError, match="the publisher refuses us") as caught:
+                ask()
+            assert str(caught.value).startswith(f"{base}{CSV} answered 403 Forbidden")
+            assert caught.value.retry_after == wait
+            assert asked == [CSV]
+
+
+def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
+    with (
+        serving({"/zones.csv": [refused_by_cloudfront()]}) as (base, _),
+        pytest.raises(TransientError, match="the publisher refuses us"),
+    ):
+        publisher(base).fetch_zones(tmp_path)
 
 
 def test_a_known_file_is_not_downloaded_again(tmp_path: Path) -> None:
@@ -313,16 +428,6 @@ def test_a_malformed_template_names_its_variable(tmp_path: Path, urls: str, said
 MODIFIED = "Wed, 20 Jul 2022 10:00:00 GMT"
 
 
-def noting(then: Answer, seen: list[str]) -> Answer:
-    """Note the method, and then answer."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        seen.append(request.command)
-        then(request)
-
-    return answer
-
-
 def test_looking_asks_for_the_headers_alone() -> None:
     seen: list[str] = []
     with serving({CSV: [noting(body(b"x" * 9, '"v1"'), seen)]}) as (base, asked):
@@ -331,16 +436,16 @@ def test_looking_asks_for_the_headers_alone() -> None:
     assert (seen, asked) == (["HEAD"], [CSV])
 
 
-@pytest.mark.parametrize("missing", [403, 404])
-def test_looking_finds_the_url_that_a_download_would(missing: int) -> None:
-    with serving({CSV: [status(missing)], PARQUET: [body(b"PAR1")]}) as (base, asked):
+@pytest.mark.parametrize("missing", MISSING)
+def test_looking_finds_the_url_that_a_download_would(missing: Answer) -> None:
+    with serving({CSV: [missing], PARQUET: [body(b"PAR1")]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
     assert found == Published(base + PARQUET, "", MODIFIED)
     assert asked == [CSV, PARQUET]
 
 
 def test_looking_at_a_month_that_no_url_has_finds_nothing() -> None:
-    with serving({PARQUET: [status(403)]}) as (base, asked):
+    with serving({PARQUET: [missing_in_s3()]}) as (base, asked):
         assert publisher(base).look(YELLOW, JANUARY) is None
     assert asked == [CSV, PARQUET]
 
