@@ -75,6 +75,10 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     from taxi_pipeline.local.command import run
     from taxi_pipeline.local.stack import Settings, running
 
+    # A shell ignores these two in what a script puts into the background, and what is ignored is
+    # inherited: `dagster dev` could not end its processes. What is caught is not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, _exit_by_signal)
     # an end by signal must stop the servers too; nohup's wish to ignore one is kept
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
