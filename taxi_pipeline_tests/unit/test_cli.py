@@ -1,5 +1,6 @@
 """The command line's help, and what it does with a bad word."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,20 @@ def test_where_nothing_failed_nothing_runs_again(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")
+
+
+def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "taxi_pipeline", "retry-failed"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=os.environ
+        | {
+            "DAGSTER_HOME": str(tmp_path),
+            "TAXI_DAGSTER_URL": "https://ops:s3cr3t@dagster.example.org",
+        },
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: TAXI_DAGSTER_URL: a URL must have no user, password")
+    assert "s3cr3t" not in refused.stderr + refused.stdout
