@@ -18,6 +18,7 @@ from taxi_pipeline.assets.steps import (
     store_raw,
 )
 from taxi_pipeline.errors import TransientError
+from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import REJECTED_ROWS, SOURCE_URL, Lake, LakeObject, place_of
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
@@ -198,3 +199,45 @@ def test_a_file_of_somebody_else_stays_theirs(lake: Lake, tmp_path: Path) -> Non
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata.keys() == {"rows", "sha256"}
     assert SOURCE_URL not in raw.metadata
+
+
+def test_rejected_rows_that_another_run_deletes_meanwhile_are_stored_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lake, tmp_path, trip(), REJECTED)
+    bucket = CloudStorage(project=lake.project).get_client().bucket(lake.bucket)
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, path: Path, name: str, *rest: Any, **more: Any) -> LakeObject:
+        stored = upload(lake, path, name, *rest, **more)
+        if name == PLACE.cleaned:
+            bucket.blob(stored.metadata[REJECTED_ROWS]).delete()
+        return stored
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    with pytest.raises(TransientError, match="was replaced while it was read"):
+        cleaned(lake)
+    monkeypatch.undo()
+    cleaned(lake)
+    named, there = names(lake)
+    assert there == [named]
+
+
+@pytest.mark.parametrize("before", [[], [trip()]], ids=["none before", "one before"])
+def test_a_file_that_another_run_stores_at_the_last_moment_is_not_replaced(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    if before:
+        store_raw(lake, PLACE, YELLOW.trips, published(*before), LOG)
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, path: Path, *rest: Any, **more: Any) -> LakeObject:
+        monkeypatch.undo()
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+        return upload(lake, path, *rest, **more)
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    with pytest.raises(TransientError, match="was replaced by another run"):
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.metadata["rows"] == "2"
