@@ -4,13 +4,14 @@ Thin: what a verb does lives in the room it calls, which is imported when the ve
 `--help` answers at once.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import click
 
@@ -22,7 +23,23 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Taxi(click.Group):
+    """The commands; where the standard output takes no more, one sentence says so."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line as click does, which itself ends quietly when a pipe closes."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if _stdout_works():
+                raise
+            # else what is left in the buffer would fail once more as Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _progress(f"Error: The standard output cannot be written: {error.strerror}.")
+            sys.exit(1)
+
+
+@click.group(cls=_Taxi, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="taxi-pipeline")
 def main() -> None:
     """NYC's taxi trips, month by month, in a GCS lake, BigQuery and PostgreSQL.
@@ -75,6 +92,10 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     from taxi_pipeline.local.command import run
     from taxi_pipeline.local.stack import Settings, running
 
+    # A shell ignores these two in what a script puts into the background, and what is ignored is
+    # inherited: `dagster dev` could not end its processes. What is caught is not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, _exit_by_signal)
     # an end by signal must stop the servers too; nohup's wish to ignore one is kept
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -241,6 +262,14 @@ def _show_ledger(
 
 def _progress(sentence: str) -> None:
     click.echo(sentence, err=True)
+
+
+def _stdout_works() -> bool:
+    try:
+        click.echo()
+    except OSError:
+        return False
+    return True
 
 
 def _exit_by_signal(number: int, _: FrameType | None) -> Never:

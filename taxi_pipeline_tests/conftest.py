@@ -1,6 +1,7 @@
 """One embedded stack for the whole session, and ways to give a test its own publisher."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
+
+# A shell ignores it in what a script puts into the background; tests end processes by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000

@@ -33,7 +33,7 @@ _OUTCOMES = {
 def notification_sensors() -> list[dg.SensorDefinition]:
     """Return the sensors, which run if TAXI_NOTIFY_URL is set or somebody turns them on.
 
-    Raises `PermanentError` where TAXI_DAGSTER_URL is no URL, which would cost every message.
+    Raises `PermanentError` where TAXI_DAGSTER_URL is wrong, which would cost every message.
     """
     dagster_url()
     status = dg.DefaultSensorStatus.RUNNING if people_are_told() else dg.DefaultSensorStatus.STOPPED

@@ -1,24 +1,29 @@
 """A command run inside the stack: as if it had been started from the shell itself.
 
-It gets a process group of its own and the terminal with it, so Ctrl-C and Ctrl-Z are its own; other
-signals are passed on; and when it has ended, what is left of its group is ended too.
+It gets a process group of its own and the terminal with it, so Ctrl-C and Ctrl-Z are its own. When
+it has ended, what is left of its group is ended too.
+
+A signal to us means an end: it is passed on to the group, and what has not ended after a grace
+period is terminated, then killed, including what had left the group.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import psutil
 from dotenv import dotenv_values
 
 from taxi_pipeline.errors import PermanentError
 
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_SECONDS = 10
 
 
@@ -42,11 +47,73 @@ def run(command: Sequence[str], environment: dict[str, str]) -> int:
         except PermissionError:
             print(f"taxi local: {command[0]}: permission denied", file=sys.stderr)  # noqa: T201
             return 126
-        pass_to(process.pid)
+        ending = _Ending(process.pid)
+        pass_to(ending.begin)
         code = _wait(process.pid)
         process.returncode = code
-        _end_group(process.pid)
+        ending.complete()
     return 128 - code if code < 0 else code
+
+
+class _Ending:
+    """The end of a process group, begun by a signal to us or by the end of the group's leader."""
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        self._outside: set[psutil.Process] = set()
+        self._begun = False
+        self._overdue = threading.Timer(_GRACE_SECONDS, self._end)
+        self._overdue.daemon = True
+
+    def begin(self, number: signal.Signals) -> None:
+        """Pass a signal on to the group; after a grace period, end what still runs."""
+        # noted before, since nobody knows whose descendant an orphan is
+        self._outside = self._outside | _descendants_outside(self._group)
+        _signal_group(self._group, number)
+        if not self._begun:
+            self._begun = True
+            self._overdue.start()
+
+    def complete(self) -> None:
+        """End what the leader, which has ended, left running."""
+        self._overdue.cancel()
+        if self._begun:
+            self._overdue.join()
+        self._end()
+
+    def _end(self) -> None:
+        """End the group and its descendants outside: ask, wait, then kill."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        outside = {one for child in self._outside for one in (child, *_descendants(child.pid))}
+        alive = self._signal(outside, signal.SIGTERM)
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.05)
+            alive = self._signal(outside, None)
+        if alive:
+            self._signal(outside, signal.SIGKILL)
+
+    def _signal(self, outside: Iterable[psutil.Process], number: signal.Signals | None) -> bool:
+        """Send a signal, or none to ask only; return whether any process runs."""
+        alive = [_signal_group(self._group, number)]
+        alive += [_signal_process(process, number) for process in outside]
+        return any(alive)
+
+
+def _descendants(pid: int) -> set[psutil.Process]:
+    try:
+        return set(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _descendants_outside(group: int) -> set[psutil.Process]:
+    """Return the descendants of a group's leader that have left the group."""
+    outside = set()
+    for process in _descendants(group):
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) != group:
+                outside.add(process)
+    return outside
 
 
 def _wait(group: int) -> int:
@@ -61,21 +128,24 @@ def _wait(group: int) -> int:
 
 
 @contextmanager
-def _signals_caught() -> Iterator[Callable[[int], None]]:
-    """Catch our signals; yield a function that says to which group they go."""
-    groups: list[int] = []
+def _signals_caught() -> Iterator[Callable[[Callable[[signal.Signals], None]], None]]:
+    """Catch our signals; yield a function that says who takes them.
+
+    What is caught, and not ignored, has its default in the command that we start.
+    """
+    takers: list[Callable[[signal.Signals], None]] = []
     early: list[signal.Signals] = []
 
     def caught(number: int, _: FrameType | None) -> None:
-        for group in groups:
-            _signal_group(group, signal.Signals(number))
-        if not groups:
+        for take in takers:
+            take(signal.Signals(number))
+        if not takers:
             early.append(signal.Signals(number))
 
-    def pass_to(group: int) -> None:
-        groups.append(group)
+    def pass_to(take: Callable[[signal.Signals], None]) -> None:
+        takers.append(take)
         for number in early:
-            _signal_group(group, number)
+            take(number)
 
     heeded = [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, caught) for number in heeded}
@@ -99,25 +169,24 @@ def _terminal_lent_to(group: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.tcsetpgrp(terminal, os.getpgrp())
+        with suppress(OSError):  # the terminal is gone
+            os.tcsetpgrp(terminal, os.getpgrp())
         signal.signal(signal.SIGTTOU, before)
 
 
-def _end_group(group: int) -> None:
-    """End what the command left running: ask, wait, then kill."""
-    deadline = time.monotonic() + _GRACE_SECONDS
-    alive = _signal_group(group, signal.SIGTERM)
-    while alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-        alive = _signal_group(group, None)
-    if alive:
-        _signal_group(group, signal.SIGKILL)
-
-
 def _signal_group(group: int, number: signal.Signals | None) -> bool:
-    """Send a signal to the group, or none to ask only; return whether anyone is in it."""
+    """Send a signal to the group, or none to ask only; return whether we reach anyone in it."""
     try:
         os.killpg(group, number or 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _signal_process(process: psutil.Process, number: signal.Signals | None) -> bool:
+    """Send a signal to a process, or none to ask only; return whether it runs and we reach it."""
+    try:
+        process.send_signal(number or 0)
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

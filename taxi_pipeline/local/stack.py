@@ -116,9 +116,12 @@ def _starting(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold signals back until the block is done, so that it is done whole."""
+    """Hold signals back until the block is done, so that it is done whole.
+
+    They are caught, so what is started in the block has their default, whatever we inherited.
+    """
     held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda n, _: held.append(n)) for number in numbers}
     try:
         yield

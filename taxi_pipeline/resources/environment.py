@@ -16,6 +16,7 @@ from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.resources.urls import refuse_secrets
 from taxi_pipeline.resources.warehouse import Warehouse
 
 
@@ -142,8 +143,12 @@ def people_are_told() -> bool:
 
 
 def dagster_url() -> str:
-    """Return where people reach Dagster's UI, without a slash at the end."""
+    """Return where people reach Dagster's UI, without a slash at the end.
+
+    Raises `PermanentError` for what is no http(s) URL or has more than an address and a path in it.
+    """
     text = _setting("TAXI_DAGSTER_URL")
+    refuse_secrets(text, "TAXI_DAGSTER_URL")
     if not text.startswith(("http://", "https://")):
         raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
     return text.rstrip("/")

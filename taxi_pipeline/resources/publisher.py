@@ -18,6 +18,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import TRANSIENT_STATUSES, classified, retry_after
+from taxi_pipeline.resources.urls import refuse_secrets
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
@@ -151,7 +152,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         arrived: Callable[[int], None] = _unwatched,
     ) -> Download | Unchanged:
         """Download the taxi zones into `folder`, unless they are the `known` ones."""
-        _refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
+        refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
         _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
         found = self._fetch(self.zones_url, folder, known, arrived)
         if found is None:
@@ -177,7 +178,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         ]
 
     def _templates(self) -> list[str]:
-        _refuse_secrets(self.urls, "TAXI_PUBLISHER_URLS")
+        refuse_secrets(self.urls, "TAXI_PUBLISHER_URLS")
         templates = [template.strip() for template in self.urls.split(",")]
         for template in templates:
             try:
@@ -338,15 +339,6 @@ def _noted(response: "requests.Response", name: str) -> str:
     """Return a header's value, empty if it is none to note: then the file is only fetched again."""
     value = response.headers.get(name, "")
     return value if len(value) <= _NOTED_CHARACTERS and value.isprintable() else ""
-
-
-def _refuse_secrets(text: str, variable: str) -> None:
-    """Raise `PermanentError` where URLs may hold a secret, malformed as they may be."""
-    if set("@?#") & set(text):
-        raise PermanentError(
-            f"{variable}: a URL must have no user, password, query or fragment. It is noted on "
-            "what was fetched from it, and shown in the UI; so this one is not shown here."
-        )
 
 
 def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -345,3 +348,28 @@ def test_the_tables_tally_only_the_months_asked_for(filled: Platform) -> None:
         assert store.tallies(YELLOW.trips, YELLOW.total, last=MONTH) == {
             month: tally for month, tally in every.items() if month <= MONTH
         }
+
+
+def test_rejected_rows_of_another_file_are_named(filled: Platform, tmp_path: Path) -> None:
+    path = downloaded(filled, PLACE.rejected, tmp_path)
+    reupload(filled, PLACE.rejected, path, described=False)
+    assert ledger(filled).problems == [OTHER_FILE]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_an_output_that_takes_no_more_is_told_in_one_sentence(
+    filled: Platform, options: list[str]
+) -> None:
+    words = [sys.executable, "-m", "taxi_pipeline", "ledger", "--month", MONTH.key, *options]
+    for unbuffered in ("", "1"):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                words,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=100,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            )
+        said = "Error: The standard output cannot be written: No space left on device.\n"
+        assert (done.returncode, done.stderr) == (1, said)

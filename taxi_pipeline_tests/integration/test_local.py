@@ -165,9 +165,65 @@ def test_a_signal_reaches_the_command_and_stops_the_stack(
     assert not (folder / "stack.json").exists()
 
 
-@contextmanager
-def in_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start a command in a terminal of its own; yield it and the end at which a person types."""
+# A shell starts what a script puts into the background with SIGINT and SIGQUIT ignored.
+_IN_BACKGROUND = ["sh", "-c", '"$@" & wait', "sh"]
+_DISPOSITIONS = """
+import signal
+for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"):
+    handler = signal.getsignal(getattr(signal, name))
+    print(name, "ignored" if handler is signal.SIG_IGN else "heeded")
+"""
+
+
+def test_in_the_background_of_a_script_the_command_heeds_every_signal(folder: Path) -> None:
+    words = taxi_local(folder, sys.executable, "-c", _DISPOSITIONS)
+    done = subprocess.run([*_IN_BACKGROUND, *words], capture_output=True, text=True, timeout=120)
+    said = done.stdout.splitlines()
+    assert said == [f"{name} heeded" for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP")]
+
+
+def test_in_the_background_of_a_script_these_tests_heed_an_interrupt() -> None:
+    words = [sys.executable, "-c", f"import taxi_pipeline_tests.conftest\n{_DISPOSITIONS}"]
+    done = subprocess.run([*_IN_BACKGROUND, *words], capture_output=True, text=True, timeout=120)
+    assert "SIGINT heeded" in done.stdout.splitlines(), done.stderr
+
+
+def test_nohup_is_respected(folder: Path, scratch: Path) -> None:
+    said = scratch / "said"
+    command = f"touch {said}; while [ -e {said} ]; do sleep 0.05; done; exit 5"
+    with started(["nohup", *taxi_local(folder, "sh", "-c", command)]) as process:
+        until(said.exists)
+        process.send_signal(signal.SIGHUP)
+        # who joins and leaves has been served by a stack that goes on
+        assert run(folder, "true").returncode == 0
+        assert process.poll() is None
+        said.unlink()
+        assert process.wait(60) == 5
+
+
+def test_a_command_that_ignores_signals_is_ended_with_what_left_its_group(
+    folder: Path, scratch: Path
+) -> None:
+    ready = scratch / "ready"
+    program = f"""
+import pathlib, signal, subprocess, sys, threading
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+waiting = [sys.executable, "-c", "import threading; threading.Event().wait()", {str(ready)!r}]
+subprocess.Popen(waiting, start_new_session=True)
+pathlib.Path({str(ready)!r}).touch()
+threading.Event().wait()
+"""
+    with started(taxi_local(folder, sys.executable, "-c", program)) as process:
+        until(ready.exists)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        assert process.wait(60) == 128 + signal.SIGKILL
+    assert not (folder / "stack.json").exists()
+
+
+def start_in_terminal(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command in a terminal of its own; return it and the end at which a person types."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         command,
@@ -178,6 +234,13 @@ def in_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], i
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(terminal)
+    return process, controller
+
+
+@contextmanager
+def in_terminal(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a command in a terminal of its own, as `start_in_terminal`; read what it prints."""
+    process, controller = start_in_terminal(command)
     drained = threading.Thread(target=_drain, args=[controller])
     drained.start()
     try:
@@ -198,6 +261,20 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Pa
         os.write(keys, b"one\ntwo\n")
         assert process.wait(60) == 5
     assert said.read_text() == "got\n"
+
+
+def test_a_terminal_that_is_closed_ends_all(folder: Path, scratch: Path) -> None:
+    ready = scratch / "ready"
+    words = taxi_local(folder, "sh", "-c", f"touch {ready}; sleep 600; : {folder}")
+    process, controller = start_in_terminal(words)
+    with process:
+        until(ready.exists)
+        os.close(controller)
+        try:
+            assert process.wait(60) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
+    assert not (folder / "stack.json").exists()
 
 
 def _drain(controller: int) -> None:

@@ -19,6 +19,7 @@ from taxi_pipeline.assets.steps import (
     store_raw,
 )
 from taxi_pipeline.errors import TransientError
+from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import (
     REJECTED_ROWS,
     SOURCE_URL,
@@ -279,3 +280,45 @@ def test_a_run_that_died_as_it_stored_raw_has_left_a_fetched_object(
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata["rows"] == "2"
     assert raw.metadata[STORED_AT] == raw.created
+
+
+def test_rejected_rows_that_another_run_deletes_meanwhile_are_stored_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lake, tmp_path, trip(), REJECTED)
+    bucket = CloudStorage(project=lake.project).get_client().bucket(lake.bucket)
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, path: Path, name: str, *rest: Any, **more: Any) -> LakeObject:
+        stored = upload(lake, path, name, *rest, **more)
+        if name == PLACE.cleaned:
+            bucket.blob(stored.metadata[REJECTED_ROWS]).delete()
+        return stored
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    with pytest.raises(TransientError, match="was replaced while it was read"):
+        cleaned(lake)
+    monkeypatch.undo()
+    cleaned(lake)
+    named, there = names(lake)
+    assert there == [named]
+
+
+@pytest.mark.parametrize("before", [[], [trip()]], ids=["none before", "one before"])
+def test_a_file_that_another_run_stores_at_the_last_moment_is_not_replaced(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    if before:
+        store_raw(lake, PLACE, YELLOW.trips, published(*before), LOG)
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, path: Path, *rest: Any, **more: Any) -> LakeObject:
+        monkeypatch.undo()
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+        return upload(lake, path, *rest, **more)
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    with pytest.raises(TransientError, match="was replaced by another run"):
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
+    (raw,) = lake.find(PLACE.raw)
+    assert raw.metadata["rows"] == "2"

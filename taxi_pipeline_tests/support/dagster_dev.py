@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from .processes import killed_leftovers, until
+from .processes import killed_leftovers, started, until
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
@@ -71,11 +71,7 @@ def dagster_dev(
 
     It is ended as by Ctrl-C, and must leave no process behind.
     """
-    port = free_port()
-    stack = [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
-    dagster = str(Path(sys.executable).with_name("dagster"))
-    dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
-    url = f"http://127.0.0.1:{port}"
+    stack, (dev, url) = _stack(folder, settings), _dev()
     # in a group of its own: Ctrl-C is then pytest's, which ends it in order
     with psutil.Popen([*stack, *wrapper, *dev], process_group=0) as process:
         try:
@@ -85,6 +81,43 @@ def dagster_dev(
         finally:
             left = _left_of(process) + killed_leftovers(folder)
     assert left == []
+
+
+@contextmanager
+def dagster_dev_of_a_script(folder: Path) -> Iterator[psutil.Process]:
+    """Let a script start it in the background, on a stack in `folder`; yield `taxi`'s process.
+
+    The webserver answers by then. When the block is left, all of it must have ended.
+    """
+    stack, (dev, url) = _stack(folder, ["--rows", "500"]), _dev()
+    pid = folder / "pid"
+    script = f'"$@" & echo $! > {pid}; wait'
+    with started(["sh", "-c", script, "sh", *stack, *dev]) as shell:
+        family = [psutil.Process(shell.pid)]
+        try:
+            until(lambda: _answers(url), 120)
+            family += family[0].children(recursive=True)
+            assert len(family) > 10  # taxi, four servers; dagster dev's four processes and itself
+            yield psutil.Process(int(pid.read_text()))
+            psutil.wait_procs(family, timeout=45)
+        finally:
+            left = [process for process in family if process.is_running()]
+            for process in left:
+                process.kill()
+            left += killed_leftovers(folder)
+    assert left == []
+
+
+def _stack(folder: Path, settings: Sequence[str]) -> list[str]:
+    return [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
+
+
+def _dev() -> tuple[list[str], str]:
+    """Return the words of `dagster dev` on a free port, and its URL."""
+    port = free_port()
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    words = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+    return words, f"http://127.0.0.1:{port}"
 
 
 def graphql(url: str, query: str, variables: Mapping[str, object]) -> Any:

@@ -1,5 +1,6 @@
 """The command line's help, and what it does with a bad word."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,67 @@ def test_where_nothing_failed_nothing_runs_again(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")
+
+
+def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "taxi_pipeline", "retry-failed"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=os.environ
+        | {
+            "DAGSTER_HOME": str(tmp_path),
+            "TAXI_DAGSTER_URL": "https://ops:s3cr3t@dagster.example.org",
+        },
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: TAXI_DAGSTER_URL: a URL must have no user, password")
+    assert "s3cr3t" not in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["local", "-h"], ["retry-failed", "--dry-run"]])
+def test_an_output_that_takes_no_more_is_told_in_one_sentence(
+    tmp_path: Path, arguments: list[str], unbuffered: str
+) -> None:
+    (tmp_path / "dagster.yaml").touch()  # or Dagster remarks that there is none
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "taxi_pipeline", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            env=os.environ | {"DAGSTER_HOME": str(tmp_path), "PYTHONUNBUFFERED": unbuffered},
+        )
+    said = "Error: The standard output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_pipe_that_nobody_reads_ends_it_quietly(unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "taxi_pipeline", "--help"],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_fault_that_is_not_of_the_output_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr("taxi_pipeline.cli._show_ledger", fails)
+    shown = CliRunner().invoke(main, ["ledger"])
+    assert isinstance(shown.exception, OSError)
+    assert str(shown.exception) == "the disk is on fire"

@@ -12,6 +12,7 @@ from taxi_pipeline import assets
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.checks import trips_checks
 from taxi_pipeline.definitions import build_definitions, defs
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
     GREEN,
@@ -155,6 +156,14 @@ def test_loading_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dg.Definitions.validate_loadable(build_definitions())
+
+
+def test_a_wrong_url_of_dagster_stops_the_loading_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "https://ops:s3cr3t@dagster.example.org")
+    with pytest.raises(PermanentError, match=r"^TAXI_DAGSTER_URL: a URL must have no user"):
+        build_definitions()
 
 
 def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:

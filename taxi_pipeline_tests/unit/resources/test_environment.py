@@ -78,6 +78,26 @@ def test_dagsters_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -
         dagster_url()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ops:s3cr3t@dagster.example.org",
+        "https://s3cr3t@dagster.example.org/taxi",
+        "https://dagster.example.org/?token=s3cr3t",
+        "https://dagster.example.org/#s3cr3t",
+        "ops:s3cr3t@dagster.example.org",
+    ],
+)
+def test_dagsters_url_has_nothing_in_it_that_nobody_may_see(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TAXI_DAGSTER_URL", url)
+    with pytest.raises(PermanentError) as caught:
+        dagster_url()
+    assert str(caught.value).startswith("TAXI_DAGSTER_URL: a URL must have no user, password")
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_the_publisher_is_looked_at_every_hour_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for text, seconds in (("", 3600), ("1", 1), ("86400", 86_400)):
         monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", text)
