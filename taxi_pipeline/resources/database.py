@@ -182,7 +182,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ).fetchall()
             except errors.UndefinedTable:
                 return {}
-        return {Month(year, month): Tally.of_cents(*figures) for year, month, *figures in found}
+        return {Month(year, month): Tally(*figures) for year, month, *figures in found}
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
         """Create the table if it is not there; add what was declared, or described anew, since."""
