@@ -80,7 +80,7 @@ class LakeEntry:
             return [] if self.kept is None else [f"{store} does not have the month."]
         if self.kept is None:
             return [f"{store} has {tally.rows:,} rows, the lake none."]
-        if tally.agrees_with(self.kept):
+        if tally == self.kept:
             return []
         if tally.rows != self.kept.rows or tally.strays:
             strays = f", {tally.strays:,} of them without a pick-up time," if tally.strays else ""

@@ -87,11 +87,12 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> None:
         """Copy the batches in place of the month's partition, in one transaction.
 
-        `rows` is the number that must arrive; raises `PermanentError` if another does.
+        `rows` is the number that must arrive; raises `PermanentError` if another does, or where
+        something of somebody's is in the partition's place.
         """
-        from psycopg import sql
+        from psycopg import errors, sql
 
-        name = f"{table.name}_{month.year:04}_{month.month:02}"
+        name = _partition(table, month)
         bounds = {"start": month.start, "end": month.end}
         names = {
             "parent": _identifier(table.name),
@@ -102,12 +103,20 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         }
         self._ensure(table, "PARTITION BY RANGE (pickup_datetime)")
         with self._transaction(name) as connection:
-            # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
-            _run(
-                connection,
-                "CREATE TABLE {incoming} ({columns})",
-                {**names, "columns": _columns(table.columns)},
-            )
+            _has_partition(connection, table, month)  # or raises, before any row is copied
+            try:
+                # not LIKE the parent: its lock, held to the end, would deadlock two months at the
+                # swap
+                _run(
+                    connection,
+                    "CREATE TABLE {incoming} ({columns})",
+                    {**names, "columns": _columns(table.columns)},
+                )
+            except (errors.DuplicateTable, errors.DuplicateObject):
+                raise PermanentError(
+                    f"PostgreSQL: there is a {SCHEMA}.{name}_incoming of somebody's, a name that "
+                    "the month's rows are copied under. Nothing was changed: rename it, or drop it."
+                ) from None
             # frozen, or a transaction that began before the swap would find no rows after it
             _copy(connection, table, names["incoming"], batches, rows, frozen=True)
             # proved here, while nobody waits, the bounds need no scan when the partition is swapped
@@ -121,16 +130,26 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
 
             def swap() -> None:
-                # from here to the commit, readers of the table wait
-                _run(connection, "DROP TABLE IF EXISTS {partition}", names)
+                if _has_partition(connection, table, month):
+                    # from here to the commit readers of the table wait, and nobody detaches it
+                    _run(connection, "LOCK TABLE ONLY {parent} IN ACCESS EXCLUSIVE MODE", names)
+                    if _has_partition(connection, table, month):
+                        _run(connection, "DROP TABLE {partition}", names)
                 _run(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
-                _run(
-                    connection,
-                    "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) "
-                    "TO ({end})",
-                    names,
-                    bounds,
-                )
+                try:
+                    _run(
+                        connection,
+                        "ALTER TABLE {parent} ATTACH PARTITION {partition} "
+                        "FOR VALUES FROM ({start}) TO ({end})",
+                        names,
+                        bounds,
+                    )
+                except errors.CheckViolation as error:  # our rows are within the bounds
+                    raise PermanentError(
+                        f"PostgreSQL: {error.diag.schema_name}.{error.diag.table_name}, the "
+                        f"DEFAULT partition of {SCHEMA}.{table.name}, has rows of {month}. Nothing "
+                        "was changed: move them to another table, or delete them."
+                    ) from None
                 _run(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
 
             self._in_turns(connection, swap, table.name, name)
@@ -182,7 +201,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ).fetchall()
             except errors.UndefinedTable:
                 return {}
-        return {Month(year, month): Tally.of_cents(*figures) for year, month, *figures in found}
+        return {Month(year, month): Tally(*figures) for year, month, *figures in found}
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
         """Create the table if it is not there; add what was declared, or described anew, since."""
@@ -299,6 +318,23 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         return make_conninfo(self.url)
 
 
+# The partitions that have a part of a month: schema, name, whether the bounds are the month's, and
+# whether a DETACH PARTITION CONCURRENTLY has not ended. MINVALUE and MAXVALUE are no timestamps.
+# (Given the partition, pg_get_expr would wait for its lock.)
+_OVERLAPPING: LiteralString = """
+SELECT schema, name, first = {start} AND after = {end}, detaching
+FROM (
+  SELECT nspname AS schema, relname AS name, inhdetachpending AS detaching,
+    coalesce(substring(bounds FROM $$FROM \\('([^']+)'\\)$$)::timestamp, '-infinity') AS first,
+    coalesce(substring(bounds FROM $$TO \\('([^']+)'\\)$$)::timestamp, 'infinity') AS after
+  FROM pg_inherits
+  JOIN pg_class ON pg_class.oid = inhrelid
+  JOIN pg_namespace ON pg_namespace.oid = relnamespace,
+  LATERAL (SELECT pg_get_expr(relpartbound, 0)) AS partition (bounds)
+  WHERE inhparent = to_regclass({parent}) AND bounds <> 'DEFAULT'
+) AS partitions
+WHERE first < {end} AND after > {start}"""
+
 # an advisory lock's 64 bits, and how pg_locks shows them
 _KEY: LiteralString = "hashtextextended('taxi_pipeline tlc.' || {lock}, 0)"
 _HOLD_ADVISORY: LiteralString = (
@@ -313,6 +349,51 @@ def _identifier(name: str) -> "sql.Identifier":
     from psycopg import sql
 
     return sql.Identifier(SCHEMA, name)
+
+
+def _partition(table: Table, month: Month) -> str:
+    """Return the name of the month's partition."""
+    return f"{table.name}_{month.year:04}_{month.month:02}"
+
+
+def _has_partition(connection: "psycopg.Connection", table: Table, month: Month) -> bool:
+    """Return whether the table has a partition of the month, of the name that we give it.
+
+    Raises `PermanentError` where somebody's relation has that name, or another partition the
+    month's rows.
+    """
+    ours, parent = (SCHEMA, _partition(table, month)), f"{SCHEMA}.{table.name}"
+    bounds = f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')"
+    _run(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which the bounds are written
+    asked = {"parent": parent, "start": month.start, "end": month.end}
+    found = _run(connection, _OVERLAPPING, {}, asked).fetchall()
+    for schema, name, exactly, detaching in found:
+        where = f"PostgreSQL: {schema}.{name} is a partition of {parent}"
+        if detaching:
+            raise PermanentError(
+                f"{where} that is being detached. Nothing was changed: end that by ALTER TABLE "
+                f"{parent} DETACH PARTITION {schema}.{name} FINALIZE, and rename it or drop it."
+            )
+        if not exactly:
+            raise PermanentError(
+                f"{where} with {month} and more, or a part of it. Nothing was changed: detach it, "
+                "or drop it."
+            )
+        if (schema, name) != ours:
+            raise PermanentError(
+                f"{where} with {month}, under another name than ours, {'.'.join(ours)}. Nothing "
+                "was changed: rename it to that, or drop it."
+            )
+    if found:
+        return True
+    there = _run(connection, "SELECT to_regclass({name})", {}, {"name": ".".join(ours)}).fetchone()
+    if there != (None,):
+        raise PermanentError(
+            f"PostgreSQL: {'.'.join(ours)} is there, and is not {parent}'s partition of {month}: "
+            "somebody has detached it, or made it. Nothing was changed: rename it or drop it, or "
+            f"attach it again by ALTER TABLE {parent} ATTACH PARTITION {'.'.join(ours)} {bounds}."
+        )
+    return False
 
 
 def _columns(columns: Iterable[Column]) -> "sql.Composed":

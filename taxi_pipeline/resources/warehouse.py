@@ -182,9 +182,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     return {}
                 raise
             by_start = {(row.year, row.month): (row.trips, row.cents) for row in found}
-            strays, stray_cents = by_start.pop((None, None), (0, 0.0))
+            strays, stray_cents = by_start.pop((None, None), (0, 0))
             return {
-                Month(*start): Tally.of_cents(
+                Month(*start): Tally(
                     rows + strays, None if cents is None else cents + stray_cents, strays
                 )
                 for start, (rows, cents) in by_start.items()

@@ -11,6 +11,7 @@ from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPA
 from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
+    NUMBER_LIMIT,
     REJECTED_COLUMNS,
     SERVICES,
     TAXI_ZONES,
@@ -30,7 +31,8 @@ Every table, column, code and rule as the code declares them. This page is gener
 
 A column's types are Arrow's and Parquet's, BigQuery's and PostgreSQL's, in this order. *Published
 as* lists the names that published files give it beside its own, compared without case; one that is
-*always there* is in every published file."""
+*always there* is in every published file. A number that is not below its limit, whatever its sign,
+makes its row unparsable; the limit stands beside the unit, or else is 10<sup>15</sup>."""
 
 _REJECTIONS = """\
 ## Rejected rows
@@ -72,7 +74,7 @@ def data_dictionary() -> str:
 def _table_sections(table: Table) -> Iterator[str]:
     yield f"## {table.name}\n\n{table.description}"
     columns = [
-        (_code(column.name), _types(column), column.unit, column.meaning, _published_as(column))
+        (_code(column.name), _types(column), _unit(column), column.meaning, _published_as(column))
         for column in table.columns
     ]
     yield _table(("column", "types", "unit", "meaning", "published as"), columns)
@@ -89,6 +91,11 @@ def _table_sections(table: Table) -> Iterator[str]:
 def _types(column: Column) -> str:
     names = TYPE_NAMES[column.type]
     return " ".join(_code(str(name)) for name in (column.type, names.bigquery, names.postgres))
+
+
+def _unit(column: Column) -> str:
+    below = f", below {column.limit:,.0f}" if column.limit < NUMBER_LIMIT else ""
+    return f"{column.unit}{below}"
 
 
 def _published_as(column: Column) -> str:

@@ -111,7 +111,8 @@ class PublishedFile(ABC):
                 fitted = fit(published[name], column)
                 for index in fitted.misfits:
                     said = f"{column.name}: {shown(published[name], index)} does not fit "
-                    problems.setdefault(index, said + str(column.type))
+                    below = f" below {column.limit:,.0f}" if column.type == NUMBER else ""
+                    problems.setdefault(index, f"{said}{column.type}{below}")
                 for index, word in fitted.words.items():
                     words.setdefault(index, []).append(f"{column.name}={word}")
                 if values is None:

@@ -27,6 +27,9 @@ DATE = pa.date32()
 
 UNKNOWN_WORDS = "unknown_words"
 
+NUMBER_LIMIT = 1e15  # whole numbers below it are exact, and nothing that a taxi can do comes near
+_DOLLARS_LIMIT = 1e7  # nobody has paid as much, and the sums of cents fit into 64 bits
+
 
 @dataclass(frozen=True)
 class Column:
@@ -35,7 +38,8 @@ class Column:
     `published_as` lists the names that files gave it, compared without case and outer spaces; the
     canonical name always counts. A `required` column must be in every published file, unless the
     column that it is `required_unless` is there. `codes` gives the meaning of each code, `words`
-    the code of each word that a file wrote instead, compared without case and outer spaces.
+    the code of each word that a file wrote instead, compared without case and outer spaces. A
+    number is smaller than `limit`, whatever its sign.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Column:
     words: Mapping[str, int | str] = field(default_factory=dict)
     required: bool = True
     required_unless: str = ""
+    limit: float = NUMBER_LIMIT
 
     @property
     def description(self) -> str:
@@ -148,7 +153,15 @@ _DROPOFF_LOCATION = Column(
 
 
 def _dollars(name: str, meaning: str, *published_as: str, required: bool = False) -> Column:
-    return Column(name, NUMBER, meaning, published_as, unit=_DOLLARS, required=required)
+    return Column(
+        name,
+        NUMBER,
+        meaning,
+        published_as,
+        unit=_DOLLARS,
+        required=required,
+        limit=_DOLLARS_LIMIT,
+    )
 
 
 def _degrees(name: str, meaning: str, *published_as: str) -> Column:

@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from taxi_pipeline.tlc.legible import legible
-from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column
+from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, NUMBER_LIMIT, TEXT, Column
 
-# Sums of cents stay exact far below it, and nothing that a taxi can do comes near.
-NUMBER_LIMIT = 1e15
 _SHOWN_CHARACTERS = 100
 
 
@@ -35,14 +33,14 @@ def fit(values: pa.Array, column: Column) -> Fitted:
     """Cast values to the column's type without loss, and words to the codes that they stand for.
 
     NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
-    exactly: no whole number in an integer column, a number that is not below `NUMBER_LIMIT`, a time
-    with a zone, a year after 9999 (BigQuery's last), in a text bytes that are no UTF-8 or a NUL
-    (PostgreSQL has none).
+    exactly: no whole number in an integer column, a number that is not below the column's limit, a
+    time with a zone, a year after 9999 (BigQuery's last), in a text bytes that are no UTF-8 or a
+    NUL (PostgreSQL has none).
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if not column.words or (column.type == INTEGER and not _is_text(values.type)):
-        return Fitted(*_cast(values, column.type))
+        return Fitted(*_cast(values, column.type, column.limit))
     texts, misfits = (values, []) if _is_text(values.type) else _cast(values, TEXT)
     return _decode(texts.dictionary_encode(), misfits, column)
 
@@ -76,14 +74,16 @@ def _is_text(of: pa.DataType) -> bool:
     return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
 
 
-def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
+def _cast(
+    values: pa.Array, declared: pa.DataType, limit: float = NUMBER_LIMIT
+) -> tuple[pa.Array, list[int]]:
     """Cast values without loss; return also the indices of those that do not fit."""
     if pa.types.is_temporal(values.type) != (declared == DATETIME) and not _is_text(values.type):
         values = values.cast(TEXT)  # a time is no number, though Arrow would count its days
     if _is_text(values.type) and declared in (INTEGER, NUMBER):
         # as Arrow reads a CSV: without outer blanks, and integers by way of numbers
         numbers, no_numbers = _cast_halving(pc.ascii_trim(values, " \t"), NUMBER)
-        fitted, misfits = _cast(numbers, declared)
+        fitted, misfits = _cast(numbers, declared, limit)
         return fitted, sorted({*no_numbers, *misfits})
     if pa.types.is_floating(values.type):
         nan = pc.is_nan(values)
@@ -96,7 +96,7 @@ def _cast(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]
     elif pa.types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(TEXT)  # with its zone, which no wall-clock time has
     fitted, misfits = _cast_halving(values, declared)
-    beyond = _beyond(fitted)
+    beyond = _beyond(fitted, limit)
     if beyond is not None and beyond.true_count:
         misfits = sorted({*misfits, *np.flatnonzero(mask(beyond)).tolist()})
         fitted = pc.if_else(beyond, pa.scalar(None, declared), fitted)
@@ -126,13 +126,12 @@ def _written(numbers: pa.Array) -> pa.StringArray:
 
 _FIRST_TIME = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(DATETIME)  # 0001-01-01
 _LAST_TIME = pa.scalar(253_402_300_799_999_999, pa.int64()).cast(DATETIME)  # the end of 9999
-_LIMIT = pa.scalar(NUMBER_LIMIT, NUMBER)
 
 
-def _beyond(fitted: pa.Array) -> pa.BooleanArray | None:
+def _beyond(fitted: pa.Array, limit: float) -> pa.BooleanArray | None:
     """Return which values the stores cannot all hold; None where they hold all of the type."""
     if fitted.type == NUMBER:
-        return pc.greater_equal(pc.abs(fitted), _LIMIT)
+        return pc.greater_equal(pc.abs(fitted), limit)
     if fitted.type == DATETIME:
         return pc.or_(pc.less(fitted, _FIRST_TIME), pc.greater(fitted, _LAST_TIME))
     if fitted.type == TEXT:

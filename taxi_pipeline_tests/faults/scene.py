@@ -83,7 +83,7 @@ class Version:
     @property
     def tally(self) -> Tally:
         """What each store has of it, once it is loaded."""
-        return Tally.of_cents(self.kept, self.kept * self.cents)
+        return Tally(self.kept, self.kept * self.cents)
 
     @property
     def held(self) -> dict[str, object]:

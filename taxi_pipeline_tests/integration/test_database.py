@@ -60,7 +60,10 @@ def database(platform: Platform, admin: psycopg.Connection) -> Iterator[Database
     """Return a database whose table has the month's old rows alone."""
     put(platform.resources.database, OLD)
     yield platform.resources.database
-    admin.execute("DROP TABLE IF EXISTS tlc.tested_trips CASCADE")
+    admin.execute(
+        "DROP TABLE IF EXISTS tlc.tested_trips, tlc.tested_trips_2015_03, "
+        "tlc.tested_trips_2015_03_incoming, tlc.archive CASCADE"
+    )
 
 
 def with_(database: Database, **timeouts: int) -> Database:
@@ -93,6 +96,7 @@ def count(admin: psycopg.Connection) -> int:
 
 COPYING = "query LIKE 'COPY%'"
 WAITING = "wait_event_type = 'Lock'"
+SWAPPING = f"{WAITING} AND query ~ '^(LOCK|DROP)'"
 
 
 # --- what the server says ---
@@ -160,6 +164,209 @@ def test_the_urls_own_options_count(database: Database) -> None:
         assert shown == [("5MB",), ("ours",), ("100s",), ("60",)]
         assert connection.info.get_parameters()["keepalives_idle"] == "7"
         assert connection.info.get_parameters()["keepalives_count"] == "6"
+
+
+# --- what people do to the table ---
+
+
+def refused(database: Database, admin: psycopg.Connection, words: str) -> None:
+    """Hold that the month cannot be replaced, for the reason given, and nothing was changed."""
+    before = catalog(admin)
+    with pytest.raises(PermanentError, match=words):
+        put(database, NEW)
+    until(lambda: nothing_is_left(admin))
+    assert catalog(admin) == before
+
+
+def catalog(admin: psycopg.Connection) -> list[tuple[object, ...]]:
+    """Return the relations of the schema, each with its rows and its place in a table."""
+    relations = admin.execute(
+        "SELECT relname, relkind, relispartition, pg_get_expr(relpartbound, 0), pg_class.oid FROM "
+        "pg_class WHERE relnamespace = 'tlc'::regnamespace AND relname ~ '^(tested|archive)' "
+        "ORDER BY relname"
+    ).fetchall()
+    return [
+        (*relation, admin.execute(f"SELECT count(*) FROM tlc.{relation[0]}".encode()).fetchone())
+        for relation in relations
+        if relation[1] in "rpv"
+    ]
+
+
+@pytest.fixture
+def run(admin: psycopg.Connection) -> "Run":
+    """Return what executes a statement of somebody's."""
+    return lambda statement: admin.execute(statement.encode())
+
+
+type Run = Callable[[str], object]
+
+
+def test_a_detached_partition_keeps_its_rows(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
+    run(f"INSERT INTO {PARTITION} (vendor_id) VALUES (777)")
+    refused(
+        database,
+        admin,
+        rf"{PARTITION} is there, and is not tlc\.tested_trips's partition of 2015-03.*rename it or "
+        "drop it, or attach it again by ALTER TABLE",
+    )
+    assert admin.execute(f"SELECT count(*) FROM {PARTITION}".encode()).fetchall() == [(OLD + 1,)]
+
+
+def test_the_advice_to_attach_a_partition_again_can_be_followed(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
+    with pytest.raises(PermanentError) as refusal:
+        put(database, NEW)
+    run(str(refusal.value).partition("again by ")[2].removesuffix("."))
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+@pytest.mark.parametrize("kind", ["TABLE", "VIEW"])
+def test_a_relation_that_somebody_made_under_a_partitions_name_is_kept(
+    database: Database, admin: psycopg.Connection, run: Run, kind: str
+) -> None:
+    run(f"DROP TABLE {PARTITION}")
+    run(f"CREATE {kind} {PARTITION} AS SELECT 1 AS mine")
+    try:
+        refused(database, admin, f"{PARTITION} is there, and is not .* or made it")
+    finally:
+        run(f"DROP {kind} {PARTITION}")
+
+
+def test_a_partition_that_is_detached_while_its_rows_are_copied_is_kept(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield some(NEW)
+        run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
+
+    with pytest.raises(PermanentError, match="somebody has detached it"):
+        database.replace_month(TRIPS, MONTH, batches(), NEW)
+    assert admin.execute(f"SELECT count(*) FROM {PARTITION}".encode()).fetchall() == [(OLD,)]
+
+
+def test_a_partition_that_is_detached_while_the_swap_waits_is_kept(
+    database: Database, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as person:
+        person.execute(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}".encode())
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, SWAPPING))
+        person.commit()
+        with pytest.raises(PermanentError, match="somebody has detached it"):
+            writer.result()
+    assert admin.execute(f"SELECT count(*) FROM {PARTITION}".encode()).fetchall() == [(OLD,)]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ("'2015-03-01') TO ('2015-04-01'", f"under another name than ours, {PARTITION}"),
+        ("'2015-01-01') TO ('2016-01-01'", "with 2015-03 and more, or a part of it"),
+        ("MINVALUE) TO ('2015-03-02'", "with 2015-03 and more, or a part of it"),
+        ("'2015-03-31') TO (MAXVALUE", "with 2015-03 and more, or a part of it"),
+    ],
+)
+@pytest.mark.parametrize("datestyle", ["ISO", "German", "SQL,DMY"])
+def test_a_partition_of_other_bounds_or_another_name_is_named_and_kept(
+    database: Database,
+    admin: psycopg.Connection,
+    run: Run,
+    bounds: str,
+    words: str,
+    datestyle: str,
+) -> None:
+    run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
+    run(f"TRUNCATE {PARTITION}")
+    run(f"ALTER TABLE {PARTITION} RENAME TO archive")
+    run(f"ALTER TABLE tlc.tested_trips ATTACH PARTITION tlc.archive FOR VALUES FROM ({bounds})")
+    styled = f"{database.url}&options=-c%20datestyle%3D{datestyle}"
+    refused(Database(url=styled), admin, rf"tlc\.archive is a partition of .*{words}")
+
+
+def test_a_month_of_ours_beside_partitions_of_other_months_is_replaced(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    run(
+        "CREATE TABLE tlc.archive PARTITION OF tlc.tested_trips "
+        "FOR VALUES FROM (MINVALUE) TO ('2015-03-01')"
+    )
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+def test_a_partition_that_is_being_detached_is_named(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    run(  # as a DETACH … CONCURRENTLY leaves it that was killed
+        f"UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid = '{PARTITION}'::regclass"
+    )
+    refused(database, admin, rf"{PARTITION} is a partition .* being detached.* FINALIZE")
+    run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION} FINALIZE")
+
+
+@pytest.mark.parametrize("made", ["TABLE {} (mine int)", "TYPE {} AS ENUM ('mine')"])
+def test_the_name_of_the_incoming_table_may_be_somebodys(
+    database: Database, admin: psycopg.Connection, run: Run, made: str
+) -> None:
+    name = f"{PARTITION}_incoming"
+    run(f"CREATE {made.format(name)}")
+    before = catalog(admin)
+    try:
+        with pytest.raises(PermanentError, match=f"there is a {name} of somebody's.*rename it"):
+            put(database, NEW)
+        assert catalog(admin) == before
+    finally:
+        run(f"DROP {made.split()[0]} {name}")
+
+
+def test_a_default_partition_with_rows_of_the_month_is_named_and_kept(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    run(f"DROP TABLE {PARTITION}")
+    run("CREATE TABLE tlc.archive PARTITION OF tlc.tested_trips DEFAULT")
+    run("INSERT INTO tlc.tested_trips (pickup_datetime) VALUES ('2015-03-05'), ('2010-01-01')")
+    refused(database, admin, r"tlc\.archive, the DEFAULT partition of .*, has rows of 2015-03")
+    run("DELETE FROM tlc.archive WHERE pickup_datetime > '2015-01-01'")
+    put(database, NEW)
+    assert count(admin) == NEW + 1
+
+
+def test_what_people_put_on_the_table_survives_a_replace(
+    database: Database, admin: psycopg.Connection, run: Run
+) -> None:
+    admin.execute("DROP ROLE IF EXISTS tested_reader")
+    run("CREATE ROLE tested_reader LOGIN PASSWORD 'p'")
+    run("GRANT USAGE ON SCHEMA tlc TO tested_reader")
+    run("GRANT SELECT ON tlc.tested_trips TO tested_reader")
+    run("CREATE INDEX tested_index ON tlc.tested_trips (pickup_location_id)")
+    run("CREATE VIEW tlc.tested_view AS SELECT * FROM tlc.tested_trips")
+    run("CREATE MATERIALIZED VIEW tlc.tested_matview AS SELECT t FROM tlc.tested_trips t")
+    run("CREATE PUBLICATION tested_publication FOR TABLE tlc.tested_trips")
+    put(database, NEW)
+    assert admin.execute("SELECT count(*) FROM tlc.tested_view").fetchall() == [(NEW,)]
+    run("REFRESH MATERIALIZED VIEW tlc.tested_matview")
+    assert admin.execute("SELECT count(*) FROM tlc.tested_matview").fetchall() == [(NEW,)]
+    published = admin.execute(
+        "SELECT tablename FROM pg_publication_tables WHERE pubname = 'tested_publication'"
+    )
+    assert published.fetchall() == [("tested_trips_2015_03",)]
+    taxi = database.url.split("//")[1].split("@")[0]
+    with psycopg.connect(database.url.replace(taxi, "tested_reader:p")) as reader:
+        assert count(reader) == NEW
+    run("DROP PUBLICATION tested_publication")
+    # one row that the index is for
+    run("UPDATE tlc.tested_trips SET pickup_location_id = 7 WHERE ctid = '(0,1)'")
+    run(f"ANALYZE {PARTITION}")
+    plan = admin.execute("EXPLAIN SELECT * FROM tlc.tested_trips WHERE pickup_location_id = 7")
+    assert "Index Scan using tested_trips_2015_03_pickup_location_id_idx" in str(plan.fetchall())
+    run("DROP OWNED BY tested_reader")
+    run("DROP ROLE tested_reader")
 
 
 # --- silence ---
@@ -353,7 +560,7 @@ def test_a_swap_that_is_interrupted_leaves_nothing(
     with psycopg.connect(database.url) as reader:
         assert count(reader) == OLD
         with loading(load, database) as process:
-            until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+            until(lambda: backend(admin, SWAPPING))
             record_property("seconds", ended_by(number, process, admin))
         assert count(reader) == OLD
     put(database, NEW)
@@ -502,7 +709,7 @@ def test_a_reader_of_the_partition_and_then_of_the_table_is_no_deadlocks_victim(
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as reader:
         reader.execute(f"SELECT count(*) FROM {PARTITION}".encode())
         writer = pool.submit(put, database, NEW)
-        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        until(lambda: backend(admin, SWAPPING))
         assert count(reader) == OLD
         reader.rollback()
         writer.result()
@@ -524,7 +731,7 @@ def test_readers_go_on_while_a_swap_waits_for_a_long_one(
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as long_reader:
         assert count(long_reader) == OLD
         writer = pool.submit(put, database, NEW)
-        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'DROP%'"))
+        until(lambda: backend(admin, SWAPPING))
         numbers = iter(range(1_000))
         answers = read(database.url, COUNT, lambda: next(numbers, None) is not None)
         record_property("with a waiting swap", latencies(answers))

@@ -30,7 +30,7 @@ MONTH = Month(2024, 3)
 PLACE = place_of(YELLOW, MONTH)
 RAW = f"{PLACE.raw}csv.gz"
 PUBLISHED = "releases/yellow/yellow_tripdata_2024-03.csv.gz"
-HELD = Tally(3, 39.15)
+HELD = Tally(3, 3_915)
 
 OTHER_FILE = (
     "The lake's trips or its rejected rows were cleaned from another published file than the one "

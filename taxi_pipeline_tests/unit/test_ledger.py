@@ -13,7 +13,7 @@ from taxi_pipeline.ledger import Entry, LakeEntry, _reasons
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.tally import Tally
 
-TRIPS = Tally(7, 1234.56)
+TRIPS = Tally(7, 123_456)
 LAKE = LakeEntry(10, TRIPS, Counter(no_passengers=2, unparsable=1), "etag", "5a", True)
 GOOD = Entry("yellow", Month(2021, 1), LAKE, TRIPS, TRIPS)
 
@@ -61,11 +61,11 @@ def test_what_does_not_add_up_in_the_lake_is_said(lake: LakeEntry, said: str) ->
 @pytest.mark.parametrize(
     ("tally", "said"),
     [
-        (Tally(6, 1230.0), "{} has 6 rows, the lake 7."),
-        (Tally(8, 1234.56), "{} has 8 rows, the lake 7."),
-        (Tally(8, 1234.56, 1), "{} has 8 rows, 1 of them without a pick-up time, the lake 7."),
-        (Tally(7, 1234.56, 1), "{} has 7 rows, 1 of them without a pick-up time, the lake 7."),
-        (Tally(7, 1234.57), "{} has a total of $1,234.57, the lake $1,234.56."),
+        (Tally(6, 123_000), "{} has 6 rows, the lake 7."),
+        (Tally(8, 123_456), "{} has 8 rows, the lake 7."),
+        (Tally(8, 123_456, 1), "{} has 8 rows, 1 of them without a pick-up time, the lake 7."),
+        (Tally(7, 123_456, 1), "{} has 7 rows, 1 of them without a pick-up time, the lake 7."),
+        (Tally(7, 123_457), "{} has a total of $1,234.57, the lake $1,234.56."),
         (Tally(7, None), "{} has a total of none, the lake $1,234.56."),
         (None, "{} does not have the month."),
     ],
@@ -92,8 +92,8 @@ def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
 
 def test_a_table_has_nothing_of_a_month_that_left_no_trips_and_that_is_right() -> None:
     month = Month(2021, 1)
-    empty = replace(LAKE, kept=Tally(0, 0.0))
-    assert empty.in_table({}, month) == Tally(0, 0.0)
+    empty = replace(LAKE, kept=Tally(0, 0))
+    assert empty.in_table({}, month) == Tally(0, 0)
     assert LAKE.in_table({}, month) is None
     assert LAKE.in_table({month: TRIPS}, month) == TRIPS
 

@@ -11,11 +11,11 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally
 
-TRIPS = Tally(48_970, 1_234_567.8)
+TRIPS = Tally(48_970, 123_456_780)
 LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"', "5a", True)
 JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
 GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS)
-BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 1_234_555.0), TRIPS)
+BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 123_455_500), TRIPS)
 BARE = Entry("fhv", JANUARY, LakeEntry(9, None, None, None, None, False), None, None)
 
 

@@ -4,11 +4,13 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,6 +27,7 @@ from taxi_pipeline.tlc.lines import Lines, is_row
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.published import read_batches
 
 JANUARY = Month(2021, 1)
@@ -349,6 +352,47 @@ def write_ordered(
     lines = [",".join(row[place] for place in order) for row in (names, *rows)]
     path.write_text("\n".join((*lines, "")))
     return path
+
+
+# --- amounts -----------------------------------------------------------------------------------
+
+LARGEST = math.nextafter(1e7, 0)
+DOLLARS = st.one_of(
+    st.sampled_from([LARGEST, -LARGEST, 1e7, -1e7, 9e14, -9e14, -0.0, 0.005, -0.005, 1.005]),
+    st.floats(-LARGEST, LARGEST),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+@few
+@given(
+    dollars=st.lists(DOLLARS, max_size=20),
+    shuffled=st.randoms(use_true_random=False),
+    kind=st.sampled_from(["csv", "parquet"]),
+)
+def test_amounts_below_the_limit_are_kept_and_sum_up_exactly_in_any_order(
+    dollars: list[float], shuffled: Random, kind: str
+) -> None:
+    base = {name: GOOD[of][0] for name, (_, of) in METERED.items()}
+    kept = [amount for amount in dollars if abs(amount) < 1e7]
+    cents = sum(math.floor(amount * 100 + 0.5) for amount in kept)
+    for _ in range(2):
+        with folder() as at:
+            if kind == "csv":
+                rows = [{**base, "Total_Amt": repr(amount)} for amount in dollars]
+                lines = [",".join(row.values()).encode() for row in rows]
+                summary, _, _ = clean(write(at / "x.csv", "yellow", lines), "yellow")
+            else:
+                texts = {
+                    name: pa.array([cell or None] * len(dollars), pa.string())
+                    for name, cell in base.items()
+                }
+                table = pa.table({**texts, "Total_Amt": pa.array(dollars, pa.float64())})
+                pq.write_table(table, at / "x.parquet")
+                summary, _, _ = clean(at / "x.parquet", "yellow")
+            assert tally_parquet(at / "trips.parquet", "total_amount") == Tally(len(kept), cents)
+        assert summary.rejected == Counter(unparsable=len(dollars) - len(kept))
+        shuffled.shuffle(dollars)
 
 
 # --- Parquet -----------------------------------------------------------------------------------

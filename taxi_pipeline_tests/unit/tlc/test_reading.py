@@ -81,7 +81,12 @@ def test_integers_written_as_decimals_are_whole(file: Path) -> None:
         (trip(DOLocationID="abc"), "dropoff_location_id: 'abc' does not fit int32"),
         (trip(VendorID="1.5"), "vendor_id: '1.5' does not fit int32"),
         (trip(total_amount="inf"), "total_amount: 'inf' does not fit double"),
-        (trip(total_amount="1e15"), "total_amount: '1e15' does not fit double"),
+        (trip(total_amount="1e7"), "total_amount: '1e7' does not fit double below 10,000,000"),
+        (trip(tip_amount="-9e14"), "tip_amount: '-9e14' does not fit double below 10,000,000"),
+        (
+            trip(trip_distance="1e15"),
+            "trip_distance: '1e15' does not fit double below 1,000,000,000,000,000",
+        ),
         (trip(passenger_count="1.5"), "passenger_count: '1.5' does not fit int32"),
         (trip(PULocationID="9999999999"), "pickup_location_id: '9999999999' does not fit int32"),
         (

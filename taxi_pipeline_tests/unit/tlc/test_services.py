@@ -51,6 +51,17 @@ def test_the_first_months_are_tlcs() -> None:
     assert first == {"yellow": "2009-01", "green": "2013-08", "fhv": "2015-01", "fhvhv": "2019-02"}
 
 
+def test_every_published_amount_in_dollars_is_limited() -> None:
+    amounts = {
+        column.limit
+        for service in SERVICES.values()
+        for column in service.trips.columns
+        if column.unit == "US dollars"
+    }
+    assert amounts == {10_000_000}
+    assert YELLOW.trips["trip_distance"].limit == 1e15  # published ones go to some millions
+
+
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_what_a_column_refers_to_is_a_column(service: Service) -> None:
     names = {column.name for column in service.trips.columns}

@@ -1,3 +1,4 @@
+import math
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from taxi_pipeline.tlc.values import fit, shown
 
 WHOLE = Column("whole", INTEGER, "")
 AMOUNT = Column("amount", NUMBER, "")
+FARE = YELLOW.trips["fare_amount"]
 NAME = Column("name", TEXT, "")
 TIME = Column("time", DATETIME, "")
 PAYMENT = YELLOW.trips["payment_type"]
@@ -27,6 +29,8 @@ STORED = YELLOW.trips["store_and_fwd_flag"]
         (AMOUNT, pa.array([1, 2], pa.int32()), [1.0, 2.0]),
         (AMOUNT, pa.array([-999999999999999.0, float("nan")]), [-999999999999999.0, None]),
         (AMOUNT, pa.nulls(1), [None]),
+        (FARE, pa.array([9_999_999.99, -9_999_999.99, -0.0]), [9_999_999.99, -9_999_999.99, 0.0]),
+        (FARE, pa.array(["9999999.999999998", "-9999999"]), [math.nextafter(1e7, 0), -9_999_999.0]),
         (NAME, pa.array(["é", None], pa.large_string()), ["é", None]),
         (NAME, pa.array(["a", None]).dictionary_encode(), ["a", None]),
         (NAME, pa.array([0.0, None, 1.0]), ["0", None, "1"]),
@@ -58,6 +62,10 @@ def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, f
         (AMOUNT, pa.array([1.0, float("inf")]), "inf"),
         (AMOUNT, pa.array([1.0, -1e15]), "-1e+15"),
         (AMOUNT, pa.array(["1", "$1"]), "'$1'"),
+        (FARE, pa.array([1.0, 1e7]), "10000000"),
+        (FARE, pa.array([1.0, -1e7]), "-10000000"),
+        (FARE, pa.array(["1", "9e14"]), "'9e14'"),
+        (FARE, pa.array([1, 10**7], pa.int64()), "10000000"),
         (AMOUNT, pa.array([1, 2**53 + 1]), "9007199254740993"),
         (NAME, pa.array(["a", "a\0"]), "'a\\x00'"),
         (NAME, pa.array(["a", "\0" * 1000]), repr("\0" * 100 + "…")),
