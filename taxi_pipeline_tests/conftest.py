@@ -52,17 +52,18 @@ class Platform:
         job: str,
         month: str | None = None,
         assets: Sequence[dg.AssetKey] | None = None,
+        accept_fewer_rows: str | None = None,
         **tags: str,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or some of its assets, as `dagster job execute` does, but in this process.
 
-        `tags` are Dagster's own.
+        `tags` are Dagster's own; `accept_fewer_rows` is the value of that tag of ours.
         """
+        named = {f"dagster/{key}": tag for key, tag in {**tags, "partition": month}.items()}
+        named["taxi/accept_fewer_rows"] = accept_fewer_rows
         return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            tags={
-                f"dagster/{key}": tag for key, tag in {**tags, "partition": month}.items() if tag
-            },
+            tags={key: tag for key, tag in named.items() if tag},
             raise_on_error=False,
             asset_selection=assets,
         )

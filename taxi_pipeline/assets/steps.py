@@ -6,7 +6,7 @@ Which file, which table and which rules are for `trips` and `zones` to say.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Finding, Findings
+from taxi_pipeline.assets.findings import (
+    DAYS_WITHOUT_TRIPS,
+    UNKNOWN_CODES,
+    UNKNOWN_COLUMNS,
+    Finding,
+    Findings,
+)
 from taxi_pipeline.assets.progress import Seen, passing, progress
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
@@ -47,7 +53,8 @@ if TYPE_CHECKING:
 
 type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
-type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
+type ByDay = Callable[[Path], Sequence[int]]
+type Picture = Callable[[Sequence[int], Summary], dg.MarkdownMetadataValue]
 
 _LISTED_CHARACTERS = 1000
 _READ_BYTES = 1 << 16  # of a column at a time
@@ -122,6 +129,7 @@ def clean_raw(
     table: Table,
     clean: Clean,
     log: logging.Logger,
+    by_day: ByDay | None = None,
     picture: Picture | None = None,
 ) -> dg.MaterializeResult[None]:
     """Clean the raw object into two: its rows in canonical form, and the rejected ones.
@@ -129,7 +137,8 @@ def clean_raw(
     One that somebody else put into the lake gets its rows and its SHA-256 noted first, counted as
     `store_raw` counts them, so that the ledger can hold the cleaning against them.
 
-    `picture`, if there is one, draws what is kept and the summary.
+    `by_day` counts what is kept of each day of the month, for rows that have one; `picture` draws
+    these counts and the summary.
     """
     from taxi_pipeline.tlc.reading import examine, open_published, opened_parquet
 
@@ -175,6 +184,10 @@ def clean_raw(
             UNKNOWN_COLUMNS: str(undeclared),
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
+        days = by_day(kept) if by_day else ()
+        if days:
+            empty = [day for day, trips in enumerate(days, start=1) if not trips]
+            findings[DAYS_WITHOUT_TRIPS] = json.dumps(empty)
         name = f"{place.rejected}{_sha256(rejected)[:16]}.parquet"
         beside = _uploaded(lake, rejected, name, history, None, log)
         # another run of the month may have put another raw file there, or deleted what it knew not
@@ -192,7 +205,7 @@ def clean_raw(
                 "dagster/column_lineage": columns_from("raw", table, _origins(source)),
                 "dagster/uri": cleaned.uri,
                 "link": dg.MetadataValue.url(lake.link(cleaned.name)),
-                **({"picture": picture(kept, summary)} if picture else {}),
+                **({"picture": picture(days, summary)} if picture else {}),
                 "bytes": cleaned.size,
                 "seconds": _seconds_since(began),
                 "published": summary.published,

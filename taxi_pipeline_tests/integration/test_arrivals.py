@@ -86,7 +86,7 @@ def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
     assert result.success
     made = [event.asset_key for event in result.get_asset_materialization_events()]
     assert sorted(map(str, made)) == sorted(map(str, LATER))
-    assert not failed(result) & {EVERY_ROW, *MATCHES}  # of all six, which have run
+    assert not failed(result) & {EVERY_ROW, *MATCHES}  # of all seven, which have run
     month = Month(2021, 3)
     for recount in (False, True):
         (entry,) = read_ledger(GREEN, own.resources, month, month, recount)

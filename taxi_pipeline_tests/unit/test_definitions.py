@@ -135,13 +135,17 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
     specs = {spec.key: spec for check in trips_checks(service) for spec in check.check_specs}
     assert [(key.asset_key, key.name) for key in specs] == [
         (cleaned, "every_row_accounted_for"),
+        (cleaned, "rows_as_before"),
         (cleaned, "rejected_share"),
         (cleaned, "unknown_columns"),
         (cleaned, "unknown_codes"),
         (bigquery, "matches_lake"),
         (postgres, "matches_lake"),
     ]
-    assert [key.name for key, spec in specs.items() if spec.blocking] == ["every_row_accounted_for"]
+    assert [key.name for key, spec in specs.items() if spec.blocking] == [
+        "every_row_accounted_for",
+        "rows_as_before",
+    ]
     for spec in specs.values():
         assert spec.partitions_def == months_of(service)
         assert spec.description
