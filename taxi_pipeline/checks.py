@@ -1,4 +1,4 @@
-"""The checks: the ledger and the data's quality as asset checks, of each month.
+"""The checks: the ledger and the data's quality as asset checks, of each month and the zones.
 
 Like the ledger they ask the stores, and what only the cleaning knew they read where it left it: so
 a check can be run again at any time, without materializing anything. What adds up is the ledger's
@@ -28,14 +28,14 @@ from taxi_pipeline.assets.reporting import (
 )
 from taxi_pipeline.assets.trips import month_of, months_of
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.ledger import LakeEntry, lake_entry
+from taxi_pipeline.ledger import LakeEntry, lake_entry, zones_lake_entry
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
 from taxi_pipeline.resources.lake import Lake, place_of
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -47,6 +47,11 @@ MATCHES_LAKE = "matches_lake"
 # The tag of a run that loads a month of which next to nothing is left; its value is "true".
 ACCEPT_FEWER_ROWS = "taxi/accept_fewer_rows"
 
+_EVERY_ROW_SAID = (
+    "Every published row is kept or rejected, of the raw file that is there. A run in which this "
+    "fails loads nothing."
+)
+
 _warning = partial(dg.AssetCheckResult, severity=dg.AssetCheckSeverity.WARN)
 
 
@@ -56,6 +61,49 @@ def trips_checks(service: Service) -> list[dg.AssetChecksDefinition]:
         # Dagster calls the partitions of checks a preview; the tests hold what we need of them
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [_of_cleaned(service), *_of_tables(service)]
+
+
+def zones_checks() -> list[dg.AssetChecksDefinition]:
+    """Return the checks of the taxi zones: on the cleaned ones, and on each table."""
+    name = TAXI_ZONES.name
+    matches_lake = partial(
+        dg.asset_check,
+        name=MATCHES_LAKE,
+        description="The table has the lake's rows.",
+        retry_policy=RETRIES,
+    )
+
+    @dg.asset_check(
+        asset=["cleaned", name],
+        name=EVERY_ROW,
+        blocking=True,
+        description=_EVERY_ROW_SAID,
+        retry_policy=RETRIES,
+    )
+    def in_lake(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            entry = zones_lake_entry(lake)
+            if entry.problems:
+                do_not_retry_run(context)
+            return _every_row(entry)
+
+    @matches_lake(asset=["bigquery", name])
+    def in_bigquery(
+        context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            tally = warehouse.tally(TAXI_ZONES)
+            return _matches_lake(zones_lake_entry(lake), warehouse.title, tally, None)
+
+    @matches_lake(asset=["postgres", name])
+    def in_postgres(
+        context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
+    ) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            tally = database.tally(TAXI_ZONES)
+            return _matches_lake(zones_lake_entry(lake), database.title, tally, None)
+
+    return [in_lake, in_bigquery, in_postgres]
 
 
 def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
@@ -71,8 +119,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
             spec(
                 EVERY_ROW,
                 blocking=True,
-                description="Every published row is kept or rejected, of the raw file that is "
-                "there. A run in which this fails loads nothing.",
+                description=_EVERY_ROW_SAID,
             ),
             spec(
                 ROWS_AS_BEFORE,

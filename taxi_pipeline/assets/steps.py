@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
+type Ensure = Callable[[PublishedFile], None]
 type ByDay = Callable[[Path], Sequence[int]]
 type Picture = Callable[[Sequence[int], Summary], dg.MarkdownMetadataValue]
 
@@ -62,12 +63,18 @@ _BATCH_ROWS = 1 << 13  # some megabytes, so that who encodes them and who sends 
 
 
 def store_raw(
-    lake: Lake, place: Place, table: Table, fetch: Fetch, log: logging.Logger
+    lake: Lake,
+    place: Place,
+    table: Table,
+    fetch: Fetch,
+    log: logging.Logger,
+    ensure: Ensure | None = None,
 ) -> dg.MaterializeResult[None]:
     """Put the published file into the lake, byte for byte, unless the lake has it already.
 
     A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
     One of the same bytes leaves the object and its generation: only what is said of it is new.
+    `ensure` raises where the file has the columns, but not what it must have beyond.
     """
     from taxi_pipeline.tlc.reading import examine, open_published
 
@@ -83,7 +90,9 @@ def store_raw(
             found = examine(copy[1], PREVIEW_ROWS)
         elif isinstance(fetched, Download):
             found = examine(fetched.path, PREVIEW_ROWS)
-            open_published(fetched.path, table)  # it has the columns, or raises
+            source = open_published(fetched.path, table)  # it has the columns, or raises
+            if ensure:
+                ensure(source)
             ending = fetched.path.name.partition(".")[2]
             origin = {
                 SOURCE_URL: fetched.url,

@@ -298,6 +298,19 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             ) from None
         return make_conninfo(self.url)
 
+    def tally(self, table: Table) -> Tally:
+        """Tally the rows of an unpartitioned table; a missing one has none."""
+        from psycopg import errors
+
+        with self._connected() as connection:
+            try:
+                ((rows,),) = _run(
+                    connection, "SELECT count(*) FROM {table}", {"table": _identifier(table.name)}
+                ).fetchall()
+            except errors.UndefinedTable:
+                rows = 0
+        return Tally(rows, None)
+
 
 # an advisory lock's 64 bits, and how pg_locks shows them
 _KEY: LiteralString = "hashtextextended('taxi_pipeline tlc.' || {lock}, 0)"
