@@ -1,17 +1,23 @@
-"""The checks: the ledger and the data's quality as asset checks, of each month.
+"""The checks: the ledger and the data's quality as asset checks, of each month and the zones.
 
 Like the ledger they ask the stores, and what only the cleaning knew they read where it left it: so
 a check can be run again at any time, without materializing anything. What adds up is the ledger's
 to say; here it is shown to Dagster.
 """
 
+import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import dagster as dg
 
-from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Findings
+from taxi_pipeline.assets.findings import (
+    DAYS_WITHOUT_TRIPS,
+    UNKNOWN_CODES,
+    UNKNOWN_COLUMNS,
+    Findings,
+)
 from taxi_pipeline.assets.reporting import (
     RETRIES,
     compared,
@@ -20,18 +26,28 @@ from taxi_pipeline.assets.reporting import (
     retried_if_transient,
     table,
 )
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, is_set
 from taxi_pipeline.assets.trips import month_of, months_of
-from taxi_pipeline.ledger import LakeEntry, lake_entry
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.ledger import LakeEntry, lake_entry, zones_lake_entry
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.environment import rejected_share
+from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
 from taxi_pipeline.resources.lake import Lake, place_of
 from taxi_pipeline.resources.warehouse import Warehouse
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
 EVERY_ROW = "every_row_accounted_for"
+ROWS_AS_BEFORE = "rows_as_before"
 REJECTED_SHARE = "rejected_share"
 MATCHES_LAKE = "matches_lake"
+
+_EVERY_ROW_SAID = (
+    "Every published row is kept or rejected, of the raw file that is there. A run in which this "
+    "fails loads nothing."
+)
 
 _warning = partial(dg.AssetCheckResult, severity=dg.AssetCheckSeverity.WARN)
 
@@ -42,6 +58,49 @@ def trips_checks(service: Service) -> list[dg.AssetChecksDefinition]:
         # Dagster calls the partitions of checks a preview; the tests hold what we need of them
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [_of_cleaned(service), *_of_tables(service)]
+
+
+def zones_checks() -> list[dg.AssetChecksDefinition]:
+    """Return the checks of the taxi zones: on the cleaned ones, and on each table."""
+    name = TAXI_ZONES.name
+    matches_lake = partial(
+        dg.asset_check,
+        name=MATCHES_LAKE,
+        description="The table has the lake's rows.",
+        retry_policy=RETRIES,
+    )
+
+    @dg.asset_check(
+        asset=["cleaned", name],
+        name=EVERY_ROW,
+        blocking=True,
+        description=_EVERY_ROW_SAID,
+        retry_policy=RETRIES,
+    )
+    def in_lake(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            entry = zones_lake_entry(lake)
+            if entry.problems:
+                do_not_retry_run(context)
+            return _every_row(entry)
+
+    @matches_lake(asset=["bigquery", name])
+    def in_bigquery(
+        context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
+    ) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            tally = warehouse.tally(TAXI_ZONES)
+            return _matches_lake(zones_lake_entry(lake), warehouse.title, tally, None)
+
+    @matches_lake(asset=["postgres", name])
+    def in_postgres(
+        context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
+    ) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            tally = database.tally(TAXI_ZONES)
+            return _matches_lake(zones_lake_entry(lake), database.title, tally, None)
+
+    return [in_lake, in_bigquery, in_postgres]
 
 
 def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
@@ -57,8 +116,15 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
             spec(
                 EVERY_ROW,
                 blocking=True,
-                description="Every published row is kept or rejected, of the raw file that is "
-                "there. A run in which this fails loads nothing.",
+                description=_EVERY_ROW_SAID,
+            ),
+            spec(
+                ROWS_AS_BEFORE,
+                blocking=True,
+                description="The month has as many trips as what it replaces and the months beside "
+                "it, up to TAXI_FEWER_ROWS_SHARE fewer, and some on every day. A run in which next "
+                "to nothing is left loads nothing, unless it has the tag "
+                f"{ACCEPT_FEWER_ROWS} with the value true.",
             ),
             spec(
                 REJECTED_SHARE,
@@ -69,17 +135,38 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
         ],
         retry_policy=RETRIES,
     )
-    def checks(context: dg.AssetCheckExecutionContext, lake: Lake) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse, database: Database
+    ) -> Iterator[dg.AssetCheckResult]:
         with retried_if_transient(context):
-            limit = rejected_share()
+            limit, fewer = rejected_share(), fewer_rows_share()
+            accepted = is_set(context.run, ACCEPT_FEWER_ROWS)
             month = month_of(context, service)
             entry = lake_entry(service, month, lake)
-            name = place_of(service, month).cleaned
-            found = {cleaned.name: cleaned.metadata for cleaned in lake.find(name)}
-            noted = found.get(name, {})  # another's may only begin like it
-            if entry.problems:
+            noted = _noted(lake, service, month)
+            every_row = _every_row(entry)
+            if entry.kept:
+                neighbours = {
+                    each: int(kept)
+                    for each in (month.previous, month.next)
+                    if (kept := _noted(lake, service, each).get("kept", "")).isdecimal()
+                }
+                held, silent = _held(context, service, month, (warehouse, database))
+                empty_days = json.loads(noted.get(DAYS_WITHOUT_TRIPS, "[]"))
+                replaced = max(held.values(), default=None)
+                comparison = Comparison(month, entry.kept.rows, replaced, neighbours, empty_days)
+                as_before = _rows_as_before(comparison, held, silent, fewer, accepted)
+            else:
+                as_before = dg.AssetCheckResult(
+                    check_name=ROWS_AS_BEFORE, passed=False, description=" ".join(entry.problems)
+                )
+            if any(
+                not each.passed and each.severity == dg.AssetCheckSeverity.ERROR
+                for each in (every_row, as_before)
+            ):
                 do_not_retry_run(context)
-            yield _every_row(entry)
+            yield every_row
+            yield as_before
             yield _rejected_share(entry, limit)
             yield _nothing_unknown(
                 UNKNOWN_COLUMNS, noted, {"column": "string"}, "{column}", "They stay in raw"
@@ -128,6 +215,88 @@ def _of_tables(service: Service) -> Iterator[dg.AssetChecksDefinition]:
             return _matches_lake(entry, "Postgres", tally, total)
 
     yield from (in_bigquery, in_postgres)
+
+
+def _noted(lake: Lake, service: Service, month: Month) -> Mapping[str, str]:
+    """Return what stands in the metadata of a month's cleaned object; nothing where there is none.
+
+    Of an object whose name only begins like it nothing is read.
+    """
+    name = place_of(service, month).cleaned
+    return {found.name: found.metadata for found in lake.find(name)}.get(name, {})
+
+
+def _held(
+    context: dg.AssetCheckExecutionContext,
+    service: Service,
+    month: Month,
+    stores: Sequence[Warehouse | Database],
+) -> tuple[Mapping[str, int], Sequence[str]]:
+    """Return how many rows each table has of the month, and which stores did not answer.
+
+    A store that is away must not keep the month from the others, and gets none of it itself. Raises
+    what the first said where none answers.
+    """
+    held: dict[str, int] = {}
+    errors: dict[str, PermanentError | TransientError] = {}
+    for store in stores:
+        try:
+            # without a total: of BigQuery's columns the pick-up time alone is read
+            tally = store.tallies(service.trips, None, month, month).get(month)
+        except (PermanentError, TransientError) as error:
+            errors[store.title] = error
+            context.log.warning(f"{store.title} did not say how many rows it has: {error}")
+        else:
+            if tally:
+                held[store.title] = tally.rows - tally.strays
+    if len(errors) == len(stores):
+        raise next(iter(errors.values()))
+    return held, [*errors]
+
+
+def _rows_as_before(
+    comparison: Comparison,
+    held: Mapping[str, int],
+    silent: Sequence[str],
+    share: float,
+    accepted: bool,
+) -> dg.AssetCheckResult:
+    blocks = comparison.next_to_nothing and not accepted
+    said = comparison.shortfalls(0 if comparison.next_to_nothing else share)
+    passed = not said
+    if passed:
+        said = [f"The month has {comparison.trips:,} trips, as can be expected."]
+    elif comparison.next_to_nothing and accepted:
+        said.append(f"The tag {ACCEPT_FEWER_ROWS} lets it through.")
+    elif blocks:
+        said.append(
+            "Nothing is loaded. If the file is right, run the month again with the tag "
+            f'"{ACCEPT_FEWER_ROWS}": "true".'
+        )
+    else:
+        said.append(f"Up to {share:.0%} fewer are expected (TAXI_FEWER_ROWS_SHARE).")
+    said += [f"{store} did not say how many it has." for store in silent]
+    return dg.AssetCheckResult(
+        check_name=ROWS_AS_BEFORE,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        description=" ".join(said),
+        metadata={
+            "rows": table(
+                {"of": "string", "rows": "int"},
+                [
+                    {"of": name, "rows": rows}
+                    for name, rows in {
+                        str(comparison.month): comparison.trips,
+                        **held,
+                        **{str(month): trips for month, trips in comparison.neighbours.items()},
+                    }.items()
+                ],
+            ),
+            "days_without_trips": [*comparison.empty_days],
+            "expected_fewer_up_to": share,
+        },
+    )
 
 
 def _every_row(lake: LakeEntry) -> dg.AssetCheckResult:

@@ -141,7 +141,11 @@ _of_services = click.option(
 @click.option("--from", "first", type=_month, metavar="MONTH", help="Only from this month on.")
 @click.option("--to", "last", type=_month, metavar="MONTH", help="Only up to this month.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print a list with one object per service and month."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a list with one object per service and month, "
+    "and one for the taxi zones, whose month is null.",
 )
 @click.option(
     "--recount",
@@ -160,10 +164,11 @@ def ledger(
     """Count each month's rows and dollars in every store, and see whether they add up.
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
-    stack. All months that any store has are shown, unless options choose among them; below the
-    table stands what does not add up (with --json, on the standard error).
+    stack. All months that any store has are shown, and the taxi zones, unless options choose
+    among the months; below the table stands what does not add up (with --json, on the standard
+    error).
 
-    Exits with 1 if a month does not add up, or if no store has anything of a service or of the
+    Exits with 1 if a line does not add up, or if no store has anything of a service or of the
     months that were asked for.
 
     \b
@@ -233,7 +238,7 @@ def _show_ledger(
     as_json: bool = False,
     recount: bool = False,
 ) -> None:
-    from taxi_pipeline.ledger import read_ledger
+    from taxi_pipeline.ledger import read_ledger, read_zones
     from taxi_pipeline.ledger_view import missing, problems, show, to_json
     from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
@@ -245,6 +250,8 @@ def _show_ledger(
         for service in services or SERVICES.values()
         for entry in read_ledger(service, stores, first, last, recount)
     ]
+    if not (services or first or last):
+        entries += read_zones(stores, recount)
     if as_json:
         click.echo(to_json(entries))
         for sentence in problems(entries):

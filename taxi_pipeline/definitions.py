@@ -21,7 +21,7 @@ from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
-from taxi_pipeline.checks import trips_checks
+from taxi_pipeline.checks import trips_checks, zones_checks
 from taxi_pipeline.resources.environment import from_environment
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
@@ -38,7 +38,10 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         linked = dg.with_source_code_references(
             [*(asset for group in assets.values() for asset in group), daily_trips]
         )
-    checks = {service.trips.name: trips_checks(service) for service in SERVICES.values()}
+    checks = {
+        **{service.trips.name: trips_checks(service) for service in SERVICES.values()},
+        TAXI_ZONES.name: zones_checks(),
+    }
     jobs = {
         name: dg.define_asset_job(
             name,
@@ -58,7 +61,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
         dg.define_asset_job(
             f"{name}_checks",
             selection=dg.AssetSelection.checks(*group),
-            description=f"{name}: a month's checks alone; nothing is materialized.",
+            description=f"{name}: its checks alone; nothing is materialized.",
             tags=pod_tags(f"{name}_checks"),
         )
         for name, group in checks.items()

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.lake import (
     REJECTED_ROWS,
+    ZONES_PLACE,
     Lake,
     LakeObject,
     Place,
@@ -26,7 +27,7 @@ from taxi_pipeline.resources.lake import (
 )
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
@@ -34,11 +35,11 @@ MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
 
 @dataclass(frozen=True)
 class LakeEntry:
-    """What the lake has of one month. What it does not have, or does not say, is None.
+    """What the lake has of one month, or of the zones. What it does not have, or say, is None.
 
     `etag` and `sha256` are the published file's. `of_this_raw` says whether the trips and the
     rejected rows were cleaned from the raw object that is there now. `faults` says what was found
-    wrong with an object by itself.
+    wrong with an object by itself. `content` is what the rows that are kept are called.
     """
 
     published: int | None
@@ -48,6 +49,7 @@ class LakeEntry:
     sha256: str | None
     of_this_raw: bool
     faults: tuple[str, ...] = ()
+    content: str = "trips"
 
     @property
     def problems(self) -> list[str]:
@@ -56,7 +58,7 @@ class LakeEntry:
         if self.published is None:
             said.append("The lake has no published file that says how many rows it has.")
         if self.kept is None:
-            said.append("The lake has no cleaned trips that can be read.")
+            said.append(f"The lake has no cleaned {self.content} that can be read.")
         if self.rejected is None:
             said.append("The lake has no rejected rows that can be read.")
         if self.published is None or self.kept is None or self.rejected is None:
@@ -69,8 +71,8 @@ class LakeEntry:
             )
         if not self.of_this_raw:
             said.append(
-                "The lake's trips or its rejected rows were cleaned from another published file "
-                "than the one that is there."
+                f"The lake's {self.content} or its rejected rows were cleaned from another "
+                "published file than the one that is there."
             )
         return said
 
@@ -98,13 +100,21 @@ class LakeEntry:
 
 @dataclass(frozen=True)
 class Entry:
-    """One service and month, in all stores; None where a table does not have the month."""
+    """One service and month, in all stores; None where a table does not have the month.
+
+    The zones, which have no month, are a service of their own here.
+    """
 
     service: str
-    month: Month
+    month: Month | None
     lake: LakeEntry
     bigquery: Tally | None
     postgres: Tally | None
+
+    @property
+    def name(self) -> str:
+        """What the entry is of: "yellow 2021-01", or "taxi_zones"."""
+        return f"{self.service} {self.month}" if self.month else self.service
 
     @property
     def problems(self) -> list[str]:
@@ -158,14 +168,38 @@ def read_ledger(
         return list(pool.map(entry, months))
 
 
+def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
+    """Return the entry of the taxi zones; none where no store has any.
+
+    `recount` reads the published file again.
+    """
+    objects = _objects(stores.lake, ZONES_PLACE)
+    tallies = [store.tally(TAXI_ZONES) for store in (stores.warehouse, stores.database)]
+    if not objects and not any(tally.rows for tally in tallies):
+        return []
+    found = _zones_lake_entry(stores.lake, objects, recount)
+    tables = [tally if tally.rows or found.kept else None for tally in tallies]
+    return [Entry(TAXI_ZONES.name, None, found, *tables)]
+
+
 def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
     """Return what the lake has of one month."""
     place = place_of(service, month)
+    return _lake_entry(lake, place, _objects(lake, place), service.total, recount=False)
+
+
+def zones_lake_entry(lake: Lake) -> LakeEntry:
+    """Return what the lake has of the taxi zones."""
+    return _zones_lake_entry(lake, _objects(lake, ZONES_PLACE), recount=False)
+
+
+def _zones_lake_entry(lake: Lake, objects: Iterable[LakeObject], recount: bool) -> LakeEntry:
+    return replace(_lake_entry(lake, ZONES_PLACE, objects, None, recount), content="zones")
+
+
+def _objects(lake: Lake, place: Place) -> list[LakeObject]:
     prefixes = (place.raw, place.cleaned, place.rejected)
-    objects = [
-        item for prefix in prefixes for item in lake.find(prefix) if month_of_object(item.name)
-    ]
-    return _lake_entry(lake, place, objects, service.total, recount=False)
+    return [item for prefix in prefixes for item in lake.find(prefix) if place.holds(item.name)]
 
 
 def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:

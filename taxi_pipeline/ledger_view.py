@@ -33,7 +33,7 @@ def show(entries: Sequence[Entry]) -> None:
         total = _total(lake.kept)
         table.add_row(
             entry.service,
-            entry.month.key,
+            entry.month.key if entry.month else "-",
             *("-" if count is None else f"{count:,}" for count in counts),
             "-" if total is None else f"{total:,.2f}",
             "yes" if entry.adds_up else "[bold red]NO[/]",
@@ -48,7 +48,7 @@ def problems(entries: Iterable[Entry]) -> Iterator[str]:
     """Say what does not add up, and in which month, in sentences."""
     for entry in entries:
         for problem in entry.problems:
-            yield f"{entry.service} {entry.month}: {problem}"
+            yield f"{entry.name}: {problem}"
 
 
 def to_json(entries: Iterable[Entry]) -> str:
@@ -80,7 +80,7 @@ def _as_object(entry: Entry) -> dict[str, Any]:
     lake = entry.lake
     return {
         "service": entry.service,
-        "month": entry.month.key,
+        "month": entry.month.key if entry.month else None,
         "published": lake.published,
         "kept": _rows(lake.kept),
         "rejected": None if lake.rejected is None else dict(sorted(lake.rejected.items())),

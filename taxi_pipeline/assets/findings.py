@@ -13,6 +13,7 @@ from taxi_pipeline.tlc.legible import legible
 
 UNKNOWN_COLUMNS = "unknown_columns"
 UNKNOWN_CODES = "unknown_codes"
+DAYS_WITHOUT_TRIPS = "days_without_trips"  # of the month, as JSON: [1, 31]
 
 MOST = 20
 CHARACTERS = 40  # of a text

@@ -6,7 +6,7 @@ Which file, which table and which rules are for `trips` and `zones` to say.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
-from taxi_pipeline.assets.findings import UNKNOWN_CODES, UNKNOWN_COLUMNS, Finding, Findings
+from taxi_pipeline.assets.findings import (
+    DAYS_WITHOUT_TRIPS,
+    UNKNOWN_CODES,
+    UNKNOWN_COLUMNS,
+    Finding,
+    Findings,
+)
 from taxi_pipeline.assets.progress import Seen, passing, progress
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
@@ -56,7 +62,9 @@ if TYPE_CHECKING:
 
 type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
 type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
-type Picture = Callable[[Path, Summary], dg.MarkdownMetadataValue]
+type Ensure = Callable[[PublishedFile], None]
+type ByDay = Callable[[Path], Sequence[int]]
+type Picture = Callable[[Sequence[int], Summary], dg.MarkdownMetadataValue]
 
 _LISTED_CHARACTERS = 1000
 _READ_BYTES = 1 << 16  # of a column at a time
@@ -77,6 +85,7 @@ def store_raw(
     table: Table,
     fetch: Fetch,
     log: logging.Logger,
+    ensure: Ensure | None = None,
     *,
     replace: bool = False,
 ) -> dg.MaterializeResult[None]:
@@ -84,6 +93,7 @@ def store_raw(
 
     A file that is broken, or could not be cleaned for want of a column, leaves the lake as it was.
     One of the same bytes leaves the object and its generation: only what is said of it is new.
+    `ensure` raises where the file has the columns, but not what it must have beyond.
 
     An object that somebody else put into the lake stays, and the publisher is not asked, unless
     `replace` says that the published file shall take its place.
@@ -92,9 +102,9 @@ def store_raw(
     before = lake.raw_objects(place)
     newest = next(iter(before), None)
     if newest and not newest.is_fetched and not replace:
-        raw = _kept(lake, table, newest, log)
+        raw = _kept(lake, table, ensure, newest, log)
     else:
-        raw = _fetched(lake, place, table, fetch, before, log)
+        raw = _fetched(lake, place, table, ensure, fetch, before, log)
     stored, examination = raw.stored, raw.examination
     return dg.MaterializeResult(
         data_version=dg.DataVersion(stored.metadata["sha256"]),
@@ -115,15 +125,17 @@ def store_raw(
     )
 
 
-def _kept(lake: Lake, table: Table, raw: LakeObject, log: logging.Logger) -> _Raw:
+def _kept(
+    lake: Lake, table: Table, ensure: Ensure | None, raw: LakeObject, log: logging.Logger
+) -> _Raw:
     """Leave a raw object that somebody else put into the lake, and count it."""
-    from taxi_pipeline.tlc.reading import examine, open_published
+    from taxi_pipeline.tlc.reading import examine
 
     log.warning(f"{not_published(raw)} The publisher was not asked.")
     with scratch() as folder, _not_published_named(raw):
         path = lake.download(raw, folder)
         examination = examine(path, PREVIEW_ROWS)
-        open_published(path, table)  # it has the columns, or raises
+        _ensure_usable(path, table, ensure)
         return _Raw(_counted(lake, raw, path, examination.rows), examination, downloaded=False)
 
 
@@ -131,12 +143,13 @@ def _fetched(
     lake: Lake,
     place: Place,
     table: Table,
+    ensure: Ensure | None,
     fetch: Fetch,
     before: list[LakeObject],
     log: logging.Logger,
 ) -> _Raw:
     """Fetch the published file into the lake, unless it is the newest of the objects `before`."""
-    from taxi_pipeline.tlc.reading import examine, open_published
+    from taxi_pipeline.tlc.reading import examine
 
     with scratch() as arrived, scratch() as stored:
         copy = _intact_copy(lake, before, stored)
@@ -148,7 +161,7 @@ def _fetched(
             examination = examine(copy[1], PREVIEW_ROWS)
         elif isinstance(fetched, Download):
             examination = examine(fetched.path, PREVIEW_ROWS)
-            open_published(fetched.path, table)
+            _ensure_usable(fetched.path, table, ensure)
             origin = {
                 SOURCE_URL: fetched.url,
                 "etag": fetched.etag,
@@ -173,12 +186,22 @@ def _fetched(
     return _Raw(raw, examination, isinstance(fetched, Download))
 
 
+def _ensure_usable(path: Path, table: Table, ensure: Ensure | None) -> None:
+    """Raise `PermanentError` where a file lacks a column, or what `ensure` asks for beyond."""
+    from taxi_pipeline.tlc.reading import open_published
+
+    source = open_published(path, table)
+    if ensure:
+        ensure(source)
+
+
 def clean_raw(
     lake: Lake,
     place: Place,
     table: Table,
     clean: Clean,
     log: logging.Logger,
+    by_day: ByDay | None = None,
     picture: Picture | None = None,
 ) -> dg.MaterializeResult[None]:
     """Clean the raw object into two: its rows in canonical form, and the rejected ones.
@@ -186,7 +209,8 @@ def clean_raw(
     An object that somebody else put into the lake gets its rows and its SHA-256 noted first, so
     that the ledger can hold the cleaning against them.
 
-    `picture`, if there is one, draws what is kept and the summary.
+    `by_day` counts what is kept of each day of the month, for rows that have one; `picture` draws
+    these counts and the summary.
     """
     from taxi_pipeline.tlc.reading import examine, open_published, opened_parquet
 
@@ -235,6 +259,10 @@ def clean_raw(
             UNKNOWN_COLUMNS: str(undeclared),
             UNKNOWN_CODES: str(Findings.cut(codes)),
         }
+        days = by_day(kept) if by_day else ()
+        if days:
+            empty = [day for day, trips in enumerate(days, start=1) if not trips]
+            findings[DAYS_WITHOUT_TRIPS] = json.dumps(empty)
         name = f"{place.rejected}{_sha256(rejected)[:16]}.parquet"
         beside = _uploaded(lake, rejected, name, history, lake.generation_of(name), log)
         # another run of the month may have put another raw file there, or deleted what it knew not
@@ -252,7 +280,7 @@ def clean_raw(
                 "dagster/column_lineage": columns_from("raw", table, _origins(source)),
                 "dagster/uri": cleaned.uri,
                 "link": dg.MetadataValue.url(lake.link(cleaned.name)),
-                **({"picture": picture(kept, summary)} if picture else {}),
+                **({"picture": picture(days, summary)} if picture else {}),
                 "bytes": cleaned.size,
                 "seconds": _seconds_since(began),
                 "source": _source(raw),

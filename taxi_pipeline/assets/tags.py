@@ -6,16 +6,20 @@ Dagster's UI takes them where a run or a backfill is launched, `dagster job exec
 import dagster as dg
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.legible import legible
 
+# The publisher's file takes the place of one that somebody else put into the lake.
 REPLACE_RAW = "taxi/replace_raw"
+# A month of which next to nothing is left is loaded all the same.
+ACCEPT_FEWER_ROWS = "taxi/accept_fewer_rows"
 
 
 def is_set(run: dg.DagsterRun, tag: str) -> bool:
-    """Return whether a run has the tag with the value `true`.
-
-    Raises `PermanentError` where the value is neither `true` nor `false`.
-    """
-    value = run.tags.get(tag, "false")
-    if value not in ("true", "false"):
-        raise PermanentError(f"The run's tag {tag} is '{value}': write true, or leave it out.")
+    """Return whether a run has the tag; raise `PermanentError` for another value than `true`."""
+    value = run.tags.get(tag)
+    if value not in (None, "true"):
+        raise PermanentError(
+            f"The tag {tag} has the value '{legible(value, 40)}': give it the value true, or leave "
+            "it out."
+        )
     return value == "true"

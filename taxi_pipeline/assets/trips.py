@@ -6,9 +6,9 @@
 Each replaces its month whole, so any of them can be run again at any time.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -90,13 +90,15 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     )
     def cleaned(context: dg.AssetExecutionContext, lake: Lake) -> dg.MaterializeResult[None]:
         from taxi_pipeline.tlc.cleaning import clean_trips
+        from taxi_pipeline.tlc.daily import trips_by_day
 
         with retried_if_transient(context):
             month = month_of(context, service)
             clean = partial(clean_trips, month)
+            by_day = partial(trips_by_day, month=month)
             picture = partial(_picture, service, month)
             place = place_of(service, month)
-            return clean_raw(lake, place, table, clean, context.log, picture)
+            return clean_raw(lake, place, table, clean, context.log, by_day, picture)
 
     @asset(
         key=["bigquery", table.name],
@@ -142,11 +144,9 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
 
 
 def _picture(
-    service: Service, month: Month, trips: Path, summary: "Summary"
+    service: Service, month: Month, by_day: Sequence[int], summary: "Summary"
 ) -> dg.MarkdownMetadataValue:
-    from taxi_pipeline.tlc.daily import trips_by_day
-
-    return month_picture(service, month, trips_by_day(trips, month), summary.rejected)
+    return month_picture(service, month, by_day, summary.rejected)
 
 
 def month_of(

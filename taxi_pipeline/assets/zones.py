@@ -1,6 +1,7 @@
 """The taxi zones: what the trips' location ids mean, in every store, by the same four steps.
 
-265 rows, published as one file without months, so nothing here is partitioned.
+265 rows, published as one file without months, so nothing here is partitioned. A file without all
+of them replaces nothing, not even raw.
 """
 
 from functools import partial
@@ -32,10 +33,14 @@ def raw_taxi_zones(
     context: dg.AssetExecutionContext, publisher: Publisher, lake: Lake
 ) -> dg.MaterializeResult[None]:
     """Fetch the zones into the lake."""
+    from taxi_pipeline.tlc.zones import ensure_all_zones
+
     with retried_if_transient(context):
         replace = is_set(context.run, REPLACE_RAW)
-        fetch = publisher.fetch_zones
-        return store_raw(lake, ZONES_PLACE, TAXI_ZONES, fetch, context.log, replace=replace)
+        fetch, log = publisher.fetch_zones, context.log
+        return store_raw(
+            lake, ZONES_PLACE, TAXI_ZONES, fetch, log, ensure_all_zones, replace=replace
+        )
 
 
 @_asset(

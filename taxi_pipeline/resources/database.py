@@ -317,6 +317,19 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             ) from None
         return make_conninfo(self.url)
 
+    def tally(self, table: Table) -> Tally:
+        """Tally the rows of an unpartitioned table; a missing one has none."""
+        from psycopg import errors
+
+        with self._connected() as connection:
+            try:
+                ((rows,),) = _run(
+                    connection, "SELECT count(*) FROM {table}", {"table": _identifier(table.name)}
+                ).fetchall()
+            except errors.UndefinedTable:
+                rows = 0
+        return Tally(rows, None)
+
 
 # The partitions that have a part of a month: schema, name, whether the bounds are the month's, and
 # whether a DETACH PARTITION CONCURRENTLY has not ended. MINVALUE and MAXVALUE are no timestamps.

@@ -42,6 +42,7 @@ _DEFAULTS = {
     "TAXI_AUTOMATION": "off",
     "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
     "TAXI_DATASET": "trips_data_all",
+    "TAXI_FEWER_ROWS_SHARE": "0.2",
     "TAXI_NOTIFY_URL": "",
     "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
     "TAXI_REJECTED_SHARE": "0.05",
@@ -93,17 +94,12 @@ def ready() -> Resources:
 
 def rejected_share() -> float:
     """Return the share of rejected rows up to which a month is as expected."""
-    text = _setting("TAXI_REJECTED_SHARE")
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise PermanentError(
-            f"TAXI_REJECTED_SHARE: '{text}' is not a share: write a number from 0 to 1, such as "
-            "0.05 for 5 %."
-        )
-    return share
+    return _share("TAXI_REJECTED_SHARE")
+
+
+def fewer_rows_share() -> float:
+    """Return the share by which a month may have fewer rows than what it is compared with."""
+    return _share("TAXI_FEWER_ROWS_SHARE")
 
 
 def automation_is_on() -> bool:
@@ -169,6 +165,20 @@ def dagster_instance() -> dg.DagsterInstance:
 
 def _setting(name: str) -> str:
     return os.environ.get(name) or _DEFAULTS[name]
+
+
+def _share(name: str) -> float:
+    text = _setting(name)
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise PermanentError(
+            f"{name}: '{text}' is not a share: write a number from 0 to 1, such as "
+            f"{_DEFAULTS[name]} for {float(_DEFAULTS[name]):.0%}."
+        )
+    return share
 
 
 def _seconds(name: str) -> int:

@@ -118,6 +118,10 @@ class Place:
         ending = name.removeprefix(self.rejected)
         return ending != name and _REJECTED_ENDING.fullmatch(ending) is not None
 
+    def holds(self, name: str) -> bool:
+        """Whether an object's name is one of this place's."""
+        return name in (*self.raw_names, self.cleaned) or self.is_rejected(name)
+
 
 ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")
 
@@ -134,9 +138,7 @@ def month_of_object(name: str) -> tuple[Service, Month] | None:
         return None
     service, month = SERVICES[match["service"]], Month.parse(match["month"])
     place = place_of(service, month)
-    if name in (*place.raw_names, place.cleaned) or place.is_rejected(name):
-        return service, month
-    return None
+    return (service, month) if place.holds(name) else None
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -427,6 +427,22 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return BigQuery(project=self.project).client()
 
+    def tally(self, table: Table) -> Tally:
+        """Tally the rows of an unpartitioned table, which costs nothing; a missing one has none."""
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        query = f"SELECT COUNT(*) AS held FROM {self.sql_name(table)}"  # noqa: S608 - declared
+        config = bigquery.QueryJobConfig(job_timeout_ms=self._job_timeout_ms)
+        with self._connected() as client:
+            try:
+                (found,) = self._found(client, query, config)
+            except NotFound as error:
+                if "Table" not in str(error.message):
+                    raise
+                return Tally(0, None)
+        return Tally(found.held, None)
+
 
 def _partition(month: Month) -> str:
     return f"{month.year:04}{month.month:02}"

@@ -33,6 +33,7 @@ from taxi_pipeline.tlc.services import (
     Table,
 )
 from taxi_pipeline.tlc.values import mask
+from taxi_pipeline.tlc.zones import ensure_all_zones
 
 UNPARSABLE = "unparsable"
 REJECTED_BECAUSE = "rejected_because"
@@ -188,7 +189,11 @@ def clean_trips(
 def clean_zones(
     source: PublishedFile, zones: Path, rejected: Path, seen: Seen = _nobody
 ) -> Summary:
-    """Write the taxi zones of a published file, and the lines that do not parse, as Parquet."""
+    """Write the taxi zones of a published file, and the lines that do not parse, as Parquet.
+
+    Raises `PermanentError` for a broken file, and for one that has not each of TLC's zones once.
+    """
+    ensure_all_zones(source)
     return _clean(source, {}, {}, zones, rejected, seen)
 
 

@@ -66,5 +66,10 @@ class Month:
         """The month after this one."""
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
+    @property
+    def previous(self) -> "Month":
+        """The month before this one."""
+        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
     def __str__(self) -> str:
         return self.key

@@ -89,7 +89,7 @@ def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
     assert result.success
     made = [event.asset_key for event in result.get_asset_materialization_events()]
     assert sorted(map(str, made)) == sorted(map(str, LATER))
-    assert not failed(result) & {EVERY_ROW, *MATCHES}  # of all six, which have run
+    assert not failed(result) & {EVERY_ROW, *MATCHES}  # of all seven, which have run
     month = Month(2021, 3)
     for recount in (False, True):
         (entry,) = read_ledger(GREEN, own.resources, month, month, recount)
@@ -237,7 +237,7 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
 
 def test_another_value_of_the_tag_is_refused(own: Platform) -> None:
     result = own.run("green_trips", "2020-05", tags={REPLACE_RAW: "yes"})
-    said = "The run's tag taxi/replace_raw is 'yes': write true, or leave it out."
+    said = "The tag taxi/replace_raw has the value 'yes': give it the value true, or leave it out."
     assert said in failure_of(result)
     assert own.resources.lake.find("") == []
 

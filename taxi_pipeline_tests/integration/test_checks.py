@@ -22,8 +22,10 @@ from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
 JOB = YELLOW.trips.name
 CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
 EVERY_ROW = ("cleaned", "every_row_accounted_for")
+AS_BEFORE = ("cleaned", "rows_as_before")
 CHECKS = {
     EVERY_ROW,
+    AS_BEFORE,
     ("cleaned", "rejected_share"),
     ("cleaned", "unknown_columns"),
     ("cleaned", "unknown_codes"),
@@ -81,12 +83,12 @@ def test_a_run_records_passed_checks_of_its_month(publish: Publish) -> None:
 
 
 def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> None:
-    rows = [in_month("2018-02", VendorID="77"), in_month("2018-02", VendorID="77"), "garbage"]
+    rows = [in_month("2017-10", VendorID="77"), in_month("2017-10", VendorID="77"), "garbage"]
     content = csv_gz(*(f"{row},?" for row in rows), header=f"{YELLOW_HEADER},surprise")
-    platform, _ = publish({MIRRORED.format("2018-02"): content})
-    result = platform.run(JOB, "2018-02")
+    platform, _ = publish({MIRRORED.format("2017-10"): content})
+    result = platform.run(JOB, "2017-10")
     assert result.success
-    assert platform.entry("yellow", "2018-02").adds_up
+    assert platform.entry("yellow", "2017-10").adds_up
     found = evaluations(result)
     said = {
         check: evaluation.description
@@ -102,7 +104,7 @@ def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> No
         "in tlc/services.py.",
     }
     assert failed(result) == {("cleaned", check) for check in said}
-    assert failed(platform.run(CHECKS_JOB, "2018-02")) == {("cleaned", check) for check in said}
+    assert failed(platform.run(CHECKS_JOB, "2017-10")) == {("cleaned", check) for check in said}
     codes = [{"column": "vendor_id", "code": "77", "rows": 2}]
     assert table(found["cleaned", "unknown_codes"], "found") == codes
 
@@ -156,13 +158,13 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
 def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
     publish: Publish, tmp_path: Path
 ) -> None:
-    platform, _ = publish({MIRRORED.format("2018-10"): csv_gz(in_month("2018-10"))})
-    assert platform.run(JOB, "2018-10").success
-    lake, trips = platform.resources.lake, place_of(YELLOW, Month(2018, 10)).cleaned
+    platform, _ = publish({MIRRORED.format("2017-08"): csv_gz(in_month("2017-08"))})
+    assert platform.run(JOB, "2017-08").success
+    lake, trips = platform.resources.lake, place_of(YELLOW, Month(2017, 8)).cleaned
     (note := tmp_path / "note").touch()
     overwrite(lake, note, f"{trips}.md", {})
     try:
-        assert failed(platform.run(CHECKS_JOB, "2018-10")) == set()
+        assert failed(platform.run(CHECKS_JOB, "2017-08")) == set()
     finally:
         delete(lake, f"{trips}.md")
 

@@ -87,15 +87,15 @@ def test_checks_that_warn_are_one_message_also_when_they_run_alone(
     told: Told, publish: Publish
 ) -> None:
     daemon, received = told
-    month = "2010-03"
+    month = "2012-02"
     content = csv_gz(f"{in_month(month, VendorID='77')},?", header=f"{YELLOW_HEADER},surprise")
     platform, _ = publish({MIRRORED.format(month): content})
     assert platform.run(JOB, month).success
     assert platform.run(f"{JOB}_checks", month).success
     daemon.tick()
     assert [message["title"] for message in received] == [
-        "yellow 2010-03 published: 2 checks failed",
-        "yellow 2010-03: 2 checks failed",
+        "yellow 2012-02 published: 2 checks failed",
+        "yellow 2012-02: 2 checks failed",
     ]
     for message in received:
         assert message["message"].splitlines()[-3:-1] == [

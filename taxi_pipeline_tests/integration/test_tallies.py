@@ -18,6 +18,7 @@ from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import YELLOW, Table
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.lake import overwrite
 
 LARGEST = math.nextafter(1e7, 0)  # as declared
 EXTREMES: list[float | None] = [
@@ -47,7 +48,9 @@ class Stores:
         """Put a month's amounts into all stores, in an order for each; return the lake's tally."""
         paths = [self._parquet(month, amounts) for amounts in orders]
         resources = self.platform.resources
-        stored = resources.lake.upload(paths[0], f"cleaned/{self.table.name}/{month}.parquet", {})
+        stored = overwrite(
+            resources.lake, paths[0], f"cleaned/{self.table.name}/{month}.parquet", {}
+        )
         rows = len(orders[0])
         with pq.ParquetFile(paths[1]) as file:
             resources.database.replace_month(self.table, month, file.iter_batches(7), rows)

@@ -10,7 +10,7 @@ import pytest
 
 from taxi_pipeline import assets
 from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.checks import trips_checks
+from taxi_pipeline.checks import trips_checks, zones_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.services import (
@@ -136,13 +136,17 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
     specs = {spec.key: spec for check in trips_checks(service) for spec in check.check_specs}
     assert [(key.asset_key, key.name) for key in specs] == [
         (cleaned, "every_row_accounted_for"),
+        (cleaned, "rows_as_before"),
         (cleaned, "rejected_share"),
         (cleaned, "unknown_columns"),
         (cleaned, "unknown_codes"),
         (bigquery, "matches_lake"),
         (postgres, "matches_lake"),
     ]
-    assert [key.name for key, spec in specs.items() if spec.blocking] == ["every_row_accounted_for"]
+    assert [key.name for key, spec in specs.items() if spec.blocking] == [
+        "every_row_accounted_for",
+        "rows_as_before",
+    ]
     for spec in specs.values():
         assert spec.partitions_def == months_of(service)
         assert spec.description
@@ -150,6 +154,22 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
         graph = defs.resolve_job_def(name).asset_layer.asset_graph
         assert graph.asset_check_keys == specs.keys()
     assert graph.materializable_asset_keys == set()
+
+
+def test_the_zones_are_checked_without_a_month() -> None:
+    specs = {spec.key: spec for check in zones_checks() for spec in check.check_specs}
+    assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
+        (["cleaned", "taxi_zones"], "every_row_accounted_for", True),
+        (["bigquery", "taxi_zones"], "matches_lake", False),
+        (["postgres", "taxi_zones"], "matches_lake", False),
+    ]
+    for spec in specs.values():
+        assert spec.partitions_def is None
+        assert spec.description
+    for name in ("taxi_zones", "taxi_zones_checks"):
+        job = defs.resolve_job_def(name)
+        assert job.asset_layer.asset_graph.asset_check_keys == specs.keys()
+        assert job.partitions_def is None
 
 
 def test_loading_warns_of_nothing() -> None:

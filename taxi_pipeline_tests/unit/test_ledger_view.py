@@ -16,21 +16,30 @@ LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"
 JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
 GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS)
 BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 123_455_500), TRIPS)
+ZONES = Entry(
+    "taxi_zones",
+    None,
+    LakeEntry(265, Tally(265, None), Counter(), '"z"', "5b", True, content="zones"),
+    Tally(265, None),
+    Tally(264, None),
+)
 BARE = Entry("fhv", JANUARY, LakeEntry(9, None, None, None, None, False), None, None)
 
 
 def test_the_table_is_followed_by_what_does_not_add_up(capsys: pytest.CaptureFixture[str]) -> None:
-    show([GOOD, BAD, BARE])
+    show([GOOD, BAD, BARE, ZONES])
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     figures = "2021-01 50,000 48,970 1,030 {} 48,970 1,234,567.80 {}"
     assert "service month published kept rejected BigQuery Postgres total (lake) adds up" in rows
     assert "yellow " + figures.format("48,970", "yes") in rows
     assert "green " + figures.format("48,969", "NO") in rows
     assert "fhv 2021-01 9 - - - - - NO" in rows
-    assert rows[-3:] == [
+    assert "taxi_zones - 265 265 0 265 264 - NO" in rows
+    assert rows[-4:] == [
         "green 2021-01: BigQuery has 48,969 rows, the lake 48,970.",
         "fhv 2021-01: The lake has no cleaned trips that can be read.",
         "fhv 2021-01: The lake has no rejected rows that can be read.",
+        "taxi_zones: Postgres has 264 rows, the lake 265.",
     ]
 
 
@@ -55,6 +64,8 @@ def test_programs_get_every_figure() -> None:
     said = {"service": "fhv", "month": "2021-01", "published": 9, "adds_up": False}
     assert bare == dict.fromkeys(good) | said
     assert json.loads(to_json([])) == []
+    (zones,) = json.loads(to_json([ZONES]))
+    assert (zones["service"], zones["month"]) == ("taxi_zones", None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from taxi_pipeline.resources.environment import (
     Resources,
     automation_is_on,
     dagster_url,
+    fewer_rows_share,
     from_environment,
     published_every_seconds,
     ready,
@@ -20,25 +22,44 @@ from taxi_pipeline.resources.environment import (
     schedule_cron,
 )
 
+SHARES = [
+    pytest.param("TAXI_REJECTED_SHARE", rejected_share, 0.05, id="rejected"),
+    pytest.param("TAXI_FEWER_ROWS_SHARE", fewer_rows_share, 0.2, id="fewer rows"),
+]
 
+
+@pytest.mark.parametrize(("name", "read", "default"), SHARES)
 @pytest.mark.parametrize(
-    ("text", "share"), [(None, 0.05), ("", 0.05), ("0.1", 0.1), ("0", 0), ("1", 1), ("1e-3", 0.001)]
+    ("text", "share"), [(None, None), ("", None), ("0.1", 0.1), ("0", 0), ("1", 1), ("1e-3", 0.001)]
 )
-def test_the_rejected_share_is_a_number_from_0_to_1(
-    monkeypatch: pytest.MonkeyPatch, text: str | None, share: float
+def test_a_share_is_a_number_from_0_to_1(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    read: Callable[[], float],
+    default: float,
+    text: str | None,
+    share: float | None,
 ) -> None:
-    monkeypatch.delenv("TAXI_REJECTED_SHARE", raising=False)
+    monkeypatch.delenv(name, raising=False)
     if text is not None:
-        monkeypatch.setenv("TAXI_REJECTED_SHARE", text)
-    assert rejected_share() == share
+        monkeypatch.setenv(name, text)
+    assert read() == (default if share is None else share)
 
 
+@pytest.mark.parametrize(("name", "read", "default"), SHARES)
 @pytest.mark.parametrize("text", ["5%", "5", "-0.1", "nan", "0,05", "inf"])
-def test_any_other_share_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("TAXI_REJECTED_SHARE", text)
-    with pytest.raises(PermanentError, match="TAXI_REJECTED_SHARE") as caught:
-        rejected_share()
-    assert f"'{text}' is not a share: write a number from 0 to 1" in str(caught.value)
+def test_any_other_share_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    read: Callable[[], float],
+    default: float,
+    text: str,
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(PermanentError) as caught:
+        read()
+    said = f"{name}: '{text}' is not a share: write a number from 0 to 1, such as {default} for "
+    assert str(caught.value).startswith(said)
 
 
 @pytest.fixture

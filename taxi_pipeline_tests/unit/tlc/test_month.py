@@ -18,6 +18,11 @@ def test_december_ends_in_the_next_year() -> None:
     assert Month(2020, 12).next == Month(2021, 1)
 
 
+@given(st.integers(1, 9997), st.integers(1, 12))
+def test_each_month_is_before_the_next(year: int, month: int) -> None:
+    assert Month(year, month).next.previous == Month(year, month)
+
+
 @given(st.integers(1, 9998), st.integers(1, 12))
 def test_keys_read_back(year: int, month: int) -> None:
     assert Month.parse(Month(year, month).key) == Month(year, month)

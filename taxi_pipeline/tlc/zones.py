@@ -1,0 +1,39 @@
+"""The taxi zones that there are. What is known of each is published, and for others to keep."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.reading import PublishedFile
+
+# By every taxi_zone_lookup.csv that TLC has published: from 1, Newark Airport, to 263 places of New
+# York's, then 264, Unknown, and 265, Outside of NYC.
+ZONE_IDS = range(1, 266)
+
+_NAMED = 20
+
+
+def ensure_all_zones(source: PublishedFile) -> None:
+    """Raise `PermanentError` unless a published table of zones has each of TLC's ids once."""
+    ids: Counter[int | None] = Counter()
+    for parsed in source.each(
+        lambda batch: batch.rows["location_id"].filter(batch.problems.is_null())
+    ):
+        ids.update(parsed.to_pylist())
+    wrong: dict[str, Sequence[int | None]] = {
+        "missing": [zone for zone in ZONE_IDS if zone not in ids],
+        "more than once": [zone for zone in ZONE_IDS if ids[zone] > 1],
+        "unknown": [zone for zone in ids if zone not in ZONE_IDS],
+    }
+    if any(wrong.values()):
+        said = "; ".join(f"{what}: {_listed(zones)}" for what, zones in wrong.items() if zones)
+        raise PermanentError(
+            f"{source.path.name} does not have TLC's zones, the ids 1 to {ZONE_IDS[-1]}, each "
+            f"once: {said}. Nothing was replaced. If TLC has other zones now, declare their ids in "
+            "tlc/zones.py."
+        )
+
+
+def _listed(zones: Sequence[int | None]) -> str:
+    shown = ", ".join("none" if zone is None else str(zone) for zone in zones[:_NAMED])
+    return shown + (f" and {len(zones) - _NAMED} more" if len(zones) > _NAMED else "")

@@ -1,0 +1,33 @@
+"""Which zones there are."""
+
+from pathlib import Path
+
+import pytest
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.cleaning import clean_zones
+from taxi_pipeline.tlc.generator import write_zones
+from taxi_pipeline.tlc.reading import open_published
+from taxi_pipeline.tlc.services import TAXI_ZONES
+from taxi_pipeline.tlc.zones import ZONE_IDS, ensure_all_zones
+from taxi_pipeline_tests.conftest import REAL_FILES
+
+
+@pytest.mark.skipif(not REAL_FILES.is_dir(), reason=f"TLC's real records are not at {REAL_FILES}")
+@pytest.mark.parametrize("name", ["taxi_zone_lookup.csv", "taxi_zone_lookup_2019_2023.csv"])
+def test_tlcs_own_files_have_them_all(name: str) -> None:
+    ensure_all_zones(open_published(REAL_FILES / "misc" / name, TAXI_ZONES))
+
+
+def test_the_cleaning_stops_where_one_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "taxi_zone_lookup.csv"
+    write_zones(path)
+
+    def clean() -> int:
+        zones, rejected = tmp_path / "zones.parquet", tmp_path / "rejected.parquet"
+        return clean_zones(open_published(path, TAXI_ZONES), zones, rejected).kept
+
+    assert clean() == len(ZONE_IDS) == 265
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    with pytest.raises(PermanentError, match=r"each once: missing: 265\. Nothing was replaced\."):
+        clean()
