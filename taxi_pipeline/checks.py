@@ -26,13 +26,14 @@ from taxi_pipeline.assets.reporting import (
     retried_if_transient,
     table,
 )
+from taxi_pipeline.assets.steps import not_published
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, is_set
 from taxi_pipeline.assets.trips import month_of, months_of
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import LakeEntry, lake_entry, zones_lake_entry
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
-from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PLACE, Lake, Place, place_of
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import TAXI_ZONES, Service
@@ -41,9 +42,13 @@ from taxi_pipeline.tlc.tally import Tally
 
 EVERY_ROW = "every_row_accounted_for"
 ROWS_AS_BEFORE = "rows_as_before"
+FROM_PUBLISHER = "from_publisher"
 REJECTED_SHARE = "rejected_share"
 MATCHES_LAKE = "matches_lake"
 
+_FROM_PUBLISHER_SAID = (
+    "The month's file is the publisher's, and not one that somebody else put into the lake."
+)
 _EVERY_ROW_SAID = (
     "Every published row is kept or rejected, of the raw file that is there. A run in which this "
     "fails loads nothing."
@@ -84,6 +89,16 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
                 do_not_retry_run(context)
             return _every_row(entry)
 
+    @dg.asset_check(
+        asset=["cleaned", name],
+        name=FROM_PUBLISHER,
+        description=_FROM_PUBLISHER_SAID,
+        retry_policy=RETRIES,
+    )
+    def from_publisher(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+        with retried_if_transient(context):
+            return _from_publisher(lake, ZONES_PLACE)
+
     @matches_lake(asset=["bigquery", name])
     def in_bigquery(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
@@ -100,7 +115,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
             tally = database.tally(TAXI_ZONES)
             return _matches_lake(zones_lake_entry(lake), database.title, tally, None)
 
-    return [in_lake, in_bigquery, in_postgres]
+    return [in_lake, from_publisher, in_bigquery, in_postgres]
 
 
 def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
@@ -126,6 +141,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
                 "to nothing is left loads nothing, unless it has the tag "
                 f"{ACCEPT_FEWER_ROWS} with the value true.",
             ),
+            spec(FROM_PUBLISHER, description=_FROM_PUBLISHER_SAID),
             spec(
                 REJECTED_SHARE,
                 description="The share of rejected rows is not above TAXI_REJECTED_SHARE.",
@@ -167,6 +183,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
                 do_not_retry_run(context)
             yield every_row
             yield as_before
+            yield _from_publisher(lake, place_of(service, month))
             yield _rejected_share(entry, limit)
             yield _nothing_unknown(
                 UNKNOWN_COLUMNS, noted, {"column": "string"}, "{column}", "They stay in raw"
@@ -317,6 +334,19 @@ def _every_row(lake: LakeEntry) -> dg.AssetCheckResult:
             "rejected": rejected,
             "rejected_because": counts("reason", lake.rejected or {}),
         },
+    )
+
+
+def _from_publisher(lake: Lake, place: Place) -> dg.AssetCheckResult:
+    raw = next(iter(lake.raw_objects(place)), None)
+    if raw is None:
+        said = "The lake has no published file."
+    elif raw.is_fetched:
+        said = f"The file comes from {raw.metadata[SOURCE_URL]}."
+    else:
+        said = not_published(raw)
+    return _warning(
+        check_name=FROM_PUBLISHER, passed=raw is not None and raw.is_fetched, description=said
     )
 
 

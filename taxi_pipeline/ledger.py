@@ -8,7 +8,7 @@ what was counted in the published file, line by line, before it went into the la
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from taxi_pipeline.resources.lake import (
     Lake,
     LakeObject,
     Place,
+    ReplacedError,
     month_of_object,
     place_of,
 )
@@ -31,6 +32,7 @@ from taxi_pipeline.tlc.services import TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
+LOOKS = 3  # at a month that is replaced while it is read
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class LakeEntry:
 
     `etag` and `sha256` are the published file's. `of_this_raw` says whether the trips and the
     rejected rows were cleaned from the raw object that is there now. `faults` says what was found
-    wrong with an object by itself. `content` is what the rows that are kept are called.
+    wrong with an object by itself. `content` is what the rows that are kept are called. `is_read`
+    is false where the objects were replaced again and again while they were read.
     """
 
     published: int | None
@@ -50,10 +53,16 @@ class LakeEntry:
     of_this_raw: bool
     faults: tuple[str, ...] = ()
     content: str = "trips"
+    is_read: bool = True
 
     @property
     def problems(self) -> list[str]:
         """What does not add up within the lake, in sentences."""
+        if not self.is_read:
+            return [
+                "The lake's objects were replaced while they were read, again and again: look "
+                "at the month again when its runs have ended."
+            ]
         said = list(self.faults)
         if self.published is None:
             said.append("The lake has no published file that says how many rows it has.")
@@ -119,6 +128,8 @@ class Entry:
     @property
     def problems(self) -> list[str]:
         """What does not add up, in sentences: what was found, and what there should be."""
+        if not self.lake.is_read:
+            return self.lake.problems
         return [
             *self.lake.problems,
             *self.lake.problems_with("BigQuery", self.bigquery),
@@ -141,7 +152,7 @@ def read_ledger(
     """Return the entries of a service's months that any store has, oldest first.
 
     `first` and `last` bound the months. `recount` reads the published files again, which takes as
-    long as downloading them.
+    long as downloading them. A month that is replaced while it is read is read anew.
     """
     lake, table = stores.lake, service.trips
     in_lake = _by_month(service, lake)
@@ -154,18 +165,51 @@ def read_ledger(
     ]
 
     def entry(month: Month) -> Entry:
-        place = place_of(service, month)
-        found = _lake_entry(lake, place, in_lake.get(month, ()), service.total, recount)
-        return Entry(
-            service.name,
-            month,
-            found,
-            found.in_table(in_bigquery, month),
-            found.in_table(in_postgres, month),
-        )
+        objects = in_lake.get(month, [])
+        return _entry(service, month, stores, objects, (in_bigquery, in_postgres), recount)
 
     with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
         return list(pool.map(entry, months))
+
+
+def _entry(
+    service: Service,
+    month: Month,
+    stores: Resources,
+    objects: Sequence[LakeObject],
+    tallies: tuple[Mapping[Month, Tally], Mapping[Month, Tally]],
+    recount: bool,
+) -> Entry:
+    """Return a month's entry, given its objects in the lake and the tallies of both tables.
+
+    Where the month does not add up, and its objects are other ones by then, all stores are asked
+    again, a few times.
+    """
+    lake, place, table = stores.lake, place_of(service, month), service.trips
+    for _ in range(LOOKS):
+        in_bigquery, in_postgres = tallies
+        try:
+            in_lake = _lake_entry(lake, place, objects, service.total, recount)
+        except ReplacedError:
+            in_lake = LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
+        entry = Entry(
+            service.name,
+            month,
+            in_lake,
+            in_lake.in_table(in_bigquery, month),
+            in_lake.in_table(in_postgres, month),
+        )
+        if entry.adds_up:
+            break
+        newest = _objects(lake, place)
+        if _generations(newest) == _generations(objects):
+            break
+        objects = newest
+        tallies = (
+            stores.warehouse.tallies(table, service.total, month, month),
+            stores.database.tallies(table, service.total, month, month),
+        )
+    return entry
 
 
 def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
@@ -200,6 +244,10 @@ def _zones_lake_entry(lake: Lake, objects: Iterable[LakeObject], recount: bool) 
 def _objects(lake: Lake, place: Place) -> list[LakeObject]:
     prefixes = (place.raw, place.cleaned, place.rejected)
     return [item for prefix in prefixes for item in lake.find(prefix) if place.holds(item.name)]
+
+
+def _generations(objects: Iterable[LakeObject]) -> set[tuple[str, int]]:
+    return {(item.name, item.generation) for item in objects}
 
 
 def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:

@@ -58,6 +58,10 @@ _OF_MONTH = re.compile(
 _REJECTED_ENDING = re.compile(r"[0-9a-f]{16}\.parquet", re.ASCII)
 
 
+class ReplacedError(TransientError):
+    """An object of the lake is gone, or another one has taken its place."""
+
+
 @dataclass(frozen=True)
 class LakeObject:
     """An object of the lake.
@@ -213,7 +217,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def download(self, known: LakeObject, folder: Path) -> Path:
         """Copy an object as it is known into `folder` under its own last name; check its checksum.
 
-        Raises `TransientError` where it was replaced meanwhile.
+        Raises `ReplacedError` where it was replaced meanwhile.
         """
         path = folder / known.name.rpartition("/")[2]
         with self._known(known) as blob:
@@ -224,7 +228,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def opened(self, known: LakeObject) -> Iterator[BinaryIO]:
         """Open an object as it is known, to read parts of it.
 
-        Raises `TransientError` where it was replaced meanwhile.
+        Raises `ReplacedError` where it was replaced meanwhile.
         """
         with self._known(known) as blob:
             blob.reload(**self._once)  # the reader would, with retries
@@ -235,7 +239,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def annotate(self, known: LakeObject, metadata: dict[str, str]) -> LakeObject:
         """Add metadata to an object as it is known; return it with all it has.
 
-        Its bytes and its generation stay. Raises `TransientError` where it was replaced meanwhile.
+        Its bytes and its generation stay. Raises `ReplacedError` where it was replaced meanwhile.
         """
         with self._known(known) as blob:
             blob.metadata = known.metadata | metadata
@@ -244,7 +248,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             return replace(known, generation=blob.generation, metadata=dict(blob.metadata))
 
     def ensure_current(self, known: LakeObject) -> None:
-        """Raise `TransientError` where an object is gone, or another one has taken its place."""
+        """Raise `ReplacedError` where an object is gone, or another one has taken its place."""
         with self._known(known):
             newest = self._bucket.blob(known.name)
             newest.reload(**self._once)
@@ -253,7 +257,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def unchanged(self, known: LakeObject) -> Iterator[None]:
-        """Raise `TransientError` where an object is replaced while the context lasts.
+        """Raise `ReplacedError` where an object is replaced while the context lasts.
 
         A `PermanentError` that came of it gives way: the object that is there now may be good.
         """
@@ -327,7 +331,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _known(self, known: LakeObject) -> "Iterator[storage.Blob]":
-        """Yield the object as it is known; raise `TransientError` where it is gone meanwhile."""
+        """Yield the object as it is known; raise `ReplacedError` where it is gone meanwhile."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         with self._errors_named(known.name):
@@ -361,8 +365,8 @@ class _Watched(BufferedReader):
         return content
 
 
-def _replaced(known: LakeObject) -> TransientError:
-    return TransientError(f"{known.uri} was replaced while it was read: run the month again.")
+def _replaced(known: LakeObject) -> ReplacedError:
+    return ReplacedError(f"{known.uri} was replaced while it was read: run the month again.")
 
 
 def _crc32c(path: Path) -> str:

@@ -29,7 +29,7 @@ from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.conftest import ROWS, Platform
 from taxi_pipeline_tests.support.http import serving_application
 
-from .test_checks import EVERY_ROW, MATCHES, failed
+from .test_checks import EVERY_ROW, MATCHES, evaluations, failed
 from .test_jobs import failure_of
 
 if TYPE_CHECKING:
@@ -219,6 +219,9 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
             "tag taxi/replace_raw=true."
         )
         assert said in capfd.readouterr().err
+        warned = evaluations(result)["cleaned", "from_publisher"]
+        assert (warned.passed, warned.description) == (False, said)
+        assert warned.severity == dg.AssetCheckSeverity.WARN
         sources = said_of_source(result)
         assert sources == dict.fromkeys(sources, said)
         assert sources.keys() == ({"cleaned"} if selection else {"raw", "cleaned"})
@@ -232,6 +235,7 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
     if ending == "csv":  # it no longer counts, and stays all the same
         assert left[name][1] == before[name][1]
     assert "which somebody else" not in str(said_of_source(result))
+    assert evaluations(result)["cleaned", "from_publisher"].passed
     assert own.tick("lake_arrivals").run_requests == []
 
 

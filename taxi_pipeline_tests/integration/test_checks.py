@@ -26,6 +26,7 @@ AS_BEFORE = ("cleaned", "rows_as_before")
 CHECKS = {
     EVERY_ROW,
     AS_BEFORE,
+    ("cleaned", "from_publisher"),
     ("cleaned", "rejected_share"),
     ("cleaned", "unknown_columns"),
     ("cleaned", "unknown_codes"),

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 import pyarrow as pa
@@ -16,11 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
-from taxi_pipeline.resources.lake import REJECTED_ROWS, Place, place_of
+from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, Place, place_of
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import delete, overwrite
@@ -54,7 +57,8 @@ def filled(publish: Publish) -> Iterator[Platform]:
     filled, _ = publish({PUBLISHED: CONTENT})
     assert filled.run("yellow_trips", MONTH.key).success
     yield filled
-    assert filled.run("yellow_trips", MONTH.key).success
+    mended = filled.run("yellow_trips", MONTH.key, tags={REPLACE_RAW: "true"})
+    assert mended.success
 
 
 def ledger(platform: Platform, recount: bool = False) -> Entry:
@@ -373,3 +377,52 @@ def test_an_output_that_takes_no_more_is_told_in_one_sentence(
             )
         said = "Error: The standard output cannot be written: No space left on device.\n"
         assert (done.returncode, done.stderr) == (1, said)
+
+
+def with_lake(platform: Platform, lake: Lake) -> Platform:
+    return replace(platform, resources=replace(platform.resources, lake=lake))
+
+
+def test_a_month_that_is_replaced_while_it_is_read_gets_a_second_look(
+    filled: Platform, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    republished, _ = publish({PUBLISHED: csv_gz(*TRIPS[:2], *REJECTED)})
+    opened = Lake.opened
+
+    def overtaken(lake: Lake, known: LakeObject) -> AbstractContextManager[BinaryIO]:
+        monkeypatch.undo()
+        assert republished.run("yellow_trips", MONTH.key).success
+        return opened(lake, known)
+
+    monkeypatch.setattr(Lake, "opened", overtaken)
+    entry = ledger(filled)
+    assert entry.problems == []
+    assert entry.lake.published == 4
+    assert entry.lake.kept == entry.bigquery == entry.postgres == Tally(2, 3_185)
+
+
+def test_a_month_that_is_replaced_again_and_again_costs_its_own_line_alone(
+    filled: Platform, tmp_path: Path
+) -> None:
+    assert filled.run("green_trips", "2019-01").success
+
+    class Restless(Lake):
+        """A lake in which somebody replaces the month's trips whenever they are read."""
+
+        @contextmanager
+        def opened(self, known: LakeObject) -> Iterator[BinaryIO]:
+            if known.name == PLACE.cleaned:
+                overwrite(self, self.download(known, tmp_path), known.name, known.metadata)
+            with super().opened(known) as file:
+                yield file
+
+    lake = filled.resources.lake
+    restless = with_lake(filled, Restless(bucket=lake.bucket, project=lake.project))
+    entry = ledger(restless)
+    assert entry.problems == [
+        "The lake's objects were replaced while they were read, again and again: look at the month "
+        "again when its runs have ended."
+    ]
+    month = Month(2019, 1)
+    (other,) = read_ledger(GREEN, restless.resources, month, month)
+    assert other.adds_up

@@ -24,7 +24,8 @@ from .test_checks import EVERY_ROW, MATCHES, evaluations
 from .test_jobs import failure_of
 
 JOB = "taxi_zones"
-CHECKS = {EVERY_ROW, *MATCHES}
+FROM_PUBLISHER = ("cleaned", "from_publisher")
+CHECKS = {EVERY_ROW, FROM_PUBLISHER, *MATCHES}
 HELD, NOTHING = Tally(265, None), Tally(0, None)
 
 
