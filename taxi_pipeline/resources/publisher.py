@@ -321,14 +321,16 @@ def _is_missing_in_s3(response: "requests.Response") -> bool:
     """Return whether an answer is Amazon S3's for a key that is not there, as TLC's bucket has it.
 
     CloudFront, which stands before that bucket, and mirrors answer 403 as well, to whom they have
-    blocked. The headers tell them apart, because the answer to HEAD has no body.
+    blocked. The headers tell them apart, because the answer to HEAD has no body. A URL with a query is
+    a redirect's, with a signature that may be what was refused.
     """
     headers = response.headers
     is_limit = "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"
     is_s3 = "x-amz-request-id" in headers or (
         headers.get("Server") == "AmazonS3" and "xml" in headers.get("Content-Type", "")
     )
-    return response.status_code == 403 and is_s3 and not is_limit
+    is_signed = bool(urlsplit(response.url).query)
+    return response.status_code == 403 and is_s3 and not is_limit and not is_signed
 
 
 def _saved(

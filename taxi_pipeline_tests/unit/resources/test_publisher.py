@@ -188,6 +188,23 @@ def test_a_publisher_that_refuses_us_is_no_reason_to_take_another(
             assert asked == [CSV]
 
 
+def test_a_signature_that_s3_refuses_is_no_missing_file(tmp_path: Path) -> None:
+    answers = {
+        CSV: [status(302, Location="/csv/x?X-Amz-Signature=s3cr3t")],
+        "/csv/x?X-Amz-Signature=s3cr3t": [missing_in_s3()],
+        PARQUET: [body(b"PAR1")],
+    }
+    with serving(answers) as (base, asked):
+        for ask in (
+            lambda: publisher(base).fetch_month(YELLOW, JANUARY, tmp_path),
+            lambda: publisher(base).look(YELLOW, JANUARY),
+        ):
+            with pytest.raises(TransientError, match="the publisher refuses us") as caught:
+                ask()
+            assert "s3cr3t" not in str(caught.value)
+    assert PARQUET not in asked
+
+
 def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
     with (
         serving({"/zones.csv": [refused_by_cloudfront()]}) as (base, _),
