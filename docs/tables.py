@@ -30,9 +30,10 @@ def with_tables(text: str) -> str:
 
 def _transient() -> str:
     declared = {
-        "HTTP": classification.TRANSIENT_STATUSES,
+        "HTTP": classification.TRANSIENT_STATUSES | classification.TRANSIENT_CLASSES,
         "BigQuery": classification.TRANSIENT_REASONS,
         "PostgreSQL": classification.TRANSIENT_SQLSTATES,
+        "PostgreSQL, refusing": classification.TRANSIENT_REFUSALS,
         "our disk": {errno.errorcode[n]: m for n, m in classification.TRANSIENT_ERRNOS.items()},
         "any": classification.TRANSIENT_OTHERS,
     }

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import psycopg
     import requests
 
-# Of HTTP, which the publisher, Cloud Storage and BigQuery speak. Any other status is permanent.
+# Of HTTP, which the publisher, Cloud Storage and BigQuery speak, and so is any other 5xx but those
+# below. Any other status is permanent.
 TRANSIENT_STATUSES = {
     408: "the server waited for us too long",
     425: "asked too early",
@@ -28,6 +29,11 @@ TRANSIENT_STATUSES = {
     503: "the server is busy or down",
     504: "a gateway waited too long",
 }
+# By RFC 9110, section 15, a status that is not known counts as the first of its class, here 500.
+TRANSIENT_CLASSES = {
+    "5xx": "the server, or a network before it, failed in another way, such as 507, 520 or 598",
+}
+_PERMANENT_SERVER_ERRORS = (501, 505)  # what the server does not know, it will not know later
 
 # Of a BigQuery job or answer, of https://docs.cloud.google.com/bigquery/docs/error-messages. They
 # come with statuses of all sorts (a rate limit with 403), so the reason counts before the status.
@@ -61,6 +67,31 @@ TRANSIENT_SQLSTATES = {
     "58": "the server's disk or system failed",
 }
 
+# Of PostgreSQL, and of PgBouncer before it, where they refuse a connection: by psycopg such an
+# error has no SQLSTATE. Any other refusal is permanent. Capitals and small letters count alike.
+TRANSIENT_REFUSALS = {
+    "starting up": "the server is starting",
+    "not yet accepting": "the server is starting",
+    "not accepting connections": "the server is a standby that takes none yet",
+    "recovery mode": "the server recovers from a crash",
+    "shutting down": "the server, or PgBouncer, is being stopped",
+    "administrator command": "the server is being stopped, or somebody ended the session",
+    "too many": "the server has no more connections, or its system no more files",
+    "remaining connection slots": "the server has no more connections but an administrator's",
+    "out of memory": "the server has no more memory",
+    "no space left": "the server's disk is full",
+    "authentication due to timeout": "the server was too busy to let us in",
+    "no more connections allowed": "PgBouncer has no more connections",
+    "connections exceeded": "PgBouncer has no more connections for the database or the role",
+    "max client connections reached": "the pooler has no more connections",
+    "resources exhaustion": "PgBouncer has no more memory",
+    "cannot connect to server": "PgBouncer does not reach the server",
+    "server login has been failing": "PgBouncer does not reach the server, and will try again",
+    "server conn crashed": "PgBouncer's connection to the server broke",
+    "query_wait_timeout": "PgBouncer had no connection to the server in time",
+    "client_login_timeout": "PgBouncer was too busy to let us in",
+}
+
 # Of our own disk.
 TRANSIENT_ERRNOS = {
     errno.ENOSPC: "the disk is full",
@@ -82,10 +113,7 @@ _QUERY = re.compile(r"\?\S+")
 _USER = re.compile(r"(?<=://)[^\s/?]*@")
 _SAID_CHARACTERS = 1000
 
-# A server that refuses a connection answers FATAL and, by psycopg, no SQLSTATE.
-_BUSY = re.compile(
-    "starting up|shutting down|recovery mode|not yet accepting|too many|remaining connection slots"
-)
+_BUSY = re.compile("|".join(map(re.escape, TRANSIENT_REFUSALS)), re.IGNORECASE)
 
 
 @contextmanager
@@ -129,11 +157,12 @@ def is_transient(error: Exception) -> bool | None:
         case GoogleAPICallError() | InvalidResponse():
             return (
                 _reason(error) in TRANSIENT_REASONS
-                or _status(error) in TRANSIENT_STATUSES
+                or is_transient_status(_status(error) or 0)
                 or _DAMAGED in str(error)
             )
         case GoogleAuthError() if not isinstance(error, TransportError):
-            return bool(error.retryable)
+            # the cause alone says it where a virtual machine's server of tokens was not reached
+            return bool(error.retryable) or isinstance(error.__cause__, TransportError)
         case requests.exceptions.SSLError():
             return "CERTIFICATE_VERIFY_FAILED" not in str(error)
         case (
@@ -153,6 +182,12 @@ def is_transient(error: Exception) -> bool | None:
         case OSError() if error.errno in TRANSIENT_ERRNOS:
             return True
     return None
+
+
+def is_transient_status(status: int) -> bool:
+    """Return whether trying again can cure what an HTTP server answered with this status."""
+    is_server_error = 500 <= status <= 599 and status not in _PERMANENT_SERVER_ERRORS
+    return status in TRANSIENT_STATUSES or is_server_error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

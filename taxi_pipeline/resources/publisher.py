@@ -5,7 +5,7 @@ Knows URLs and what a publisher answers. What is in a file is for `tlc.reading` 
 
 import hashlib
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -17,7 +17,7 @@ import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.classification import TRANSIENT_STATUSES, classified, retry_after
+from taxi_pipeline.resources.classification import classified, is_transient_status, retry_after
 from taxi_pipeline.resources.urls import refuse_secrets
 from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
@@ -140,7 +140,12 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         timeouts = (self.look_timeout, self.look_timeout)
         limit = _Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
         for url in self._urls(service, month):
-            found = _answer("HEAD", url, known, timeouts, limit, partial(_seen, url))
+            see = partial(_seen, url)
+            try:
+                found = _answer("HEAD", url, known, timeouts, limit, see)
+            except _HeadRefusedError:
+                # a byte, which is not read: an empty range cannot be asked for
+                found = _answer("GET", url, known, timeouts, limit, see, {"Range": "bytes=0-0"})
             if found is not None:
                 return found
         return None
@@ -220,6 +225,7 @@ def _answer[T](
     timeouts: tuple[float, float],
     limit: _Limit,
     read: "Callable[[requests.Response], T]",
+    headers: Mapping[str, str] | None = None,
 ) -> T | Unchanged | None:
     """Ask for a URL, and `read` the answer if it has the file; None where it has not."""
     from taxi_pipeline.resources.deadline import session_until
@@ -228,7 +234,7 @@ def _answer[T](
         try:
             with (
                 classified(url),
-                _asked(session, method, url, _headers(url, known), timeouts) as response,
+                _asked(session, method, url, _headers(url, known, headers), timeouts) as response,
             ):
                 answer = _judged(url, response, known, read)
         except TransientError:
@@ -261,9 +267,9 @@ def _asked(
         raise PermanentError(f"{url}: a redirect leads to what is no URL.") from None
 
 
-def _headers(url: str, known: Unchanged | None) -> dict[str, str]:
+def _headers(url: str, known: Unchanged | None, others: Mapping[str, str] | None) -> dict[str, str]:
     # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
-    headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline"}
+    headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline", **(others or {})}
     if known and known.url == url and known.etag:
         headers["If-None-Match"] = known.etag
     return headers
@@ -277,6 +283,8 @@ def _judged[T](
 ) -> T | Unchanged | None:
     if response.status_code == 304 and known:
         return known
+    if _is_refusal_of_head(response):
+        raise _HeadRefusedError
     if response.status_code == 404 or _is_missing_in_s3(response):
         return None
     said = f"{url} answered {response.status_code} {legible(response.reason)}"
@@ -286,9 +294,10 @@ def _judged[T](
             "because it has blocked our address or we have asked too often. Ask again later.",
             retry_after(response.headers),
         )
-    if response.status_code in TRANSIENT_STATUSES:
+    if is_transient_status(response.status_code):
         raise TransientError(f"{said}.", retry_after(response.headers))
-    if response.status_code != 200:
+    is_part = response.status_code == 206 and "Range" in response.request.headers
+    if response.status_code != 200 and not is_part:
         raise PermanentError(
             f"{said}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
             "TAXI_ZONES_URL."
@@ -296,18 +305,33 @@ def _judged[T](
     return read(response)
 
 
+class _HeadRefusedError(Exception):
+    """The server does not take HEAD, but may take GET."""
+
+
+def _is_refusal_of_head(response: "requests.Response") -> bool:
+    """Return whether it may be the method alone that was refused.
+
+    A mirror may redirect to a URL whose signature is for GET, and any server may not know HEAD.
+    """
+    codes = (401, 403, 405, 501) if response.history else (405, 501)
+    return response.request.method == "HEAD" and response.status_code in codes
+
+
 def _is_missing_in_s3(response: "requests.Response") -> bool:
     """Return whether an answer is Amazon S3's for a key that is not there, as TLC's bucket has it.
 
     CloudFront, which stands before that bucket, and mirrors answer 403 as well, to whom they have
-    blocked. The headers tell them apart, because the answer to HEAD has no body.
+    blocked. The headers tell them apart, because the answer to HEAD has no body. A URL with a query is
+    a redirect's, with a signature that may be what was refused.
     """
     headers = response.headers
     is_limit = "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"
     is_s3 = "x-amz-request-id" in headers or (
         headers.get("Server") == "AmazonS3" and "xml" in headers.get("Content-Type", "")
     )
-    return response.status_code == 403 and is_s3 and not is_limit
+    is_signed = bool(urlsplit(response.url).query)
+    return response.status_code == 403 and is_s3 and not is_limit and not is_signed
 
 
 def _saved(

@@ -73,6 +73,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped or address in _NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address.sixtofour:
+            return is_public(address.sixtofour)
         return address.is_global and address in _GLOBAL_UNICAST
     return address.is_global and not address.is_multicast
 

@@ -1,15 +1,22 @@
 """Which failures are transient, from the clients' own exceptions."""
 
 import errno
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from threading import Thread
 
 import psycopg
 import pytest
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, RetryError, from_http_status
+from google.auth.compute_engine import Credentials, _metadata
 from google.auth.exceptions import RefreshError, TransportError
-from google.cloud.storage.exceptions import DataCorruption
+from google.auth.transport.requests import Request
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import (
@@ -20,6 +27,7 @@ from taxi_pipeline.resources.classification import (
     is_transient,
     retry_after,
 )
+from taxi_pipeline_tests.support.http import serving
 
 
 def answered(status: int, **headers: str) -> GoogleAPICallError:
@@ -30,9 +38,110 @@ def answered(status: int, **headers: str) -> GoogleAPICallError:
     return error
 
 
-@pytest.mark.parametrize("status", [*range(400, 418), *range(500, 506), 425, 429])
+@pytest.mark.parametrize("status", [*range(400, 418), *range(500, 505), 425, 429])
 def test_a_status_is_transient_where_it_is_declared_so(status: int) -> None:
     assert is_transient(answered(status)) is (status in TRANSIENT_STATUSES)
+
+
+@pytest.mark.parametrize("status", [507, 509, 511, 520, 521, 522, 523, 524, 529, 530, 598, 599])
+def test_a_server_error_that_nobody_knows_is_transient(status: int) -> None:
+    assert is_transient(answered(status)) is True
+    assert is_transient(InvalidResponse(answered(status).response, "said")) is True
+
+
+@pytest.mark.parametrize("status", [501, 505, 600, 999])
+def test_what_a_server_cannot_do_is_permanent(status: int) -> None:
+    assert is_transient(answered(status)) is False
+    assert is_transient(InvalidResponse(answered(status).response, "said")) is False
+
+
+@contextmanager
+def refusing(message: str, sqlstate: str) -> Iterator[str]:
+    """Refuse a connection as PostgreSQL and PgBouncer do; yield the server's URL."""
+    fields = f"SFATAL\0VFATAL\0C{sqlstate}\0M{message}\0\0".encode()
+
+    def refuse() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(10_000)  # the startup message
+            connection.sendall(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=refuse)
+        thread.start()
+        yield f"postgresql://u@127.0.0.1:{server.getsockname()[1]}/d?sslmode=disable"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("message", "sqlstate", "transient"),
+    [
+        ("no more connections allowed (max_client_conn)", "08P01", True),
+        ("client connections exceeded (max_db_client_connections)", "08P01", True),
+        ("client connections exceeded (max_user_client_connections)", "08P01", True),
+        ("server login has been failing, try again later (server_login_retry)", "08P01", True),
+        (
+            "server login has been failing, cached error: connect failed (server_login_retry)",
+            "08P01",
+            True,
+        ),
+        ("query_wait_timeout", "08P01", True),
+        ("unrecoverable: query_wait_timeout", "08P01", True),
+        ("client_login_timeout", "08P01", True),
+        ("client_login_timeout (server down)", "08P01", True),
+        ("pgbouncer cannot connect to server", "08P01", True),
+        ("server conn crashed?", "08P01", True),
+        ("pooler is shutting down", "08P01", True),
+        ("bouncer resources exhaustion", "08P01", True),
+        ("Max client connections reached", "XX000", True),
+        ("the database system is not accepting connections", "57P03", True),
+        ("the database system is not yet accepting connections", "57P03", True),
+        ("the database system is starting up", "57P03", True),
+        ("the database system is shutting down", "57P03", True),
+        ("the database system is in recovery mode", "57P03", True),
+        ("canceling authentication due to timeout", "57014", True),
+        ("terminating connection due to administrator command", "57P01", True),
+        ("sorry, too many clients already", "53300", True),
+        ('too many connections for role "taxi"', "53300", True),
+        ("could not open relation mapping file: Too many open files in system", "53000", True),
+        ("out of memory", "53200", True),
+        ("could not write init file: No space left on device", "53100", True),
+        ("no such database: taxi", "08P01", False),
+        ('database "taxi" is disabled', "08P01", False),
+        ('database "taxi" is not currently accepting connections', "55000", False),
+        ('password authentication failed for user "taxi"', "28P01", False),
+        ("SASL authentication failed", "08P01", False),
+        ('no pg_hba.conf entry for host "10.0.0.5", user "taxi"', "28000", False),
+        ('role "taxi" does not exist', "28000", False),
+    ],
+)
+def test_a_refused_connection_is_transient_by_its_words(
+    message: str, sqlstate: str, transient: bool
+) -> None:
+    with refusing(message, sqlstate) as url, pytest.raises(psycopg.OperationalError) as caught:
+        psycopg.connect(url, connect_timeout=10)
+    assert f"FATAL:  {message}" in str(caught.value)
+    assert is_transient(caught.value) is transient
+
+
+def test_a_token_that_could_not_be_fetched_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as on a virtual machine, whose server of tokens is not there yet
+    with serving({}) as (gone, _):
+        pass
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", gone.removeprefix("http://"))
+    monkeypatch.setattr(_metadata, "ExponentialBackoff", lambda total_attempts: range(1))
+    with pytest.raises(RefreshError) as caught:
+        Credentials().refresh(Request())
+    assert caught.value.retryable is False
+    assert is_transient(caught.value) is True
+    with pytest.raises(TransientError), classified("BigQuery"):
+        raise caught.value
+
+
+def test_a_token_that_was_refused_is_permanent() -> None:
+    refused = RefreshError("invalid_grant")
+    refused.__cause__ = ValueError("no JSON")
+    assert is_transient(refused) is False
 
 
 @pytest.mark.parametrize("reason", [*TRANSIENT_REASONS, "accessDenied", "quotaExceeded", "invalid"])
@@ -55,9 +164,6 @@ def test_a_sqlstate_is_transient_where_it_or_its_class_is_declared_so(state: str
     ("error", "transient"),
     [
         (psycopg.OperationalError("server closed the connection unexpectedly"), True),
-        (psycopg.OperationalError("FATAL:  the database system is starting up"), True),
-        (psycopg.OperationalError("FATAL:  the database system is not yet accepting"), True),
-        (psycopg.OperationalError("FATAL:  password authentication failed"), False),
         (psycopg.ProgrammingError("no results"), False),
         (requests.ConnectionError("refused"), True),
         (requests.ReadTimeout("slow"), True),

@@ -188,6 +188,23 @@ def test_a_publisher_that_refuses_us_is_no_reason_to_take_another(
             assert asked == [CSV]
 
 
+def test_a_signature_that_s3_refuses_is_no_missing_file(tmp_path: Path) -> None:
+    answers = {
+        CSV: [status(302, Location="/csv/x?X-Amz-Signature=s3cr3t")],
+        "/csv/x?X-Amz-Signature=s3cr3t": [missing_in_s3()],
+        PARQUET: [body(b"PAR1")],
+    }
+    with serving(answers) as (base, asked):
+        for ask in (
+            lambda: publisher(base).fetch_month(YELLOW, JANUARY, tmp_path),
+            lambda: publisher(base).look(YELLOW, JANUARY),
+        ):
+            with pytest.raises(TransientError, match="the publisher refuses us") as caught:
+                ask()
+            assert "s3cr3t" not in str(caught.value)
+    assert PARQUET not in asked
+
+
 def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
     with (
         serving({"/zones.csv": [refused_by_cloudfront()]}) as (base, _),
@@ -223,7 +240,11 @@ def test_headers_that_are_too_long_or_do_not_print_are_not_noted(
 
 
 @pytest.mark.parametrize(
-    "first", [status(500), status(503), status(429), body(b"half", promised=100)]
+    "first",
+    [
+        *(status(code) for code in (429, 500, 503, 507, 509, 520, 522, 524, 530, 598, 599)),
+        body(b"half", promised=100),
+    ],
 )
 def test_what_may_yet_work_is_transient_and_another_url_no_way_out(
     tmp_path: Path, first: Answer
@@ -345,7 +366,7 @@ def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
         publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
 
 
-@pytest.mark.parametrize("code", [400, 401, 410])
+@pytest.mark.parametrize("code", [400, 401, 410, 501, 505])
 def test_other_refusals_are_not_tried_again(tmp_path: Path, code: int) -> None:
     with (
         serving({CSV: [status(code)]}) as (base, asked),
@@ -493,9 +514,113 @@ def test_looking_waits_no_longer_than_it_is_told() -> None:
     assert asked == [CSV]
 
 
-def test_looking_at_another_refusal_is_an_error() -> None:
+@pytest.mark.parametrize("code", [400, 401])
+def test_looking_at_another_refusal_is_an_error(code: int) -> None:
+    seen: list[str] = []
     with (
-        serving({CSV: [status(405)]}) as (base, _),
-        pytest.raises(PermanentError, match="answered 405"),
+        serving({CSV: [noting(status(code), seen)]}) as (base, _),
+        pytest.raises(PermanentError, match=f"answered {code}"),
     ):
         publisher(base).look(YELLOW, JANUARY)
+    assert seen == ["HEAD"]
+
+
+def for_get_alone(code: int, then: Answer) -> Answer:
+    """Refuse HEAD with a status, and answer GET."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        (status(code) if request.command == "HEAD" else then)(request)
+
+    return answer
+
+
+def first_byte(content: bytes, etag: str) -> Answer:
+    """Answer a request for the first byte with it, and any other with all of the content."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.headers["Range"] != "bytes=0-0":
+            body(content, etag)(request)
+            return
+        request.send_response(206)
+        headers = {
+            "Content-Range": f"bytes 0-0/{len(content)}",
+            "Content-Length": "1",
+            "ETag": etag,
+            "Last-Modified": MODIFIED,
+        }
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(content[:1])
+
+    return answer
+
+
+@pytest.mark.parametrize("code", [401, 403, 405])
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
+def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges: bool) -> None:
+    seen: list[str] = []
+    content = b"x" * (8 << 20)  # unread: more than the sockets' buffers take
+    file = first_byte(content, '"v1"') if ranges else body(content, '"v1"')
+
+    def signed(request: BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):  # nobody reads it
+            for_get_alone(code, file)(request)
+
+    answers = {
+        CSV: [status(302, Location="/signed?sig=s3cr3t")],
+        "/signed?sig=s3cr3t": [noting(signed, seen)],
+    }
+    with serving(answers) as (base, asked):
+        found = publisher(base).look(YELLOW, JANUARY)
+        known = Unchanged(base + CSV, '"v1"')
+        if not ranges:
+            assert publisher(base).look(YELLOW, JANUARY, known) == known
+    assert found == Published(base + CSV, '"v1"', MODIFIED)
+    assert seen[:2] == ["HEAD", "GET"]
+    assert PARQUET not in asked
+
+
+@pytest.mark.parametrize("code", [405, 501])
+def test_looking_asks_by_get_where_the_server_does_not_know_head(code: int) -> None:
+    answer = for_get_alone(code, first_byte(b"xyz", '"v1"'))
+    with serving({CSV: [answer]}) as (base, asked):
+        assert publisher(base).look(YELLOW, JANUARY) == Published(base + CSV, '"v1"', MODIFIED)
+    assert asked == [CSV, CSV]
+
+
+@pytest.mark.parametrize(
+    ("then", "error"),
+    [
+        (status(404), None),
+        (missing_in_s3(), None),
+        (refused_by_cloudfront(), TransientError),
+        (status(503), TransientError),
+        (status(401), PermanentError),
+        (status(405), PermanentError),
+    ],
+)
+def test_what_get_is_answered_counts_where_head_was_refused(
+    then: Answer, error: type[Exception] | None
+) -> None:
+    answers = {
+        CSV: [status(302, Location="/signed")],
+        "/signed": [for_get_alone(403, then)],
+        PARQUET: [body(b"PAR1", '"v2"')],
+    }
+    with serving(answers) as (base, asked):
+        if error:
+            with pytest.raises(error, match=base + CSV):
+                publisher(base).look(YELLOW, JANUARY)
+            assert PARQUET not in asked
+        else:
+            found = publisher(base).look(YELLOW, JANUARY)
+            assert found == Published(base + PARQUET, '"v2"', MODIFIED)
+
+
+def test_a_part_of_a_file_is_not_taken_for_it(tmp_path: Path) -> None:
+    with (
+        serving({CSV: [status(206)]}) as (base, _),
+        pytest.raises(PermanentError, match="answered 206"),
+    ):
+        publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)

@@ -340,7 +340,9 @@ def test_by_a_proxy_a_private_publisher_leads_to_private_addresses(
         *((address, False) for address in ("224.0.0.1", "255.255.255.255", "::", "::1")),
         *((address, False) for address in ("::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1")),
         *((address, False) for address in ("fe80::1%eth0", "fd00::1", "fec0::1", "ff02::1")),
+        # by 6to4 an IPv4 address; one that counted as private would let its redirects in
         ("2002:7f00:1::", False),
+        ("2002:808:808::", True),
     ],
 )
 def test_an_address_is_public_or_not(address: str, public: bool) -> None:
