@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxi_pipeline.local import servers
+from taxi_pipeline_tests.rehearsal.gate import Gate
 from taxi_pipeline_tests.rehearsal.production import Production
 from taxi_pipeline_tests.support.postgres_server import losing_events, restart
 from taxi_pipeline_tests.support.processes import until
@@ -13,9 +14,13 @@ from taxi_pipeline_tests.support.processes import until
 
 @dataclass(frozen=True)
 class Scene:
-    """Production, and the stack that plays the stores: its folder and its environment."""
+    """Production, its publisher's gate, and the stack that plays the stores.
+
+    Of the stack, its folder and its environment.
+    """
 
     production: Production
+    gate: Gate
     stack: Path
     stores: dict[str, str]
 
@@ -50,6 +55,7 @@ def _lose_an_event(scene: Scene) -> None:
 
     so_far = failed()
     with losing_events(scene.production.storage, "ASSET_MATERIALIZATION"):
+        scene.gate.let(1)  # which materializes from now on
         until(lambda: failed() > so_far, every=0.5)
 
 

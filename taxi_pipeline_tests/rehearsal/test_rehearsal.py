@@ -13,6 +13,7 @@ import pytest
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline_tests.rehearsal.conftest import BEFELL
 from taxi_pipeline_tests.rehearsal.faults import FAULTS, Scene
+from taxi_pipeline_tests.rehearsal.gate import gated_publisher
 from taxi_pipeline_tests.rehearsal.production import Month, Run, production
 from taxi_pipeline_tests.support.dagster_dev import TAXI
 from taxi_pipeline_tests.support.processes import until
@@ -46,18 +47,27 @@ class Befell:
 
 
 def befall(scene: Scene, what: str, more: int, at_once: int) -> Befell:
-    """Let it happen while so many months are under way, when so many more than before are done."""
-    there = scene.production
+    """Let it happen while so many months are under way, when so many more than before are done.
+
+    The publisher's gate holds so many until it happens; as many others are let through meanwhile.
+    """
+    there, gate = scene.production, scene.gate
     so_far = len(there.done())
 
     def under_way() -> set[Month]:
         runs = there.runs()
         done = {run.month for run in runs if run.status == "SUCCESS"}
         going = {run.month for run in runs if run.status == "STARTED"} - done
-        return going if len(done) >= so_far + more and len(going) >= at_once else set()
+        held = going - gate.passed
+        if len(done) >= so_far + more:
+            return going if len(held) >= at_once else set()
+        if len(going & gate.passed) < at_once <= len(held):
+            gate.let(1)
+        return set()
 
     going = until(under_way, 300, every=1)
     at = time.time()
+    gate.let_waiting()
     FAULTS[what](scene)
     until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
     return Befell(what, at, going)
@@ -87,13 +97,15 @@ def test_a_backfill_goes_on_whatever_befalls_production(
 ) -> None:
     stack = tmp_path / "stores"
     with (
-        running(stack, Settings(None, ROWS)) as stores,
-        production(tmp_path / "production", stores) as there,
+        running(stack, Settings(None, ROWS)) as embedded,
+        gated_publisher(tmp_path / "published", ROWS) as (gate, publisher),
+        production(tmp_path / "production", stores := embedded | publisher) as there,
     ):
         for table in TABLES:
             there.backfill(table, months)
-        scene = Scene(there, stack, stores)
+        scene = Scene(there, gate, stack, stores)
         befallen = [befall(scene, what, more, at_once) for what in befalling]
+        gate.open()
         there.await_done(len(TABLES) * len(months), 1200)
         for one in befallen:
             record_property(BEFELL, one.told(there.runs()))
