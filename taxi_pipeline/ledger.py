@@ -1,6 +1,7 @@
 """The ledger: the figures that must add up, month by month, asked of the stores themselves.
 
-published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent.
+published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent;
+so is the sum of the mart's days, where it has the month.
 The trips and the rejected rows are counted in their Parquet files and in the tables; `published` is
 what was counted in the published file, line by line, before it went into the lake, and with
 `recount` is counted again. Dagster's memory is not asked. How a ledger is shown is for who asks.
@@ -27,7 +28,7 @@ from taxi_pipeline.resources.lake import (
 )
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import DAILY_TRIPS, TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
@@ -102,7 +103,8 @@ class LakeEntry:
 class Entry:
     """One service and month, in all stores; None where a table does not have the month.
 
-    The zones, which have no month, are a service of their own here.
+    The zones, which have no month, are a service of their own here. `mart` is what the mart of
+    daily trips has of the service, and None where its month was not computed yet.
     """
 
     service: str
@@ -110,6 +112,7 @@ class Entry:
     lake: LakeEntry
     bigquery: Tally | None
     postgres: Tally | None
+    mart: Tally | None = None
 
     @property
     def name(self) -> str:
@@ -123,6 +126,7 @@ class Entry:
             *self.lake.problems,
             *self.lake.problems_with("BigQuery", self.bigquery),
             *self.lake.problems_with("Postgres", self.postgres),
+            *(mart_problems(self.mart, self.bigquery) if self.mart else []),
         ]
 
     @property
@@ -147,9 +151,11 @@ def read_ledger(
     in_lake = _by_month(service, lake)
     in_bigquery = stores.warehouse.tallies(table, service.total, first, last)
     in_postgres = stores.database.tallies(table, service.total, first, last)
+    in_mart = stores.warehouse.mart_tallies(service, first, last)
+    with_trips = {month for month, tally in in_mart.items() if tally.rows}
     months = [
         month
-        for month in sorted({*in_lake, *in_bigquery, *in_postgres})
+        for month in sorted({*in_lake, *in_bigquery, *in_postgres, *with_trips})
         if (first or month) <= month <= (last or month)
     ]
 
@@ -162,6 +168,7 @@ def read_ledger(
             found,
             found.in_table(in_bigquery, month),
             found.in_table(in_postgres, month),
+            in_mart.get(month),
         )
 
     with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
@@ -180,6 +187,19 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
     found = _zones_lake_entry(stores.lake, objects, recount)
     tables = [tally if tally.rows or found.kept else None for tally in tallies]
     return [Entry(TAXI_ZONES.name, None, found, *tables)]
+
+
+def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
+    """Say what does not add up between a service's month in the mart and its table in BigQuery."""
+    trips = trips or Tally(0, None if mart.cents is None else 0)
+    if mart == trips:
+        return []
+    has = (
+        f"{mart.rows:,} trips, BigQuery {trips.rows:,}"
+        if mart.rows != trips.rows
+        else f"a revenue of {_dollars(mart)}, BigQuery {_dollars(trips)}"
+    )
+    return [f"The mart {DAILY_TRIPS.name} has {has}: run {DAILY_TRIPS.name} for the month."]
 
 
 def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
