@@ -1,4 +1,4 @@
-"""The checks: the ledger and the data's quality as asset checks, of each month and the zones.
+"""The checks: the ledger and the data's quality as asset checks, of months, mart and zones.
 
 Like the ledger they ask the stores, and what only the cleaning knew they read where it left it: so
 a check can be run again at any time, without materializing anything. What adds up is the ledger's
@@ -12,6 +12,7 @@ from functools import partial
 
 import dagster as dg
 
+from taxi_pipeline.assets.daily_trips import MONTHS
 from taxi_pipeline.assets.findings import (
     DAYS_WITHOUT_TRIPS,
     UNKNOWN_CODES,
@@ -30,13 +31,13 @@ from taxi_pipeline.assets.steps import not_published
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, is_set
 from taxi_pipeline.assets.trips import month_of, months_of
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.ledger import LakeEntry, lake_entry, zones_lake_entry
+from taxi_pipeline.ledger import LakeEntry, lake_entry, mart_problems, zones_lake_entry
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
 from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PLACE, Lake, Place, place_of
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES, Service
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -45,6 +46,7 @@ ROWS_AS_BEFORE = "rows_as_before"
 FROM_PUBLISHER = "from_publisher"
 REJECTED_SHARE = "rejected_share"
 MATCHES_LAKE = "matches_lake"
+MATCHES_TRIPS = "matches_trips"
 
 _FROM_PUBLISHER_SAID = (
     "The month's file is the publisher's, and not one that somebody else put into the lake."
@@ -116,6 +118,50 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
             return _matches_lake(zones_lake_entry(lake), database.title, tally, None)
 
     return [in_lake, from_publisher, in_bigquery, in_postgres]
+
+
+def mart_checks() -> list[dg.AssetChecksDefinition]:
+    """Return the checks of the mart of daily trips."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+
+        @dg.asset_check(
+            asset=["bigquery", DAILY_TRIPS.name],
+            name=MATCHES_TRIPS,
+            description="The days of the month sum up, for each service, to the trips that "
+            "BigQuery's table has of it, and to their total to the cent.",
+            partitions_def=MONTHS,
+            retry_policy=RETRIES,
+        )
+        def in_mart(
+            context: dg.AssetCheckExecutionContext,
+            warehouse: Warehouse,
+            mart_month: dg.ResourceParam[Month],
+        ) -> dg.AssetCheckResult:
+            with retried_if_transient(context):
+                return _matches_trips(warehouse, mart_month)
+
+    return [in_mart]
+
+
+def _matches_trips(warehouse: Warehouse, month: Month) -> dg.AssetCheckResult:
+    problems: list[str] = []
+    expected: dict[str, float | None] = {}
+    actual: dict[str, float | None] = {}
+    for service in SERVICES.values():
+        nothing = Tally(0, 0 if service.total else None)
+        mart = warehouse.mart_tallies(service, month, month).get(month, nothing)
+        trips = warehouse.tallies(service.trips, service.total, month, month).get(month, nothing)
+        problems += [f"{service.name}: {said}" for said in mart_problems(mart, trips)]
+        for figures, tally in ((expected, trips), (actual, mart)):
+            figures[f"{service.name} trips"] = tally.rows
+            if service.total:
+                figures[f"{service.name} revenue"] = tally.total
+    return dg.AssetCheckResult(
+        passed=not problems,
+        description=" ".join(problems) or "The mart has what BigQuery's tables have.",
+        metadata={"compared": compared(expected, actual)},
+    )
 
 
 def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:

@@ -21,7 +21,7 @@ from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.published import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
-from taxi_pipeline.checks import trips_checks, zones_checks
+from taxi_pipeline.checks import mart_checks, trips_checks, zones_checks
 from taxi_pipeline.resources.environment import from_environment
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
@@ -41,6 +41,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
     checks = {
         **{service.trips.name: trips_checks(service) for service in SERVICES.values()},
         TAXI_ZONES.name: zones_checks(),
+        DAILY_TRIPS.name: mart_checks(),
     }
     jobs = {
         name: dg.define_asset_job(

@@ -1,6 +1,7 @@
 """The ledger: the figures that must add up, month by month, asked of the stores themselves.
 
-published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent.
+published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent;
+so is the sum of the mart's days, where it has the month.
 The trips and the rejected rows are counted in their Parquet files and in the tables; `published` is
 what was counted in the published file, line by line, before it went into the lake, and with
 `recount` is counted again. Dagster's memory is not asked. How a ledger is shown is for who asks.
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
@@ -28,7 +29,7 @@ from taxi_pipeline.resources.lake import (
 )
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import DAILY_TRIPS, TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
@@ -111,7 +112,8 @@ class LakeEntry:
 class Entry:
     """One service and month, in all stores; None where a table does not have the month.
 
-    The zones, which have no month, are a service of their own here.
+    The zones, which have no month, are a service of their own here. `mart` is what the mart of
+    daily trips has of the service, and None where its month was not computed yet.
     """
 
     service: str
@@ -119,6 +121,7 @@ class Entry:
     lake: LakeEntry
     bigquery: Tally | None
     postgres: Tally | None
+    mart: Tally | None = None
 
     @property
     def name(self) -> str:
@@ -134,6 +137,7 @@ class Entry:
             *self.lake.problems,
             *self.lake.problems_with("BigQuery", self.bigquery),
             *self.lake.problems_with("Postgres", self.postgres),
+            *(mart_problems(self.mart, self.bigquery) if self.mart else []),
         ]
 
     @property
@@ -154,22 +158,38 @@ def read_ledger(
     `first` and `last` bound the months. `recount` reads the published files again, which takes as
     long as downloading them. A month that is replaced while it is read is read anew.
     """
-    lake, table = stores.lake, service.trips
-    in_lake = _by_month(service, lake)
-    in_bigquery = stores.warehouse.tallies(table, service.total, first, last)
-    in_postgres = stores.database.tallies(table, service.total, first, last)
+    in_lake = _by_month(service, stores.lake)
+    tables = _tally_tables(service, stores, first, last)
+    in_mart = {month for month, tally in tables.mart.items() if tally.rows}
     months = [
         month
-        for month in sorted({*in_lake, *in_bigquery, *in_postgres})
+        for month in sorted({*in_lake, *tables.bigquery, *tables.postgres, *in_mart})
         if (first or month) <= month <= (last or month)
     ]
 
     def entry(month: Month) -> Entry:
-        objects = in_lake.get(month, [])
-        return _entry(service, month, stores, objects, (in_bigquery, in_postgres), recount)
+        return _entry(service, month, stores, in_lake.get(month, []), tables, recount)
 
     with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
         return list(pool.map(entry, months))
+
+
+class _Tables(NamedTuple):
+    """What the tables and the mart have of a service, by month."""
+
+    bigquery: Mapping[Month, Tally]
+    postgres: Mapping[Month, Tally]
+    mart: Mapping[Month, Tally]
+
+
+def _tally_tables(
+    service: Service, stores: Resources, first: Month | None, last: Month | None
+) -> _Tables:
+    return _Tables(
+        stores.warehouse.tallies(service.trips, service.total, first, last),
+        stores.database.tallies(service.trips, service.total, first, last),
+        stores.warehouse.mart_tallies(service, first, last),
+    )
 
 
 def _entry(
@@ -177,38 +197,34 @@ def _entry(
     month: Month,
     stores: Resources,
     objects: Sequence[LakeObject],
-    tallies: tuple[Mapping[Month, Tally], Mapping[Month, Tally]],
+    tables: _Tables,
     recount: bool,
 ) -> Entry:
-    """Return a month's entry, given its objects in the lake and the tallies of both tables.
+    """Return a month's entry, given its objects in the lake and what the tables have.
 
     Where the month does not add up, and its objects are other ones by then, all stores are asked
-    again, a few times.
+    again, up to `LOOKS` times in all.
     """
-    lake, place, table = stores.lake, place_of(service, month), service.trips
+    place = place_of(service, month)
     for _ in range(LOOKS):
-        in_bigquery, in_postgres = tallies
         try:
-            in_lake = _lake_entry(lake, place, objects, service.total, recount)
+            in_lake = _lake_entry(stores.lake, place, objects, service.total, recount)
         except ReplacedError:
             in_lake = LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
         entry = Entry(
             service.name,
             month,
             in_lake,
-            in_lake.in_table(in_bigquery, month),
-            in_lake.in_table(in_postgres, month),
+            in_lake.in_table(tables.bigquery, month),
+            in_lake.in_table(tables.postgres, month),
+            tables.mart.get(month),
         )
         if entry.adds_up:
             break
-        newest = _objects(lake, place)
+        newest = _objects(stores.lake, place)
         if _generations(newest) == _generations(objects):
             break
-        objects = newest
-        tallies = (
-            stores.warehouse.tallies(table, service.total, month, month),
-            stores.database.tallies(table, service.total, month, month),
-        )
+        objects, tables = newest, _tally_tables(service, stores, month, month)
     return entry
 
 
@@ -224,6 +240,19 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
     found = _zones_lake_entry(stores.lake, objects, recount)
     tables = [tally if tally.rows or found.kept else None for tally in tallies]
     return [Entry(TAXI_ZONES.name, None, found, *tables)]
+
+
+def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
+    """Say what does not add up between a service's month in the mart and its table in BigQuery."""
+    trips = trips or Tally(0, None if mart.cents is None else 0)
+    if mart == trips:
+        return []
+    has = (
+        f"{mart.rows:,} trips, BigQuery {trips.rows:,}"
+        if mart.rows != trips.rows
+        else f"a revenue of {_dollars(mart)}, BigQuery {_dollars(trips)}"
+    )
+    return [f"The mart {DAILY_TRIPS.name} has {has}: run {DAILY_TRIPS.name} for the month."]
 
 
 def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:

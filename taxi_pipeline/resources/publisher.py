@@ -322,8 +322,8 @@ def _is_missing_in_s3(response: "requests.Response") -> bool:
     """Return whether an answer is Amazon S3's for a key that is not there, as TLC's bucket has it.
 
     CloudFront, which stands before that bucket, and mirrors answer 403 as well, to whom they have
-    blocked. The headers tell them apart, because the answer to HEAD has no body. A URL with a query is
-    a redirect's, with a signature that may be what was refused.
+    blocked. The headers tell them apart, because the answer to HEAD has no body. A URL with a query
+    is a redirect's, with a signature that may be what was refused.
     """
     headers = response.headers
     is_limit = "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"

@@ -29,8 +29,8 @@ from taxi_pipeline.resources.classification import classified
 from taxi_pipeline.resources.lake import LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import bigquery_fields
-from taxi_pipeline.tlc.services import Table
-from taxi_pipeline.tlc.tally import SUM_OF_CENTS, Tally
+from taxi_pipeline.tlc.services import DAILY_TRIPS, Service, Table
+from taxi_pipeline.tlc.tally import CENTS, SUM_OF_CENTS, Tally
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+
+# No day of the mart has as many dollars: the cents of one put there by hand may be no integer.
+_MOST_REVENUE = 10_000_000_000_000
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -442,6 +445,50 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     raise
                 return Tally(0, None)
         return Tally(found.held, None)
+
+    def mart_tallies(
+        self, service: Service, first: Month | None = None, last: Month | None = None
+    ) -> dict[Month, Tally]:
+        """Tally a service's trips in the mart of daily trips by month, from `first` to `last`.
+
+        Each month that the mart has is there, if without trips of the service; a missing mart has
+        none.
+        """
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        conditions = ["day IS NOT NULL"]
+        values = [bigquery.ScalarQueryParameter("service", "STRING", service.name)]
+        if first:
+            conditions.append("day >= @first")
+            values.append(bigquery.ScalarQueryParameter("first", "DATE", first.start.date()))
+        if last:
+            conditions.append("day < @end")
+            values.append(bigquery.ScalarQueryParameter("end", "DATE", last.end.date()))
+        cents = (
+            f"CASE WHEN service = @service AND ABS(revenue) < {_MOST_REVENUE} "
+            f"THEN {CENTS.format('revenue')} "
+            f"WHEN service = @service AND revenue IS NOT NULL THEN {_MOST_REVENUE * 100} ELSE 0 END"
+        )
+        by_month = (
+            "SELECT EXTRACT(YEAR FROM day) AS year, "  # noqa: S608 - declared names
+            "EXTRACT(MONTH FROM day) AS month, "
+            "CAST(SUM(IF(service = @service, trips, 0)) AS BIGINT) AS trips, "
+            f"CAST({f'SUM({cents})' if service.total else 'NULL'} AS BIGINT) AS cents "
+            f"FROM {self.sql_name(DAILY_TRIPS)} WHERE {' AND '.join(conditions)} "
+            "GROUP BY year, month"
+        )
+        config = bigquery.QueryJobConfig(
+            query_parameters=values, job_timeout_ms=self._job_timeout_ms
+        )
+        with self._connected() as client:
+            try:
+                found = self._found(client, by_month, config)
+            except NotFound as error:
+                if "Table" not in str(error.message):
+                    raise
+                return {}
+            return {Month(row.year, row.month): Tally(row.trips, row.cents) for row in found}
 
 
 def _partition(month: Month) -> str:

@@ -1,5 +1,6 @@
 """The mart of daily trips: its figures, counted anew from the lake, and what a run touches."""
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,8 +11,11 @@ import dagster as dg
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
+from taxi_pipeline.cli import main
+from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.google import BigQuery
 from taxi_pipeline.resources.lake import place_of
@@ -20,6 +24,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
 from taxi_pipeline_tests.conftest import Platform, Publish
 
+from .test_checks import evaluations
 from .test_job_execute import job_execute
 from .test_jobs import LINEAGE, MIRRORED, csv_gz, failure_of, in_month
 
@@ -171,6 +176,8 @@ def test_what_no_trip_has_is_null_and_not_nothing(platform: Platform, tmp_path: 
     mine = {key: figures for key, figures in days_of(platform, month).items() if key[0] == "fhvhv"}
     assert_same(mine, counted(platform, [SERVICES["fhvhv"]], month, tmp_path))
     assert {figures[1:] for figures in mine.values()} == {(None, None)}
+    # or the month would not add up for the services that other tests load
+    platform.bigquery(f"DELETE FROM {JOB} WHERE FORMAT_DATE('%Y-%m', day) = '{month}'")
 
 
 def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish) -> None:
@@ -204,6 +211,97 @@ def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish
     assert replaced.run(JOB, april).success
     assert days_of(replaced, april) == {}
     assert days_of(replaced, march) == of_march
+
+
+CHECK = ("bigquery", "matches_trips")
+DIFFERS = "The mart daily_trips has {}, BigQuery {}: run daily_trips for the month."
+
+
+def test_the_check_and_the_ledger_say_that_the_mart_is_older_than_its_tables(
+    publish: Publish,
+) -> None:
+    month, path = "2017-06", MIRRORED.format("2017-06")
+    trip = in_month(month, total_amount="10.01")
+    platform, _ = publish({path: csv_gz(trip, trip)})
+    assert platform.run("yellow_trips", month).success
+    assert platform.entry("yellow", month).adds_up  # the mart's month is yet to come
+    first = platform.run(JOB, month)
+    assert first.success
+    assert evaluations(first)[CHECK].passed
+    assert evaluations(first)[CHECK].partition == month
+    entry = platform.entry("yellow", month)
+    assert entry.adds_up
+    assert entry.mart == entry.bigquery
+
+    republished, _ = publish({path: csv_gz(trip, trip, in_month(month, total_amount="-0.02"))})
+    assert republished.run("yellow_trips", month).success
+    said = DIFFERS.format("2 trips", "3")
+    assert republished.entry("yellow", month).problems == [said]
+    shown = CliRunner().invoke(main, ["ledger", "--month", month])
+    assert shown.exit_code == 1
+    assert f"yellow {month}: {said}\n" in shown.stdout
+    (check,) = evaluations(republished.run(f"{JOB}_checks", month)).values()
+    assert not check.passed
+    assert check.description == f"yellow: {said}"
+
+    assert evaluations(republished.run(JOB, month))[CHECK].passed
+    assert republished.entry("yellow", month).adds_up
+    as_json = CliRunner().invoke(main, ["ledger", "--month", month, "--json"])
+    (shown_entry,) = json.loads(as_json.stdout)
+    assert (shown_entry["daily_trips"], shown_entry["total_daily_trips"]) == (3, 20.0)
+
+
+def test_a_mart_that_was_tampered_with_is_caught_to_the_cent(
+    platform: Platform, publish: Publish
+) -> None:
+    month, path = "2017-12", MIRRORED.format("2017-12")
+    yellow, _ = publish({path: csv_gz(in_month(month, total_amount="10.01"))})
+    of_month = f"FORMAT_DATE('%Y-%m', day) = '{month}'"
+    assert yellow.run("yellow_trips", month).success
+    assert platform.run("green_trips", month).success
+    for statement, said in (
+        (f"UPDATE {JOB} SET revenue = 10.02 WHERE service = 'yellow' AND {of_month}",
+         DIFFERS.format("a revenue of $10.02", "$10.01")),
+        (f"DELETE FROM {JOB} WHERE service = 'yellow' AND {of_month}",
+         DIFFERS.format("0 trips", "1")),
+    ):  # fmt: skip
+        assert evaluations(platform.run(JOB, month))[CHECK].passed
+        platform.bigquery(statement)
+        assert platform.entry("yellow", month).problems == [said]
+        assert platform.entry("green", month).adds_up
+        found = evaluations(platform.run(f"{JOB}_checks", month))[CHECK]
+        assert not found.passed
+        assert found.description == f"yellow: {said}"
+    assert platform.run(JOB, month).success
+    platform.bigquery(
+        "DELETE FROM green_trips WHERE pickup_datetime >= '2017-12-01' "
+        "AND pickup_datetime < '2018-01-01'"
+    )
+    emptied = platform.entry("green", month)
+    assert emptied.mart
+    assert emptied.problems[-1] == DIFFERS.format(f"{emptied.mart.rows:,} trips", "0")
+
+
+def test_a_month_that_the_mart_does_not_have_fails_its_check(platform: Platform) -> None:
+    month = "2014-09"
+    assert platform.run("green_trips", month).success
+    found = evaluations(platform.run(f"{JOB}_checks", month))[CHECK]
+    assert not found.passed
+    assert (found.description or "").startswith("green: The mart daily_trips has 0 trips, ")
+    assert platform.entry("green", month).adds_up
+
+
+def test_what_the_mart_alone_has_is_in_the_ledger(platform: Platform) -> None:
+    assert platform.run("green_trips", "2014-05").success
+    assert platform.run(JOB, "2014-05").success
+    platform.bigquery(f"INSERT INTO {JOB} (service, day, trips) VALUES ('green', '2031-05-07', 9)")
+    try:
+        month = Month(2031, 5)
+        (entry,) = read_ledger(SERVICES["green"], platform.resources, month, month)
+        assert entry.problems[-1] == DIFFERS.format("9 trips", "0")
+        assert read_ledger(SERVICES["yellow"], platform.resources, month, month) == []
+    finally:
+        platform.bigquery(f"DELETE FROM {JOB} WHERE day = '2031-05-07'")
 
 
 def test_tables_that_are_not_there_yet_are_made(platform: Platform) -> None:

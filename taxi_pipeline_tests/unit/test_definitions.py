@@ -10,7 +10,7 @@ import pytest
 
 from taxi_pipeline import assets
 from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.checks import trips_checks, zones_checks
+from taxi_pipeline.checks import mart_checks, trips_checks, zones_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.services import (
@@ -170,6 +170,16 @@ def test_the_zones_are_checked_without_a_month() -> None:
         job = defs.resolve_job_def(name)
         assert job.asset_layer.asset_graph.asset_check_keys == specs.keys()
         assert job.partitions_def is None
+
+
+def test_the_mart_is_checked_month_by_month() -> None:
+    (spec,) = (spec for check in mart_checks() for spec in check.check_specs)
+    assert (spec.asset_key, spec.name, spec.blocking) == (MART, "matches_trips", False)
+    assert spec.partitions_def == defs.resolve_asset_graph().get(MART).partitions_def
+    assert spec.description
+    for name in ("daily_trips", "daily_trips_checks"):
+        graph = defs.resolve_job_def(name).asset_layer.asset_graph
+        assert graph.asset_check_keys == {spec.key}
 
 
 def test_loading_warns_of_nothing() -> None:

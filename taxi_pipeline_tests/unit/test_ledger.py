@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.ledger import Entry, LakeEntry, _reasons
+from taxi_pipeline.ledger import Entry, LakeEntry, _reasons, mart_problems
+from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE  # imported before memory is measured
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.tally import Tally
 
@@ -79,6 +80,28 @@ def test_what_does_not_add_up_in_a_table_is_said(tally: Tally | None, said: str)
         assert entry.problems == [said.format(store)]
 
 
+@pytest.mark.parametrize(
+    ("mart", "table", "has"),
+    [
+        (Tally(6, 123_000), TRIPS, "6 trips, BigQuery 7"),
+        (Tally(7, 123_457), TRIPS, "a revenue of $1,234.57, BigQuery $1,234.56"),
+        (Tally(0, 0), TRIPS, "0 trips, BigQuery 7"),
+        (TRIPS, None, "7 trips, BigQuery 0"),
+        (TRIPS, TRIPS, None),
+        (Tally(0, 0), None, None),
+        (Tally(0, None), None, None),
+        (Tally(7, None), Tally(7, None), None),
+    ],
+)
+def test_what_the_mart_has_is_held_against_bigquery(
+    mart: Tally, table: Tally | None, has: str | None
+) -> None:
+    said = [f"The mart daily_trips has {has}: run daily_trips for the month."] if has else []
+    assert mart_problems(mart, table) == said
+    with_mart = replace(GOOD, bigquery=table, mart=mart).problems
+    assert with_mart == [*replace(GOOD, bigquery=table).problems, *said]
+
+
 def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
     lake = replace(LAKE, kept=None, rejected=None, of_this_raw=False)
     said = [
@@ -99,7 +122,7 @@ def test_a_table_has_nothing_of_a_month_that_left_no_trips_and_that_is_right() -
 
 
 def test_counting_the_rejected_rows_takes_no_memory_for_each(tmp_path: Path) -> None:
-    schema = pa.schema([("rejected_because", pa.string())])
+    schema = pa.schema([(REJECTED_BECAUSE, pa.string())])
     groups = [["pickup_outside_month"] * 100_000, ["unparsable", "pickup_outside_month"]] * 4
     with pq.ParquetWriter(tmp_path / "rejected.parquet", schema) as writer:
         for group in groups:

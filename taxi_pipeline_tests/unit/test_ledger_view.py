@@ -14,7 +14,7 @@ from taxi_pipeline.tlc.tally import Tally
 TRIPS = Tally(48_970, 123_456_780)
 LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"', "5a", True)
 JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
-GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS)
+GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS, TRIPS)
 BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 123_455_500), TRIPS)
 ZONES = Entry(
     "taxi_zones",
@@ -53,9 +53,11 @@ def test_programs_get_every_figure() -> None:
         "rejected": {"no_passengers": 1000, "unparsable": 30},
         "bigquery": 48_970,
         "postgres": 48_970,
+        "daily_trips": 48_970,
         "total_lake": 1_234_567.8,
         "total_bigquery": 1_234_567.8,
         "total_postgres": 1_234_567.8,
+        "total_daily_trips": 1_234_567.8,
         "etag": '"e"',
         "sha256": "5a",
         "adds_up": True,
