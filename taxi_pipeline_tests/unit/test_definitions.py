@@ -137,6 +137,7 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
     assert [(key.asset_key, key.name) for key in specs] == [
         (cleaned, "every_row_accounted_for"),
         (cleaned, "rows_as_before"),
+        (cleaned, "from_publisher"),
         (cleaned, "rejected_share"),
         (cleaned, "unknown_columns"),
         (cleaned, "unknown_codes"),
@@ -160,6 +161,7 @@ def test_the_zones_are_checked_without_a_month() -> None:
     specs = {spec.key: spec for check in zones_checks() for spec in check.check_specs}
     assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
         (["cleaned", "taxi_zones"], "every_row_accounted_for", True),
+        (["cleaned", "taxi_zones"], "from_publisher", False),
         (["bigquery", "taxi_zones"], "matches_lake", False),
         (["postgres", "taxi_zones"], "matches_lake", False),
     ]

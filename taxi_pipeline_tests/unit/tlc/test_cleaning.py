@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import cleaning
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips, clean_zones
+from taxi_pipeline.tlc.generator import write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
@@ -148,13 +149,15 @@ def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
         )
 
 
-def test_zones_are_only_parsed(tmp_path: Path) -> None:
-    header = '"LocationID","Borough","Zone","service_zone"'
-    path = write_csv(tmp_path / "zones.csv", ['1,"EWR","Newark Airport","EWR"', "x,,,"], header)
+def test_of_the_zones_only_what_does_not_parse_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "zones.csv"
+    write_zones(path)
+    with path.open("a") as file:
+        file.write("x,,,\r\n")
     summary = clean_zones(
         open_published(path, TAXI_ZONES), tmp_path / "z.parquet", tmp_path / "r.parquet"
     )
-    assert (summary.kept, summary.rejected) == (1, {"unparsable": 1})
+    assert (summary.kept, summary.rejected) == (265, {"unparsable": 1})
 
 
 times = st.sampled_from(

@@ -8,7 +8,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
@@ -45,6 +45,7 @@ def test_a_service_without_a_total_has_none() -> None:
     assert tally_parquet(parquet([1.0, 2.0]), None) == Tally(2, None)
 
 
+@settings(deadline=None)
 @given(AMOUNTS, st.integers(1, 50), st.randoms(use_true_random=False))
 @example([LARGEST, 0.01, -LARGEST] * 60, 7, Random(1))
 def test_any_order_and_any_row_groups_give_the_exact_sum(
@@ -56,6 +57,7 @@ def test_any_order_and_any_row_groups_give_the_exact_sum(
     assert tally_parquet(parquet(amounts, group), "dollars") == Tally(len(amounts), cents)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 50))
 @example(9e14, 1)
 def test_absurd_amounts_hide_no_others_and_cause_no_false_alarm(absurd: float, group: int) -> None:
