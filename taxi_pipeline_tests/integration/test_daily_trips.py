@@ -262,6 +262,9 @@ def test_a_mart_that_was_tampered_with_is_caught_to_the_cent(
     for statement, said in (
         (f"UPDATE {JOB} SET revenue = 10.02 WHERE service = 'yellow' AND {of_month}",
          DIFFERS.format("a revenue of $10.02", "$10.01")),
+        (f"UPDATE {JOB} SET revenue = CAST('inf' AS FLOAT64) WHERE service = 'yellow' "
+         f"AND {of_month}",
+         DIFFERS.format("a revenue of $10,000,000,000,000.00", "$10.01")),
         (f"DELETE FROM {JOB} WHERE service = 'yellow' AND {of_month}",
          DIFFERS.format("0 trips", "1")),
     ):  # fmt: skip
@@ -294,14 +297,17 @@ def test_a_month_that_the_mart_does_not_have_fails_its_check(platform: Platform)
 def test_what_the_mart_alone_has_is_in_the_ledger(platform: Platform) -> None:
     assert platform.run("green_trips", "2014-05").success
     assert platform.run(JOB, "2014-05").success
-    platform.bigquery(f"INSERT INTO {JOB} (service, day, trips) VALUES ('green', '2031-05-07', 9)")
+    platform.bigquery(
+        f"INSERT INTO {JOB} (service, day, trips) VALUES ('green', '2031-05-07', 9), "
+        "('green', NULL, 1), (NULL, '2031-05-08', 1)"
+    )
     try:
         month = Month(2031, 5)
         (entry,) = read_ledger(SERVICES["green"], platform.resources, month, month)
         assert entry.problems[-1] == DIFFERS.format("9 trips", "0")
         assert read_ledger(SERVICES["yellow"], platform.resources, month, month) == []
     finally:
-        platform.bigquery(f"DELETE FROM {JOB} WHERE day = '2031-05-07'")
+        platform.bigquery(f"DELETE FROM {JOB} WHERE day >= '2031-05-07' OR day IS NULL")
 
 
 def test_tables_that_are_not_there_yet_are_made(platform: Platform) -> None:
