@@ -256,11 +256,11 @@ def _check_schema(
         isinstance(config, JobConfigurationLoad)
         and config.sourceFormat == "PARQUET"
         and config.sourceUris
+        and not config.ignoreUnknownValues
     ):
         # The query leaves out the file's fields that the job's schema does not name.
         paths = [path for uri in config.sourceUris for path in storage.paths(cursor, uri)]
         relations.insert(0, cursor.read_parquet(paths))
-    ignored = isinstance(config, JobConfigurationLoad) and config.ignoreUnknownValues
     offered = {
         name.casefold(): types.field(name, kind)
         for relation in relations
@@ -268,8 +268,6 @@ def _check_schema(
     }
     existing = {field.name.casefold(): field.type for field in tables.columns(*base)}
     for key, field in offered.items():
-        if key not in existing and ignored:
-            continue
         if key not in existing:
             problem = f"Cannot add fields (field: {field.name})"
         elif field.type != existing[key]:
