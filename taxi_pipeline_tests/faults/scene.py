@@ -15,10 +15,12 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -29,14 +31,13 @@ from urllib.parse import urlsplit
 import dagster as dg
 import psutil
 
-from taxi_pipeline.resources.lake import Place, place_of
+from taxi_pipeline.resources.lake import REJECTED_ROWS, Place, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import Answer, body, serving
 from taxi_pipeline_tests.support.processes import until
-from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER
 from taxi_pipeline_tests.support.relays import (
     Exchange,
     Message,
@@ -49,28 +50,54 @@ STORES = ("raw", "cleaned", "bigquery", "postgres")
 _RUN_SECONDS = 90
 
 
+# For each column of the published file: the table's column, and what makes its value of a text.
+_CANONICAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "VendorID": ("vendor_id", int),
+    "tpep_pickup_datetime": ("pickup_datetime", datetime.fromisoformat),
+    "tpep_dropoff_datetime": ("dropoff_datetime", datetime.fromisoformat),
+    "passenger_count": ("passenger_count", int),
+    "trip_distance": ("trip_distance", float),
+    "RatecodeID": ("ratecode_id", int),
+    "store_and_fwd_flag": ("store_and_fwd_flag", str),
+    "PULocationID": ("pickup_location_id", int),
+    "DOLocationID": ("dropoff_location_id", int),
+    "payment_type": ("payment_type", int),
+    "fare_amount": ("fare_amount", float),
+    "extra": ("extra", float),
+    "mta_tax": ("mta_tax", float),
+    "tip_amount": ("tip_amount", float),
+    "tolls_amount": ("tolls_amount", float),
+    "improvement_surcharge": ("improvement_surcharge", float),
+    "total_amount": ("total_amount", float),
+    "congestion_surcharge": ("congestion_surcharge", float),
+}
+_COLUMNS = tuple(column.name for column in YELLOW.trips.columns)
+
+type Rows = Counter[str]  # each row with all its cells, in whatever order
+type Held = tuple[Rows | str, ...]
+
+
 @dataclass(frozen=True)
 class Version:
-    """A published file: so many trips of an amount in cents each, and so many rejected rows."""
+    """A published file: so many trips of an amount in cents each, and so many rejected rows.
+
+    `mark` is in cells of every row: so two versions may have as many rows, of the same total, and
+    no row in common.
+    """
 
     month: Month
     kept: int
     rejected: int
     cents: int
+    mark: int
 
     @cached_property
     def file(self) -> bytes:
         """The file, whose gzip is not compressed: it has a middle."""
-        cells = {
-            "tpep_pickup_datetime": f"{self.month}-15 00:30:10",
-            "tpep_dropoff_datetime": f"{self.month}-15 00:36:12",
-            "total_amount": f"{self.cents / 100:.2f}",
-        }
-        kept, rejected = trip(**cells), trip(**cells, passenger_count="0")
-        lines = [YELLOW_HEADER, *[kept] * self.kept, *[rejected] * self.rejected]
+        lines = [YELLOW_HEADER, *(",".join(row.values()) for row in self._published)]
         return gzip.compress("".join(f"{line}\n" for line in lines).encode(), 0, mtime=0)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The file's SHA-256."""
         return hashlib.sha256(self.file).hexdigest()
@@ -80,25 +107,64 @@ class Version:
         """The ETag that it is served with."""
         return f'"{self.sha256[:16]}"'
 
-    @property
-    def tally(self) -> Tally:
-        """What each store has of it, once it is loaded."""
-        return Tally(self.kept, self.kept * self.cents)
+    @cached_property
+    def trips(self) -> Rows:
+        """The trips that are kept of it."""
+        rows: Rows = Counter()
+        for row in self._published[: self.kept]:
+            value = {name: make(row[cell]) for cell, (name, make) in _CANONICAL.items()}
+            rows[repr(tuple(value.get(name) for name in _COLUMNS))] += 1
+        return rows
 
-    @property
-    def held(self) -> dict[str, object]:
-        """What shows of each store that it holds this version, whole."""
-        return {
-            "raw": self.sha256,
-            "cleaned": (self.tally, self.rejected),
-            "bigquery": self.tally,
-            "postgres": self.tally,
-        }
+    @cached_property
+    def rejects(self) -> Rows:
+        """The rows of it that are rejected."""
+        rows: Rows = Counter()
+        for number, row in enumerate(self._published[self.kept :], self.kept + 2):
+            why = {"number": number, "rejected_because": "no_passengers"}
+            rows[_cells({**row, "line": None, "problem": None, **why})] += 1
+        return rows
+
+    def held_by(self, store: str) -> Held:
+        """Return what a store has of it, once it is loaded: all cells of all rows."""
+        match store:
+            case "raw":
+                return (self.sha256,)
+            case "cleaned":
+                return (self.trips, self.rejects)
+            case _:
+                return (self.trips,)
 
     @property
     def answer(self) -> Answer:
         """The answer of a publisher that works."""
         return body(self.file, self.etag)
+
+    @cached_property
+    def _published(self) -> list[dict[str, str]]:
+        """The cells of each row by published name; the rejected rows come last."""
+        first = datetime.fromisoformat(f"{self.month}-15")
+        every = dict(zip(YELLOW_HEADER.split(","), TRIP.split(","), strict=True))
+        rows = []
+        for index in range(self.kept + self.rejected):
+            pickup = first + timedelta(seconds=index)
+            cells = {
+                "VendorID": f"{1 + self.mark % 2}",
+                "tpep_pickup_datetime": f"{pickup}",
+                "tpep_dropoff_datetime": f"{pickup + timedelta(minutes=self.mark)}",
+                "passenger_count": "0" if index >= self.kept else "1",
+                "store_and_fwd_flag": "NY"[self.mark % 2],
+                "PULocationID": f"{1 + (index + self.mark) % 263}",
+                "tip_amount": f"{self.mark}.{index % 100:02}",
+                "total_amount": f"{self.cents / 100:.2f}",
+            }
+            rows.append(every | cells)
+        return rows
+
+
+def _cells(row: Mapping[str, object]) -> str:
+    """Return the cells of a row that has columns of its own."""
+    return repr(sorted(row.items()))
 
 
 class Run:
@@ -236,29 +302,32 @@ class Scene:
     def held(self) -> dict[str, str]:
         """Return which version each store holds, or what it holds where that is neither."""
         until(lambda: not self.load_jobs("PENDING", "RUNNING"))
-        entry = self.platform.entry("yellow", self.month.key)
-        rejected = None if entry.lake.rejected is None else entry.lake.rejected.total()
-        found: dict[str, object] = {
-            "raw": self._sha256_of_raw(),
-            "cleaned": (entry.lake.kept, rejected),
-            "bigquery": entry.bigquery,
-            "postgres": entry.postgres,
-        }
-        versions = {"old": self.old.held, "new": self.new.held, "other": self.other.held}
-        return {
-            store: next((name for name, its in versions.items() if its[store] == what), str(what))
-            for store, what in found.items()
-        }
+        versions = {"old": self.old, "new": self.new, "other": self.other}
+
+        def named(store: str, found: Held) -> str:
+            for name, version in versions.items():
+                if version.held_by(store) == found:
+                    return name
+            return _mixture(found, {name: its.held_by(store) for name, its in versions.items()})
+
+        return {store: named(store, found) for store, found in self._contents(self.month).items()}
 
     @property
     def other(self) -> Version:
         """A third version of the month."""
-        return replace(self.new, kept=self.new.kept + 11, cents=770)
+        return replace(self.new, mark=3)
+
+    def holds(self, version: Version) -> bool:
+        """Whether every store holds this version of its month, and it adds up."""
+        entry = self.platform.entry("yellow", version.month.key)
+        contents = self._contents(version.month)
+        return entry.adds_up and all(
+            version.held_by(store) == found for store, found in contents.items()
+        )
 
     def neighbour_is_untouched(self) -> bool:
         """Whether the month after this one is what it was, and adds up."""
-        entry = self.platform.entry("yellow", self.neighbour.month.key)
-        return entry.adds_up and entry.postgres == self.neighbour.tally
+        return self.holds(self.neighbour)
 
     @property
     def password(self) -> str:
@@ -302,11 +371,36 @@ class Scene:
             and (not states or job["status"]["state"] in states)
         ]
 
-    def _sha256_of_raw(self) -> str:
-        lake = self.platform.resources.lake
-        (raw, *_) = lake.find(self.place.raw)
-        with TemporaryDirectory() as folder:
-            return hashlib.sha256(lake.download(raw, Path(folder)).read_bytes()).hexdigest()
+    def _contents(self, month: Month) -> dict[str, Held]:
+        """Return what each store has of a month, as `Version.held_by`."""
+        import pyarrow.parquet as pq
+
+        lake, place, columns = self.platform.resources.lake, place_of(YELLOW, month), _COLUMNS
+        select = f"SELECT {', '.join(columns)} FROM"
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (raw, *_) = lake.find(place.raw)
+            sha256 = hashlib.sha256(lake.download(raw, folder).read_bytes()).hexdigest()
+            (trips,) = lake.find(place.cleaned)
+            cleaned = pq.read_table(lake.download(trips, folder), columns=list(columns))
+            (beside,) = lake.find(trips.metadata[REJECTED_ROWS])
+            rejected = pq.read_table(lake.download(beside, folder))
+        postgres = self.platform.postgres(
+            f"{select} tlc.yellow_trips WHERE pickup_datetime >= '{month}-01' "
+            f"AND pickup_datetime < '{month.next}-01'"
+        )
+        bigquery = self.platform.bigquery(
+            f"{select} yellow_trips WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) = '{month}'"
+        )
+        return {
+            "raw": (sha256,),
+            "cleaned": (
+                Counter(repr(tuple(row.values())) for row in cleaned.to_pylist()),
+                Counter(map(_cells, rejected.to_pylist())),
+            ),
+            "bigquery": (Counter(map(repr, bigquery)),),
+            "postgres": (Counter(map(repr, postgres)),),
+        }
 
     def _connections(self) -> list[tuple[int]]:
         return self.platform.postgres(
@@ -356,11 +450,30 @@ class Scene:
             watcher.join()
 
 
+def _mixture(found: tuple[Rows | str, ...], versions: Mapping[str, tuple[Rows | str, ...]]) -> str:
+    """Say how many rows of each version there are where it is none of them."""
+    said = []
+    for number, part in enumerate(found):
+        if isinstance(part, str):
+            return part
+        of_versions = []
+        for name, held in versions.items():
+            rows = held[number]
+            assert not isinstance(rows, str)
+            of_versions.append(f"{(part & rows).total()} of {name}")
+        said.append(f"{part.total()} rows: {', '.join(of_versions)}")
+    return "; ".join(said)
+
+
 @contextmanager
 def scene(platform: Platform, stack: Path, month: Month, rows: int) -> Iterator[Scene]:
-    """Load a month and the one after it; then publish `rows` other trips of it."""
-    old, new = Version(month, 300, 4, 1180), Version(month, rows, 7, 2350)
-    neighbour = Version(month.next, 200, 3, 990)
+    """Load a month of so many rows and the one after it; then publish other trips of it.
+
+    The other trips are as many and of the same total, so only their cells tell them from the old.
+    """
+    old = Version(month, rows, 7, 2350, mark=1)
+    new = replace(old, mark=2)
+    neighbour = Version(month.next, 200, 3, 990, mark=4)
     published: dict[str, list[Answer]] = {}
     with (
         serving(published) as (base, _),
