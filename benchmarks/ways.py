@@ -397,10 +397,10 @@ def _bare(service: str, key: str) -> int:
     place, table = place_of(of, month), of.trips
     store_raw(stores.lake, place, table, partial(stores.publisher.fetch_month, of, month), log)
     clean_raw(stores.lake, place, table, partial(clean_trips, month), log)
-    with cleaned_in_lake(stores.lake, place) as trips:
+    with cleaned_in_lake(stores.lake, place, table) as trips:
         labels = {"run": str(time.time_ns())}
         stores.warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
-    with cleaned_copy(stores.lake, place, log) as (trips, batches):
+    with cleaned_copy(stores.lake, place, table, log) as (trips, batches):
         stores.database.replace_month(table, month, batches, trips.rows)
         return trips.rows
 

@@ -330,13 +330,16 @@ class Cleaned:
 
 
 @contextmanager
-def cleaned_in_lake(lake: Lake, place: Place) -> Iterator[Cleaned]:
+def cleaned_in_lake(lake: Lake, place: Place, table: Table) -> Iterator[Cleaned]:
     """Yield the cleaned object, of which only the footer and the first rows are read.
 
-    Raises `TransientError` where it is replaced while the context lasts.
+    Raises `PermanentError` where BigQuery cannot load it as the table is declared, and
+    `TransientError` where it is replaced while the context lasts.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from taxi_pipeline.tlc.conforming import check_loadable
 
     began, stored = monotonic(), _cleaned(lake, place)
     try:
@@ -345,6 +348,7 @@ def cleaned_in_lake(lake: Lake, place: Place) -> Iterator[Cleaned]:
             # without a buffer Arrow would read a whole row group, with pre_buffer in threads
             pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
         ):
+            check_loadable(parquet.schema_arrow, table, stored.uri)
             cleaned = Cleaned(stored, parquet.metadata.num_rows, parquet_preview(parquet), began)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise PermanentError(
@@ -356,12 +360,14 @@ def cleaned_in_lake(lake: Lake, place: Place) -> Iterator[Cleaned]:
 
 @contextmanager
 def cleaned_copy(
-    lake: Lake, place: Place, log: logging.Logger
+    lake: Lake, place: Place, table: Table, log: logging.Logger
 ) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
     """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts.
 
-    Raises `TransientError` where it is replaced while the context lasts.
+    The rows have the table's columns as they are declared now. Raises `TransientError` where the
+    object is replaced while the context lasts.
     """
+    from taxi_pipeline.tlc.conforming import conformed, differences
     from taxi_pipeline.tlc.reading import opened_parquet
 
     began, stored = monotonic(), _cleaned(lake, place)
@@ -369,8 +375,15 @@ def cleaned_copy(
         path = lake.download(stored, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
+            if said := differences(file.schema_arrow, table):
+                log.warning(
+                    f"{stored.uri} was cleaned before {table.name} was declared as it is now: it "
+                    f"{said}. The first are null in the table, the others are left out; "
+                    "materialize `cleaned` again for their values."
+                )
+        batches = conformed(parquet_batches(path), table, stored.uri)
         with lake.unchanged(stored), progress(f"Copying {place.stem}", log, cleaned.rows) as seen:
-            yield cleaned, passing(parquet_batches(path), seen)
+            yield cleaned, passing(batches, seen)
 
 
 def _cleaned(lake: Lake, place: Place) -> LakeObject:

@@ -111,7 +111,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient(context):
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
-            with cleaned_in_lake(lake, place_of(service, month)) as trips:
+            with cleaned_in_lake(lake, place_of(service, month), table) as trips:
                 warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
                 return trips.loaded(table, month, warehouse, warehouse.link(table))
 
@@ -131,7 +131,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient(context):
             month = month_of(context, service)
             place = place_of(service, month)
-            with cleaned_copy(lake, place, context.log) as (trips, batches):
+            with cleaned_copy(lake, place, table, context.log) as (trips, batches):
                 database.replace_month(table, month, batches, trips.rows)
                 return trips.loaded(table, month, database)
 

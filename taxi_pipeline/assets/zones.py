@@ -64,7 +64,7 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with retried_if_transient(context), cleaned_in_lake(lake, ZONES_PLACE) as zones:
+    with retried_if_transient(context), cleaned_in_lake(lake, ZONES_PLACE, TAXI_ZONES) as zones:
         warehouse.replace(TAXI_ZONES, zones.stored, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 
@@ -84,7 +84,7 @@ def postgres_taxi_zones(
     """Copy the zones into PostgreSQL."""
     with (
         retried_if_transient(context),
-        cleaned_copy(lake, ZONES_PLACE, context.log) as (zones, batches),
+        cleaned_copy(lake, ZONES_PLACE, TAXI_ZONES, context.log) as (zones, batches),
     ):
         database.replace(TAXI_ZONES, batches, zones.rows)
         return zones.loaded(TAXI_ZONES, None, database)

@@ -7,6 +7,7 @@ it and keeps all it stores in its data directory.
 Only what the emulator gets wrong belongs here. It takes `trips$202101` for a table of its own;
 BigQuery takes it for a partition of `trips`: a load job's or a query's rows replace just that one,
 rows of others are refused, and what is listed of it are its rows.
+A Parquet file may lack columns of a load job's schema: in BigQuery they are null in the table.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
 is told that it exists. And it leaves a job that it died in the middle of running forever, so that
 nobody can retry it.
@@ -16,7 +17,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
@@ -52,6 +53,7 @@ def main() -> None:
     settings.gcs_local_root = args.gcs_root.resolve()
     settings.default_project_id = args.project
     _teach_partition_decorators()
+    _teach_missing_columns()
     _define_one_table_at_a_time()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
@@ -127,6 +129,26 @@ def _teach_partition_decorators() -> None:
     tables.write, tables.columns = write, columns
     # these functions list a table's rows
     tabledata.columns, tabledata.load, tabledata.name = columns, load, name
+
+
+def _teach_missing_columns() -> None:
+    """Wrap the function that says what a load job selects from: Parquet gets all columns."""
+    from local_bigquery.engine.database import quote
+    from local_bigquery.jobs import load
+
+    read = load._reader
+
+    def reader(cursor: "DuckDBPyConnection", paths: str, config: Any, fields: Sequence[Any]) -> str:
+        source: str = read(cursor, paths, config, fields)
+        if config.sourceFormat != "PARQUET":
+            return source
+        columns = cursor.sql(f"SELECT * FROM {source} LIMIT 0").columns  # noqa: S608 - the emulator's
+        present = {column.casefold() for column in columns}
+        missing = [field.name for field in fields if field.name.casefold() not in present]
+        nulls = "".join(f", NULL AS {quote(name)}" for name in missing)
+        return f"(SELECT *{nulls} FROM {source})"  # noqa: S608 - the emulator's
+
+    load._reader = reader
 
 
 def _define_one_table_at_a_time() -> None:
@@ -234,6 +256,7 @@ def _check_schema(
         isinstance(config, JobConfigurationLoad)
         and config.sourceFormat == "PARQUET"
         and config.sourceUris
+        and not config.ignoreUnknownValues
     ):
         # The query leaves out the file's fields that the job's schema does not name.
         paths = [path for uri in config.sourceUris for path in storage.paths(cursor, uri)]

@@ -7,6 +7,7 @@ point leaves the old one.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, ClassVar, LiteralString
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from taxi_pipeline.resources.connection import Connection
 
 SCHEMA = "tlc"
+_PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
 
 # While one waits for the readers of a table, new readers wait for it: so it waits in turns. A turn
 # is longer than deadlock_timeout (1 s), after which PostgreSQL makes an autovacuum give way.
@@ -37,12 +39,31 @@ _TURN_SECONDS = 2
 _PAUSE_SECONDS = 1
 
 _ADVICE = {
+    # a bound of ours is none that anybody could drop
+    **dict.fromkeys(("23502", "23503", "23505"), "Drop the constraint that these rows break."),
     "42": f"Check the role's rights and what else uses the schema {SCHEMA}.",
     "2B": f"Check what else uses the schema {SCHEMA}.",
     "53": "See to the server's disk, memory and max_connections.",
     "55P03": "TAXI_POSTGRES_LOCK_TIMEOUT is how many seconds others are waited for.",
     "57014": "TAXI_POSTGRES_TIMEOUT is how many seconds a statement may take.",
 }
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A column that a table has, as the catalog says it: its type as SQL writes it.
+
+    `collation` is its schema and name, where it is not the type's. `filled` says whether a row that
+    leaves the column out gets a value, `computed` whether no row may give one.
+    """
+
+    name: str
+    type: str
+    collation: tuple[str, str] | None
+    not_null: bool
+    filled: bool
+    computed: bool
+    description: str | None = field(compare=False)
 
 
 class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -101,7 +122,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             "incoming": _identifier(f"{name}_incoming"),
             "bounds_check": sql.Identifier(f"{name}_bounds"),
         }
-        self._ensure(table, "PARTITION BY RANGE (pickup_datetime)")
+        columns = self._ensure(table, _PARTITIONED)
         with self._transaction(name) as connection:
             _has_partition(connection, table, month)  # or raises, before any row is copied
             try:
@@ -110,7 +131,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 _run(
                     connection,
                     "CREATE TABLE {incoming} ({columns})",
-                    {**names, "columns": _columns(table.columns)},
+                    {**names, "columns": sql.SQL(", ").join(map(_definition, columns))},
                 )
             except (errors.DuplicateTable, errors.DuplicateObject):
                 raise PermanentError(
@@ -130,11 +151,18 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
 
             def swap() -> None:
-                if _has_partition(connection, table, month):
-                    # from here to the commit readers of the table wait, and nobody detaches it
-                    _run(connection, "LOCK TABLE ONLY {parent} IN ACCESS EXCLUSIVE MODE", names)
-                    if _has_partition(connection, table, month):
-                        _run(connection, "DROP TABLE {partition}", names)
+                old = _has_partition(connection, table, month)
+                mode = "ACCESS EXCLUSIVE" if old else "SHARE UPDATE EXCLUSIVE"
+                # from here to the commit nobody alters the table or detaches a partition; if there
+                # is an old one, readers of the table wait
+                _run(connection, f"LOCK TABLE ONLY {{parent}} IN {mode} MODE", names)
+                if _catalog(connection, table) != columns:
+                    raise TransientError(
+                        f"PostgreSQL: {SCHEMA}.{table.name} was altered while the month's rows "
+                        "were copied. Nothing was changed: run the month again."
+                    )
+                if old and _has_partition(connection, table, month):
+                    _run(connection, "DROP TABLE {partition}", names)
                 _run(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
                 try:
                     _run(
@@ -203,8 +231,12 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return {}
         return {Month(year, month): Tally(*figures) for year, month, *figures in found}
 
-    def _ensure(self, table: Table, partitioning: LiteralString = "") -> None:
-        """Create the table if it is not there; add what was declared, or described anew, since."""
+    def _ensure(self, table: Table, partitioning: LiteralString = "") -> "list[_Kept]":
+        """Create the table if it is not there; add what was declared, or described anew, since.
+
+        Return the columns that it has. Raises `PermanentError` where one is another than is
+        declared, or where rows of ours could not be put into it.
+        """
         from psycopg import sql
 
         names: dict[str, sql.Composable] = {
@@ -213,7 +245,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         }
         # two first months at once, of any service: the second waits here and finds what it needs
         with self._transaction("definitions") as connection:
-            described = self._described(connection, table)
+            described = {column.name: column.description for column in _catalog(connection, table)}
             if not described:
                 found = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
                 if found == (None,):
@@ -222,6 +254,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 _run(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
                 comment = {"comment": table.description}
                 _run(connection, "COMMENT ON TABLE {table} IS {comment}", names, comment)
+            _check_kind(connection, table, partitioning)
             for column in table.columns:
                 its = {**names, "column": sql.Identifier(column.name), "added": _columns([column])}
                 if described and column.name not in described:
@@ -233,15 +266,9 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                     comment = {"comment": column.description}
                     statement = "COMMENT ON COLUMN {table}.{column} IS {comment}"
                     _run(connection, statement, its, comment)
-
-    def _described(self, connection: "psycopg.Connection", table: Table) -> dict[str, str | None]:
-        """Return the descriptions of the table's columns by name; none where there is no table."""
-        columns = connection.execute(
-            "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
-            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-            [f'"{SCHEMA}"."{table.name}"'],
-        )
-        return dict(columns.fetchall())
+            columns = _catalog(connection, table)
+            _check_columns(table, columns, partitioning)
+            return columns
 
     @contextmanager
     def _transaction(self, lock: str) -> "Iterator[Connection]":
@@ -335,6 +362,28 @@ FROM (
 ) AS partitions
 WHERE first < {end} AND after > {start}"""
 
+# Of what has a table's name: what it is, whether it is partitioned by the RANGE of one column, by
+# which, and a CHECK constraint of it. (pg_get_partkeydef would wait for the table's lock.)
+_KIND: LiteralString = """
+SELECT relkind, partstrat = 'r' AND partnatts = 1, attname,
+  (SELECT min(conname) FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'c')
+FROM pg_class
+LEFT JOIN pg_partitioned_table ON partrelid = pg_class.oid
+LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum = partattrs[0]
+WHERE pg_class.oid = to_regclass({table})"""
+
+# The columns of a table.
+_CATALOG: LiteralString = """
+SELECT attname, format_type(atttypid, atttypmod), nspname, collname, attnotnull,
+  atthasdef OR attidentity <> '', attgenerated <> '' OR attidentity <> '',
+  col_description(attrelid, attnum)
+FROM pg_attribute
+JOIN pg_type ON pg_type.oid = atttypid
+LEFT JOIN pg_collation ON pg_collation.oid = attcollation AND attcollation <> typcollation
+LEFT JOIN pg_namespace ON pg_namespace.oid = collnamespace
+WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum"""
+
 # an advisory lock's 64 bits, and how pg_locks shows them
 _KEY: LiteralString = "hashtextextended('taxi_pipeline tlc.' || {lock}, 0)"
 _HOLD_ADVISORY: LiteralString = (
@@ -349,6 +398,70 @@ def _identifier(name: str) -> "sql.Identifier":
     from psycopg import sql
 
     return sql.Identifier(SCHEMA, name)
+
+
+def _catalog(connection: "psycopg.Connection", table: Table) -> list[_Kept]:
+    """Return the columns that the table has; none where there is no table."""
+    found = _run(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{table.name}"})
+    return [
+        _Kept(name, type_, (schema, collation) if collation else None, *rest)
+        for name, type_, schema, collation, *rest in found.fetchall()
+    ]
+
+
+def _definition(column: _Kept) -> "sql.Composed":
+    """Return the definition of a column like that one, without which none can be attached."""
+    from psycopg import sql
+
+    # the catalog has quoted the type
+    defined = sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
+    if column.collation:
+        defined += sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation))
+    return defined + sql.SQL(" NOT NULL") if column.not_null else defined
+
+
+def _check_kind(connection: "psycopg.Connection", table: Table, partitioning: str) -> None:
+    """Raise `PermanentError` where something else has the table's name, or new partitions fail."""
+    name = f"{SCHEMA}.{table.name}"
+    found = _run(connection, _KIND, {}, {"table": name}).fetchall()
+    ((kind, by_range, key, constraint),) = found
+    by = f"PARTITION BY RANGE ({key})" if by_range else None
+    right = by == partitioning if partitioning else kind in "rp"
+    if not right:
+        what = f"a table {partitioning}" if partitioning else "a table"
+        raise PermanentError(
+            f"PostgreSQL: {name} is there, but is not {what}. Nothing was changed: rename it or "
+            "drop it, and run its months again."
+        )
+    if partitioning and constraint:
+        raise PermanentError(
+            f"PostgreSQL: {name} has the constraint {constraint}, which new partitions would not "
+            f"have. Nothing was changed: run ALTER TABLE {name} DROP CONSTRAINT {constraint}."
+        )
+
+
+def _check_columns(table: Table, columns: Iterable[_Kept], partitioning: str) -> None:
+    """Raise `PermanentError` where a column cannot hold what is declared, and say what to run."""
+    types = {column.name: TYPE_NAMES[column.type].postgres for column in table.columns}
+    for column in columns:
+        name, declared = f"{SCHEMA}.{table.name}", types.get(column.name)
+        where = f"PostgreSQL: the column {column.name} of {name}"
+        change = f"Nothing was changed: run ALTER TABLE {name} ALTER COLUMN {column.name}"
+        if declared and declared != column.type:
+            raise PermanentError(
+                f"{where} is {column.type}, and is declared as {declared}. "
+                f"{change} TYPE {declared} USING {column.name}::{declared}."
+            )
+        if column.computed and (declared or partitioning):
+            raise PermanentError(
+                f"{where} is generated, or an identity, and new rows could not be put beside it. "
+                "Nothing was changed: drop it, or compute it in a view."
+            )
+        if column.not_null and not declared and (partitioning or not column.filled):
+            raise PermanentError(
+                f"{where} is NOT NULL, but is not declared, so it would be null in new rows. "
+                f"{change} DROP NOT NULL."
+            )
 
 
 def _partition(table: Table, month: Month) -> str:

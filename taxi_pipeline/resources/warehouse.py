@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
+_ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
+_WIDENED = {("INT64", "FLOAT64"), ("NUMERIC", "FLOAT64"), ("BIGNUMERIC", "FLOAT64")}
+
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The dataset. Google's client finds an emulator (BIGQUERY_EMULATOR_HOST) by itself."""
@@ -250,6 +253,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             # without a schema, a truncating load takes the file's and drops the descriptions
             schema=_schema(table),
+            # a column that was cleaned when it was still declared
+            ignore_unknown_values=True,
             labels=labels,
             job_timeout_ms=self._job_timeout_ms,
         )
@@ -376,7 +381,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def _ensure(self, client: "bigquery.Client", table: Table) -> str | None:
         """Create the table if it is not there; add what was declared, or described anew, since.
 
-        Return its location, by which BigQuery finds the jobs that write to it.
+        Return its location, by which BigQuery finds the jobs that write to it. Raises
+        `PermanentError` where a column is another than is declared, or has to be filled by others.
         """
         from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
         from google.cloud import bigquery
@@ -395,6 +401,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 found = client.create_table(wanted, **self._once)
             except Conflict:  # another run was faster
                 found = client.get_table(wanted.reference, **self._once)
+        self._check(table, found.schema)
         described = {field.name: field.description for field in found.schema}
         if any(described.get(field.name) != field.description for field in schema):
             declared = {field.name: field for field in schema}
@@ -409,6 +416,29 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ) from None
         location: str | None = found.location
         return location
+
+    def _check(self, table: Table, found: "Iterable[bigquery.SchemaField]") -> None:
+        """Raise `PermanentError` where a column of the table is not what it is declared as."""
+        wanted = {field.name: _type(field) for field in _schema(table)}
+        for field in found:
+            declared, name = wanted.get(field.name), self.sql_name(table)
+            where = f"BigQuery: the column {field.name} of {name} is {_type(field)}"
+            if field.mode == "REQUIRED":
+                raise PermanentError(
+                    f"{where} and required, but may be null in the trips, or is not declared. "
+                    f"Nothing was changed: run ALTER TABLE {name} ALTER COLUMN `{field.name}` "
+                    "DROP NOT NULL."
+                )
+            if declared and declared != _type(field):
+                change = (
+                    f"run ALTER TABLE {name} ALTER COLUMN `{field.name}` SET DATA TYPE {declared}"
+                    if (_type(field), declared) in _WIDENED
+                    else "BigQuery cannot change that, so rename or drop the table, and run its "
+                    "months again from `bigquery` on"
+                )
+                raise PermanentError(
+                    f"{where}, and is declared as {declared}. Nothing was changed: {change}."
+                )
 
     @contextmanager
     def _connected(self) -> "Iterator[bigquery.Client]":
@@ -430,6 +460,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 def _partition(month: Month) -> str:
     return f"{month.year:04}{month.month:02}"
+
+
+def _type(field: "bigquery.SchemaField") -> str:
+    """Return a column's type as SQL spells it."""
+    of = _ALIASES.get(field.field_type, field.field_type)
+    return f"ARRAY<{of}>" if field.mode == "REPEATED" else of
 
 
 def _schema(table: Table) -> "list[bigquery.SchemaField]":

@@ -14,7 +14,7 @@ from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Ta
 
 @dataclass(frozen=True)
 class TypeNames:
-    """How one declared type is called in the other systems."""
+    """How one declared type is called in the other systems, as their catalogs spell it."""
 
     bigquery: LiteralString
     postgres: LiteralString
@@ -25,7 +25,7 @@ TYPE_NAMES: dict[pa.DataType, TypeNames] = {
     INTEGER: TypeNames("INT64", "integer"),
     NUMBER: TypeNames("FLOAT64", "double precision"),
     TEXT: TypeNames("STRING", "text"),
-    DATETIME: TypeNames("DATETIME", "timestamp"),
+    DATETIME: TypeNames("DATETIME", "timestamp without time zone"),
     DATE: TypeNames("DATE", "date"),
 }
 

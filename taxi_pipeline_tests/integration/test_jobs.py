@@ -383,7 +383,7 @@ def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
     lake.upload(path, f"{place.cleaned}.copy", {})
     with (
         pytest.raises(PermanentError, match=r"2018-08\.parquet is not in the lake: materialize"),
-        cleaned_in_lake(lake, place),
+        cleaned_in_lake(lake, place, YELLOW.trips),
     ):
         pass
 
@@ -400,7 +400,7 @@ def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
     lake.upload(broken, place.cleaned, {})
     with (
         pytest.raises(PermanentError, match=r"2018-06\.parquet cannot be read: .*Materialize the"),
-        cleaned_in_lake(lake, place),
+        cleaned_in_lake(lake, place, YELLOW.trips),
     ):
         pass
 

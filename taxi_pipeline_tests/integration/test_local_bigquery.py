@@ -139,12 +139,15 @@ def start_load(
     job_id: str | None = None,
     schema: list[bigquery.SchemaField] | None = SCHEMA,
     retry: Retry = bigquery.DEFAULT_RETRY,
+    *,
+    ignore_unknown: bool = False,
 ) -> bigquery.LoadJob:
     config = bigquery.LoadJobConfig(
         source_format="PARQUET",
         schema=schema,
         write_disposition=disposition,
         create_disposition="CREATE_NEVER",
+        ignore_unknown_values=ignore_unknown,
         labels={"month": partition},
     )
     destination = f"{DATASET}.{table}${partition}"
@@ -366,6 +369,31 @@ def test_a_field_of_another_type_is_refused(
     with pytest.raises(BadRequest, match="total_amount has changed type from FLOAT to STRING"):
         load(client, emulator.put("jan", pickups(JANUARY, 3)), table, schema=schema)
     assert months(client, table) == {}
+
+
+def test_a_field_that_the_job_does_not_name_may_be_ignored(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    uri = emulator.put("ignored", pickups(JANUARY, 3), "tolls")
+    start_load(client, uri, table, ignore_unknown=True).result()
+    assert months(client, table) == {"2021-01": 3}
+    named = [*SCHEMA, bigquery.SchemaField("tolls", "INT64")]
+    with pytest.raises(BadRequest, match=r"Cannot add fields \(field: tolls\)"):
+        start_load(client, uri, table, schema=named, ignore_unknown=True).result()
+
+
+def test_a_field_that_the_file_lacks_is_null(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    schema = [SCHEMA[0], bigquery.SchemaField("tolls", "INT64"), SCHEMA[1]]
+    resource = client.get_table(f"{DATASET}.{table}")
+    resource.schema = [*SCHEMA, schema[1]]
+    client.update_table(resource, ["schema"])
+
+    assert load(client, emulator.put("narrow", pickups(JANUARY, 3)), table, schema=schema) == 3
+
+    query = f"SELECT DISTINCT total_amount, tolls FROM {DATASET}.{table}"
+    assert [tuple(row) for row in client.query(query).result()] == [(12.5, None)]
 
 
 def test_a_field_added_to_the_table_can_be_loaded(

@@ -164,7 +164,7 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
     with pytest.raises(TransientError, match=r"2021-01\.csv\.gz was replaced while it was read"):
         cleaned(lake, overtaken)
     cleaned(lake)
-    with cleaned_in_lake(lake, PLACE) as trips:
+    with cleaned_in_lake(lake, PLACE, YELLOW.trips) as trips:
         assert trips.rows == 2
 
 
@@ -187,7 +187,7 @@ def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_pa
     for opened in (cleaned_in_lake, partial(cleaned_copy, log=LOG)):
         with (
             pytest.raises(TransientError, match=r"2021-01\.parquet was replaced"),
-            opened(lake, PLACE),
+            opened(lake, PLACE, YELLOW.trips),
         ):
             cleaned(lake)
 

@@ -21,7 +21,7 @@ from taxi_pipeline.resources.google import BigQuery
 from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import GREEN, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
@@ -403,6 +403,80 @@ def test_a_table_that_another_run_changes_meanwhile_is_looked_at_again(scene: Sc
     with pytest.raises(TransientError, match="was changed by another run"):
         changing.load(changing.stored(3), 3)
     changing.load(changing.stored(3), 3)
+
+
+def make(scene: Scene, *changed: bigquery.SchemaField) -> None:
+    """Make the table as it is declared, but for these columns."""
+    declared = map(bigquery.SchemaField.from_api_repr, bigquery_fields(scene.table))
+    fields = {field.name: field for field in (*declared, *changed)}
+    name = scene.warehouse.uri(scene.table).removeprefix("bigquery://")
+    table = bigquery.Table(name, schema=[*fields.values()])
+    table.time_partitioning = bigquery.TimePartitioning(
+        type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
+    )
+    with BigQuery(project=scene.warehouse.project).get_client() as client:
+        client.create_table(table)
+
+
+def test_a_type_may_have_either_of_its_names(scene: Scene) -> None:
+    make(
+        scene,
+        bigquery.SchemaField("vendor_id", "INTEGER"),
+        bigquery.SchemaField("passenger_count", "INT64"),
+        bigquery.SchemaField("fare_amount", "FLOAT"),
+        bigquery.SchemaField("trip_distance", "FLOAT64"),
+    )
+    scene.load(scene.stored(3), 3)
+    assert scene.rows() == {JANUARY: 3}
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (
+            bigquery.SchemaField("vendor_id", "FLOAT64"),
+            "vendor_id of .* is FLOAT64, and is declared as INT64.*BigQuery cannot change that, so",
+        ),
+        (
+            bigquery.SchemaField("fare_amount", "INT64"),
+            "fare_amount of .* is INT64, and is declared as FLOAT64.*run ALTER TABLE .* ALTER "
+            "COLUMN `fare_amount` SET DATA TYPE FLOAT64",
+        ),
+        (
+            bigquery.SchemaField("fare_amount", "FLOAT64", mode="REPEATED"),
+            "fare_amount of .* is ARRAY<FLOAT64>, and is declared as FLOAT64",
+        ),
+        (
+            bigquery.SchemaField("pickup_datetime", "TIMESTAMP"),
+            "pickup_datetime of .* is TIMESTAMP, and is declared as DATETIME",
+        ),
+        (
+            bigquery.SchemaField("vendor_id", "INT64", mode="REQUIRED"),
+            "vendor_id of .* is INT64 and required.*ALTER COLUMN `vendor_id` DROP NOT NULL",
+        ),
+        (
+            bigquery.SchemaField("own", "STRING", mode="REQUIRED"),
+            "own of .* is STRING and required.*ALTER COLUMN `own` DROP NOT NULL",
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, bigquery.SchemaField) else "",
+)
+def test_a_column_that_differs_from_the_declared_is_named_before_a_job_is_started(
+    scene: Scene, field: bigquery.SchemaField, words: str
+) -> None:
+    make(scene, field)
+    with pytest.raises(PermanentError, match=f"^BigQuery: the column {words}"):
+        scene.load(scene.stored(3), 3)
+    with pytest.raises(PermanentError, match=f"^BigQuery: the column {words}"):
+        scene.compute(ONE_TRIP)
+    assert scene.jobs() == {}
+
+
+def test_a_column_of_somebodys_is_kept(scene: Scene) -> None:
+    make(scene, bigquery.SchemaField("own", "STRING"))
+    scene.load(scene.stored(3), 3)
+    scene.load(scene.stored(2, FEBRUARY), 2, FEBRUARY)
+    assert scene.rows() == {JANUARY: 3, FEBRUARY: 2}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Rows that were cleaned when their table was declared otherwise, made to fit the declaration.
+
+A table's columns change over the years, and what was cleaned before stays in the lake as it is. No
+value is guessed: one fits its column without loss, or its month must be cleaned again.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import Table
+
+_AGAIN = "Nothing was changed: materialize `cleaned` again."
+
+
+def conformed(
+    batches: Iterable[pa.RecordBatch], table: Table, where: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with the declared columns, in the declared order and types.
+
+    A declared column that they lack is null, one that is not declared is left out. Raises
+    `PermanentError`, which says that they are of `where`, if a column does not fit without loss.
+    """
+    declared = arrow_schema(table)
+    for batch in batches:
+        if batch.schema.equals(declared):
+            yield batch
+        else:
+            columns = [_column(batch, field, where) for field in declared]
+            yield pa.record_batch(columns, schema=declared)
+
+
+def check_loadable(schema: pa.Schema, table: Table, where: str) -> None:
+    """Raise `PermanentError` if BigQuery cannot load a Parquet file of that schema, at `where`.
+
+    BigQuery fills in nulls where a declared column is missing, and takes integers of any width,
+    but converts nothing else.
+    """
+    for declared in arrow_schema(table):
+        if declared.name in schema.names:
+            has = schema.field(declared.name).type
+            integers = pa.types.is_integer(has) and pa.types.is_integer(declared.type)
+            if has != declared.type and not integers:
+                raise PermanentError(f"{_unlike(where, declared, has)}. {_AGAIN}")
+
+
+def differences(schema: pa.Schema, table: Table) -> str:
+    """Say which columns a schema lacks and which are not declared; nothing where there are none."""
+    declared = arrow_schema(table).names
+    lacking = [name for name in declared if name not in schema.names]
+    undeclared = [name for name in schema.names if name not in declared]
+    said = {"lacks the columns": lacking, "has columns that are not declared": undeclared}
+    return " and ".join(f"{words} {', '.join(names)}" for words, names in said.items() if names)
+
+
+def _column(batch: pa.RecordBatch, declared: pa.Field, where: str) -> pa.Array:
+    if declared.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, declared.type)
+    values = batch[declared.name]
+    if not _alike(values.type, declared.type):
+        raise PermanentError(f"{_unlike(where, declared, values.type)}. {_AGAIN}")
+    try:
+        return values.cast(declared.type)
+    except pa.ArrowInvalid as error:
+        said = f"{_unlike(where, declared, values.type)}, which it does not fit"
+        raise PermanentError(f"{said}: {error}. {_AGAIN}") from None
+
+
+def _unlike(where: str, declared: pa.Field, has: pa.DataType) -> str:
+    return f"{where}: the column {declared.name} is {has}, and is declared as {declared.type}"
+
+
+def _alike(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether a value of one type may mean the same as one of the other: numbers, or equal types.
+
+    A text may hold a number, but 007 is not 7.
+    """
+    numbers = (pa.types.is_integer(of) or pa.types.is_floating(of) for of in (one, other))
+    return one == other or all(numbers)
