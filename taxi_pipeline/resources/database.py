@@ -375,11 +375,15 @@ FROM (
 ) AS partitions
 WHERE first < {end} AND after > {start}"""
 
-# Of what has a table's name: what it is, how it is partitioned, and one of its own constraints.
+# Of what has a table's name: what it is, whether it is partitioned by the RANGE of one column, that
+# column, and a CHECK constraint. (pg_get_partkeydef would wait for the table's lock.)
 _KIND: LiteralString = """
-SELECT relkind, pg_get_partkeydef(oid),
+SELECT relkind, partstrat = 'r' AND partnatts = 1, attname,
   (SELECT min(conname) FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'c')
-FROM pg_class WHERE oid = to_regclass({table})"""
+FROM pg_class
+LEFT JOIN pg_partitioned_table ON partrelid = pg_class.oid
+LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum = partattrs[0]
+WHERE pg_class.oid = to_regclass({table})"""
 
 # The columns of a table.
 _CATALOG: LiteralString = """
@@ -433,8 +437,9 @@ def _check_kind(connection: "psycopg.Connection", table: Table, partitioning: st
     """Raise `PermanentError` where something else has the table's name, or new partitions fail."""
     name = f"{SCHEMA}.{table.name}"
     found = _run(connection, _KIND, {}, {"table": name}).fetchall()
-    ((kind, key, constraint),) = found
-    right = (kind, f"PARTITION BY {key}") == ("p", partitioning) if partitioning else kind in "rp"
+    ((kind, by_range, key, constraint),) = found
+    by = f"PARTITION BY RANGE ({key})" if by_range else None
+    right = by == partitioning if partitioning else kind in "rp"
     if not right:
         what = f"a table {partitioning}" if partitioning else "a table"
         raise PermanentError(

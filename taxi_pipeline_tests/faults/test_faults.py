@@ -13,6 +13,7 @@ from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.faults.conftest import FAULT
 from taxi_pipeline_tests.faults.faults import FAULTS, Fault
 from taxi_pipeline_tests.faults.scene import STORES, scene
+from taxi_pipeline_tests.support.lake import overwrite
 
 pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for its timeouts
 
@@ -72,7 +73,7 @@ def test_one_cell_of_another_version_is_seen_in_every_store(
         rows = pq.read_table(path).to_pylist()
         rows[3]["tip_amount"] = 2.03
         pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
-        lake.upload(path, trips.name, trips.metadata)
+        overwrite(lake, path, trips.name, trips.metadata)
         assert platform.entry("yellow", month.key).adds_up  # rows and total tell nothing of it
         held = placed.held()
         assert held.pop("raw") == "old"
