@@ -449,7 +449,9 @@ def test_the_raw_object_is_the_published_file_and_says_where_it_is_from(
     (fetched,) = lake.find(raw.name)
     assert lake.download(fetched, tmp_path).read_bytes() == content
     assert raw.metadata["source_url"].endswith("/yellow_tripdata_2019-09.csv.gz")
-    assert raw.metadata.keys() == {"source_url", "etag", "last_modified", "sha256", "rows"}
+    assert raw.metadata.keys() == {
+        *("source_url", "etag", "last_modified", "sha256", "rows", "stored_at"),
+    }
     assert raw.metadata["etag"]
     assert raw.metadata["last_modified"]
 
