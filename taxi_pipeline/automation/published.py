@@ -58,9 +58,8 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         context: dg.SensorEvaluationContext, publisher: Publisher, lake: Lake, notifier: Notifier
     ) -> dg.SensorResult:
         cursor = _Cursor.read(context.cursor)
-        running = set(
-            unfinished_partitions(context.instance)
-        )  # before the lake: what ends meanwhile is seen
+        # before the lake: what ends meanwhile is seen
+        running = set(unfinished_partitions(context.instance))
         months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
         if foreign := [str(month) for month in months if month.is_foreign]:
             context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
