@@ -21,7 +21,7 @@ from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.publisher import url_templates
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources.environment import ready
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import PENDING, STORED_AT, place_of
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -42,7 +42,7 @@ def _measure(urls: str) -> None:
         url = urls.split(",")[1].format(service=service.name, month=key)
         name = f"{place_of(service, Month.parse(key)).raw}parquet"
         resources["lake"].upload(
-            Path(__file__), name, {"source_url": url, "etag": '"1"'}, replaced=0
+            Path(__file__), name, {"source_url": url, STORED_AT: PENDING, "etag": '"1"'}, replaced=0
         )
     instance, cursor = dg.DagsterInstance.get(), None
     for _ in range(5):

@@ -28,7 +28,7 @@ from taxi_pipeline.assets.reporting import (
     table,
 )
 from taxi_pipeline.assets.steps import not_published
-from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, is_set
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT, is_set
 from taxi_pipeline.assets.trips import month_of, months_of
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import LakeEntry, lake_entry, mart_problems, zones_lake_entry
@@ -332,10 +332,7 @@ def _rows_as_before(
     elif comparison.next_to_nothing and accepted:
         said.append(f"The tag {ACCEPT_FEWER_ROWS} lets it through.")
     elif blocks:
-        said.append(
-            "Nothing is loaded. If the file is right, run the month again with the tag "
-            f'"{ACCEPT_FEWER_ROWS}": "true".'
-        )
+        said.append(HOW_TO_ACCEPT)
     else:
         said.append(f"Up to {share:.0%} fewer are expected (TAXI_FEWER_ROWS_SHARE).")
     said += [f"{store} did not say how many it has." for store in silent]

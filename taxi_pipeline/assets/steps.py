@@ -39,6 +39,7 @@ from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import (
+    PENDING,
     RAW_ENDINGS,
     REJECTED_ROWS,
     SOURCE_URL,
@@ -99,7 +100,7 @@ def store_raw(
     `replace` says that the published file shall take its place.
     """
     began = monotonic()
-    before = lake.raw_objects(place)
+    before = _raw_objects(lake, place)
     newest = next(iter(before), None)
     if newest and not newest.is_fetched and not replace:
         raw = _kept(lake, table, ensure, newest, log)
@@ -164,6 +165,7 @@ def _fetched(
             _ensure_usable(fetched.path, table, ensure)
             origin = {
                 SOURCE_URL: fetched.url,
+                STORED_AT: PENDING,
                 "etag": fetched.etag,
                 "last_modified": fetched.last_modified,
                 "sha256": fetched.sha256,
@@ -176,12 +178,12 @@ def _fetched(
                     "which may be the older one: run the month again."
                 )
             if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
-                raw = lake.annotate(copy[0], origin)
+                raw = lake.annotate(copy[0], origin | {STORED_AT: copy[0].created})
             else:
                 replaced = _generations(before).get(name, 0)
                 raw = _uploaded(lake, fetched.path, name, origin, replaced, log)
-    if STORED_AT not in raw.metadata:  # nobody knows it before the object is there
-        raw = lake.annotate(raw, {STORED_AT: raw.created})
+                _give_way(lake, place, raw, before)
+                raw = lake.annotate(raw, {STORED_AT: raw.created})
     _delete_older(lake, place, raw)  # what was served before, in another format
     return _Raw(raw, examination, isinstance(fetched, Download))
 
@@ -217,7 +219,11 @@ def clean_raw(
     began = monotonic()
     # first what may be replaced: trips of a newer file, which another run cleans meanwhile, stay
     replaced = lake.generation_of(place.cleaned)
-    raw = _raw(lake, place)
+    raw = next(iter(_raw_objects(lake, place)), None)
+    if raw is None:
+        raise PermanentError(
+            f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."
+        )
     if not raw.is_fetched:
         log.warning(not_published(raw))
     with scratch() as folder, _not_published_named(raw):
@@ -316,6 +322,22 @@ def _raw_name(place: Place, path: Path) -> str:
     )
 
 
+def _give_way(lake: Lake, place: Place, stored: LakeObject, before: Iterable[LakeObject]) -> None:
+    """Delete the stored object where somebody has put a file beside it while it was uploaded.
+
+    Theirs is older by then, and would not count. Raises `TransientError`, since the next try finds
+    it.
+    """
+    known = _generations([*before, stored]).items()
+    for other in lake.raw_objects(place):
+        if (other.name, other.generation) not in known and not other.is_fetched:
+            lake.delete(stored)
+            raise TransientError(
+                f"{other.uri} was put there by somebody else while the published file was stored: "
+                "run the month again."
+            )
+
+
 def _delete_older(lake: Lake, place: Place, kept: LakeObject) -> None:
     """Delete the raw objects that a run has fetched before `kept`; all others stay."""
     objects = lake.raw_objects(place)
@@ -360,6 +382,9 @@ def _intact_copy(
 def _counted(lake: Lake, raw: LakeObject, path: Path, rows: int) -> LakeObject:
     """Note on a raw object how many rows it has, and its SHA-256."""
     counts = {"rows": str(rows), "sha256": _sha256(path)}
+    if not raw.is_fetched and SOURCE_URL in raw.metadata:
+        # a copy of an object that an earlier release has stored: it is no original of ours
+        counts[STORED_AT] = raw.metadata.get(STORED_AT, "unknown")
     return raw if counts.items() <= raw.metadata.items() else lake.annotate(raw, counts)
 
 
@@ -394,13 +419,26 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _raw(lake: Lake, place: Place) -> LakeObject:
-    raw = next(iter(lake.raw_objects(place)), None)
-    if raw is None:
-        raise PermanentError(
-            f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."
-        )
-    return raw
+def _raw_objects(lake: Lake, place: Place) -> list[LakeObject]:
+    """List a place's raw objects, the newest first; note when it was created, if that lacks.
+
+    It does on an object whose run was killed as it stored it, and on one that an earlier release
+    has stored: that is the one that the cleaned object was made of, or else a copy.
+    """
+    objects = lake.raw_objects(place)
+    if not objects or SOURCE_URL not in objects[0].metadata:
+        return objects
+    newest, *older = objects
+    noted = newest.metadata.get(STORED_AT)
+    cleaned = next((item for item in lake.find(place.cleaned) if item.name == place.cleaned), None)
+    of_earlier_release = (
+        noted is None
+        and cleaned is not None
+        and cleaned.metadata.get("raw_generation") == str(newest.generation)
+    )
+    if noted == PENDING or of_earlier_release:
+        newest = lake.annotate(newest, {STORED_AT: newest.created})
+    return [newest, *older]
 
 
 @dataclass(frozen=True)

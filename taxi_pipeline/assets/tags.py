@@ -13,6 +13,13 @@ REPLACE_RAW = "taxi/replace_raw"
 # A month of which next to nothing is left is loaded all the same.
 ACCEPT_FEWER_ROWS = "taxi/accept_fewer_rows"
 
+HOW_TO_ACCEPT = (
+    "Nothing is loaded. If the file is right, run the month again with the tag "
+    f'"{ACCEPT_FEWER_ROWS}": "true".'
+)
+
+WISHES = (REPLACE_RAW, ACCEPT_FEWER_ROWS)
+
 
 def is_set(run: dg.DagsterRun, tag: str) -> bool:
     """Return whether a run has the tag; raise `PermanentError` for another value than `true`."""

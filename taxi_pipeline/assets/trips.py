@@ -16,14 +16,15 @@ import dagster as dg
 from taxi_pipeline.assets.pictures import month_picture
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
-from taxi_pipeline.assets.tags import REPLACE_RAW, is_set
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT, REPLACE_RAW, is_set
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.lake import Lake, place_of
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.services import Service, Table
+from taxi_pipeline.tlc.shrinkage import Comparison
 
 if TYPE_CHECKING:
     from taxi_pipeline.tlc.cleaning import Summary
@@ -117,6 +118,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
             with cleaned_in_lake(lake, place_of(service, month), table) as trips:
+                _ensure_enough(context.run, table, month, trips.rows, warehouse)
                 warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
                 return trips.loaded(table, month, warehouse, warehouse.link(table))
 
@@ -137,6 +139,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             month = month_of(context, service)
             place = place_of(service, month)
             with cleaned_copy(lake, place, table, context.log) as (trips, batches):
+                _ensure_enough(context.run, table, month, trips.rows, database)
                 database.replace_month(table, month, batches, trips.rows)
                 return trips.loaded(table, month, database)
 
@@ -147,6 +150,23 @@ def _picture(
     service: Service, month: Month, by_day: Sequence[int], summary: "Summary"
 ) -> dg.MarkdownMetadataValue:
     return month_picture(service, month, by_day, summary.rejected)
+
+
+def _ensure_enough(
+    run: dg.DagsterRun, table: Table, month: Month, rows: int, store: Warehouse | Database
+) -> None:
+    """Raise `PermanentError` where next to nothing would be left of the month in a table.
+
+    So it is checked in a run of the table's asset alone, too, which has not the checks of what was
+    cleaned. The run's tag lets the month through.
+    """
+    if is_set(run, ACCEPT_FEWER_ROWS):
+        return
+    tally = store.tallies(table, None, month, month).get(month)
+    replaced = tally.rows - tally.strays if tally else None
+    comparison = Comparison(month, rows, replaced, neighbours={})
+    if comparison.next_to_nothing:
+        raise PermanentError(" ".join([*comparison.shortfalls(0), HOW_TO_ACCEPT]))
 
 
 def month_of(

@@ -4,8 +4,8 @@ What has failed is Dagster's to say: these are the partitions that its UI shows 
 run's failure, when it happens, is not told here.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from taxi_pipeline.assets.tags import WISHES
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import automation_is_on, people_are_told
 from taxi_pipeline.resources.notifier import Notifier
@@ -29,12 +30,14 @@ class FailedPartition:
     """A partition of a job in which assets failed; `assets` are those to run again.
 
     These are all assets of the job but the ones that it begins with and that did not fail, or whose
-    next ones were made since: a raw object that is in the lake stays, whoever put it there.
+    next ones were made since: a raw object that is in the lake stays, whoever put it there. `tags`
+    are those by which a person asked the failed runs for something.
     """
 
     job: str
     key: str
     assets: tuple[dg.AssetKey, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.job} {self.key}"
@@ -84,7 +87,19 @@ def _failed_partitions(
                 if status[asset] is AssetPartitionStatus.FAILED
                 or graph.get(asset).parent_keys & assets
             )
-            yield FailedPartition(job.name, key, again)
+            failures = [asset for asset in status if status[asset] is AssetPartitionStatus.FAILED]
+            yield FailedPartition(job.name, key, again, _tags_of_runs(instance, failures, key))
+
+
+def _tags_of_runs(
+    instance: dg.DagsterInstance, failures: Iterable[dg.AssetKey], key: str
+) -> dict[str, str]:
+    """Return the tags of a person's wishes that the runs have in which the assets failed."""
+    planned = (
+        instance.get_latest_planned_materialization_info(asset, partition=key) for asset in failures
+    )
+    runs = (instance.get_run_by_id(run_id) for run_id in {one.run_id for one in planned if one})
+    return {name: run.tags[name] for run in runs if run for name in WISHES if name in run.tags}
 
 
 def _made_since(
@@ -157,7 +172,9 @@ def run_again(failed: FailedPartition, url: str) -> str:
     )
     try:
         run = client.submit_job_execution(
-            failed.job, tags={"dagster/partition": failed.key}, asset_selection=failed.assets
+            failed.job,
+            tags={**failed.tags, "dagster/partition": failed.key},
+            asset_selection=failed.assets,
         )
     except DagsterGraphQLClientError as error:
         if isinstance(error.__cause__, TransportConnectionFailed):

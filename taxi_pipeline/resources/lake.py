@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 
-# In the metadata of a raw object that a run has fetched: from where, and when it was created.
+# In the metadata of a raw object that a run has fetched: from where, and when it was created, which
+# nobody knows before it is there.
 SOURCE_URL = "source_url"
 STORED_AT = "stored_at"
+PENDING = "pending"
 
 # How the names of raw objects end, and of the files that come from a publisher.
 RAW_ENDINGS = ("csv", "csv.gz", "parquet")
@@ -82,12 +84,10 @@ class LakeObject:
         """Whether a run has fetched this raw object; otherwise somebody else put it there.
 
         A copy has the metadata of its original, but another time of creation than is noted there.
-        A run that was killed as it stored the object has noted none.
+        A run that was killed as it stored the object has left the note pending.
         """
-        return (
-            SOURCE_URL in self.metadata
-            and self.metadata.get(STORED_AT, self.created) == self.created
-        )
+        noted = self.metadata.get(STORED_AT)
+        return SOURCE_URL in self.metadata and noted in (self.created, PENDING)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             found = self._fetch(url, folder, known, arrived)
             if found is not None:
                 return found
+            _refuse_to_change(url, known)
         tried = f"{' and '.join(urls)} do not have it"
         if later := self._later(service, month):
             raise TransientError(
@@ -148,6 +149,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
                 found = _answer("GET", url, known, timeouts, limit, see, {"Range": "bytes=0-0"})
             if found is not None:
                 return found
+            _refuse_to_change(url, known)
         return None
 
     def fetch_zones(
@@ -303,6 +305,18 @@ def _judged[T](
             "TAXI_ZONES_URL."
         )
     return read(response)
+
+
+def _refuse_to_change(url: str, known: Unchanged | None) -> None:
+    """Raise `TransientError` where a URL does not have the file that was fetched from it.
+
+    Else a publisher that fails to find its files would make their months change their publisher.
+    """
+    if known and known.url == url:
+        raise TransientError(
+            f"{url} does not have the file that was fetched from it. If it has been withdrawn for "
+            "good, take its publisher out of TAXI_PUBLISHER_URLS."
+        )
 
 
 class _HeadRefusedError(Exception):

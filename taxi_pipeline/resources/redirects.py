@@ -13,7 +13,9 @@ from taxi_pipeline.tlc.legible import legible
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")  # its last 32 bits are an IPv4 address, by RFC 6052
-_PRIVATE_DOMAINS = ("localhost", "local", "internal")
+_PRIVATE_DOMAINS = {
+    *("localhost", "local", "internal", "svc", "lan", "home", "corp", "intranet", "arpa"),
+}
 
 
 class Redirects:

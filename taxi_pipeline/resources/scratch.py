@@ -53,7 +53,9 @@ def _home() -> Path:
     with suppress(FileExistsError):
         home.mkdir(mode=0o700)
     status = home.lstat()
-    if not _is_own_folder(status) or stat.S_IMODE(status.st_mode) != 0o700:
+    # only these bits: the folder may inherit others, such as setgid from a volume of Kubernetes
+    permissions = status.st_mode & (stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
+    if not _is_own_folder(status) or permissions != stat.S_IRWXU:
         raise PermanentError(
             f"{home} must be a folder that belongs to the user {os.geteuid()} and that nobody else "
             "can enter (mode 700), since files on their way lie there: remove what is there, or "

@@ -119,7 +119,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._connected() as client:
             for needed in sources:
                 self._ensure(client, needed)
-            location = self._ensure(client, table)
+            location = self._ensure(client, table).location
             job = self._replaced(
                 client,
                 self._job_prefix(table, month),
@@ -253,8 +253,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
-            # without a schema, a truncating load takes the file's and drops the descriptions
-            schema=_schema(table),
             # a column that was cleaned when it was still declared
             ignore_unknown_values=True,
             labels=labels,
@@ -262,17 +260,20 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
         destination = self._destination(table, month)
         with self._connected() as client:
-            location = self._ensure(client, table)
+            ensured = self._ensure(client, table)
+            # without a schema, a truncating load takes the file's and drops the descriptions; a
+            # column of somebody's own is in the table's alone
+            config.schema = ensured.schema
             job = self._replaced(
                 client,
                 self._job_prefix(table, month),
                 f"{source.generation}_{labels['run']}",
-                location,
+                ensured.location,
                 lambda job_id: client.load_table_from_uri(
                     source.uri,
                     destination,
                     job_id=job_id,
-                    location=location,
+                    location=ensured.location,
                     job_config=config,
                     **self._once,
                 ),
@@ -380,10 +381,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with suppress(Exception):  # it has a limit of its own
             job.cancel(**self._once)
 
-    def _ensure(self, client: "bigquery.Client", table: Table) -> str | None:
+    def _ensure(self, client: "bigquery.Client", table: Table) -> "bigquery.Table":
         """Create the table if it is not there; add what was declared, or described anew, since.
 
-        Return its location, by which BigQuery finds the jobs that write to it. Raises
+        Return it: by its location BigQuery finds the jobs that write to it. Raises
         `PermanentError` where a column is another than is declared, or has to be filled by others.
         """
         from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
@@ -416,8 +417,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 raise TransientError(
                     f"{self.uri(table)} was changed by another run: run the month again."
                 ) from None
-        location: str | None = found.location
-        return location
+        return found
 
     def _check(self, table: Table, found: "Iterable[bigquery.SchemaField]") -> None:
         """Raise `PermanentError` where a column of the table is not what it is declared as."""

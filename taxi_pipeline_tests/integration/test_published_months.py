@@ -24,7 +24,7 @@ from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.local.publisher import url_templates
 from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import STORED_AT, Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import PENDING, STORED_AT, Lake, LakeObject, place_of
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
@@ -86,7 +86,12 @@ class Sensor:
         self, service: Service, month: Month, url: str, etag: str = "", modified: str = MODIFIED
     ) -> LakeObject:
         """Put a raw object into the lake, as a run does."""
-        origin = {"source_url": url, "etag": etag, "last_modified": modified}
+        origin = {
+            "source_url": url,
+            "etag": etag,
+            "last_modified": modified,
+            STORED_AT: PENDING,
+        }
         return self.put(service, month, origin)
 
     def put(self, service: Service, month: Month, metadata: dict[str, str]) -> LakeObject:

@@ -21,6 +21,7 @@ from taxi_pipeline.assets.steps import (
 from taxi_pipeline.errors import TransientError
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import (
+    PENDING,
     REJECTED_ROWS,
     SOURCE_URL,
     STORED_AT,
@@ -275,7 +276,7 @@ def test_a_run_that_died_as_it_stored_raw_has_left_a_fetched_object(
     monkeypatch.undo()
     (raw,) = lake.find(PLACE.raw)
     assert raw.is_fetched
-    assert STORED_AT not in raw.metadata
+    assert raw.metadata[STORED_AT] == PENDING
     store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata["rows"] == "2"
@@ -322,3 +323,45 @@ def test_a_file_that_another_run_stores_at_the_last_moment_is_not_replaced(
         store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
     (raw,) = lake.find(PLACE.raw)
     assert raw.metadata["rows"] == "2"
+
+
+@pytest.mark.parametrize("before", [[], [trip()]], ids=["none before", "one before"])
+def test_a_file_that_somebody_puts_beside_ours_as_it_is_uploaded_counts(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    if before:
+        store_raw(lake, PLACE, YELLOW.trips, published(*before), LOG)
+    upload = Lake.upload
+
+    def overtaken(lake: Lake, *asked: Any) -> LakeObject:
+        monkeypatch.undo()
+        overwrite(lake, write_csv(tmp_path / "theirs.csv", [trip()] * 7), f"{PLACE.raw}csv", {})
+        return upload(lake, *asked)
+
+    monkeypatch.setattr(Lake, "upload", overtaken)
+    with pytest.raises(TransientError, match=r"2021-01\.csv was put there by somebody else"):
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+    store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)  # as the step does
+    newest, *_ = lake.raw_objects(PLACE)
+    assert (newest.name, newest.metadata["rows"]) == (f"{PLACE.raw}csv", "7")
+
+
+def test_of_what_an_earlier_release_stored_only_the_original_is_a_fetched_object(
+    lake: Lake, tmp_path: Path
+) -> None:
+    origin = {SOURCE_URL: "http://publisher/yellow.csv.gz", "etag": '"1"'}
+    path = write_csv(tmp_path / "raw.csv.gz", [trip()])
+    raw = overwrite(lake, path, f"{PLACE.raw}csv.gz", origin)
+    made_of = {"raw_generation": str(raw.generation)}
+    overwrite(lake, path, PLACE.cleaned, made_of)
+    store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+    (raw,) = lake.raw_objects(PLACE)
+    assert raw.metadata["rows"] == "2"  # the publisher's took its place
+
+    overwrite(lake, path, f"{PLACE.raw}csv.gz", origin)  # an older generation, copied back
+    for _ in range(2):
+        cleaned(lake)
+        store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip()), LOG)
+        (raw,) = lake.raw_objects(PLACE)
+        assert not raw.is_fetched
+        assert raw.metadata["rows"] == "1"

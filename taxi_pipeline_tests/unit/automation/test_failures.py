@@ -1,12 +1,13 @@
 """The inventory of failed months and the reminder of them, on an instance without a daemon."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, REPLACE_RAW
 from taxi_pipeline.automation.failures import failed_months, failed_partitions, run_again
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -61,6 +62,7 @@ def run(
     month: str | None,
     fails: str = "",
     assets: list[dg.AssetKey] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     done = (
         code_location()
@@ -68,7 +70,7 @@ def run(
         .execute_in_process(
             instance=instance,
             partition_key=month,
-            tags={FAILS: fails},
+            tags={FAILS: fails, **(tags or {})},
             raise_on_error=False,
             asset_selection=assets,
         )
@@ -108,6 +110,25 @@ def test_what_failed_is_run_again_from_the_first_asset_that_failed(
         ("trips 2021-01", ["raw/trips", *later]),
         ("trips 2021-02", later),
     ]
+
+
+def test_what_a_person_asked_the_failed_run_for_is_asked_for_again(
+    instance: dg.DagsterInstance,
+) -> None:
+    asked = {REPLACE_RAW: "true", "team": "hers"}
+    run(instance, "trips", "2021-01", "raw/trips", tags=asked)
+    run(instance, "trips", "2021-02", "table/trips", tags={ACCEPT_FEWER_ROWS: "true"})
+    run(instance, "trips", "2021-03", "table/trips")
+    run(instance, "zones", None, "zones", tags=asked)
+    failed = failed_partitions(instance, code_location().resolve_all_job_defs())
+    assert [(one.key, one.tags) for one in failed] == [
+        ("2021-01", {REPLACE_RAW: "true"}),
+        ("2021-02", {ACCEPT_FEWER_ROWS: "true"}),
+        ("2021-03", {}),
+    ]
+    run(instance, "trips", "2021-01", "cleaned/trips")  # of its last run alone
+    (first, *_) = failed_partitions(instance, code_location().resolve_all_job_defs())
+    assert (first.key, first.tags) == ("2021-01", {})
 
 
 def test_a_month_that_succeeded_later_has_not_failed(instance: dg.DagsterInstance) -> None:

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import re
 import tracemalloc
 from contextlib import suppress
 from datetime import date
@@ -211,6 +212,23 @@ def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
         pytest.raises(TransientError, match="the publisher refuses us"),
     ):
         publisher(base).fetch_zones(tmp_path)
+
+
+@pytest.mark.parametrize("answer", [status(404), missing_in_s3()], ids=["404", "S3's 403"])
+def test_a_file_that_is_gone_where_it_was_fetched_is_not_taken_from_elsewhere(
+    tmp_path: Path, answer: Answer
+) -> None:
+    with serving({CSV: [answer], PARQUET: [body(b"x")]}) as (base, asked):
+        known = Unchanged(base + CSV, '"v1"')
+        said = f"{base + CSV} does not have the file that was fetched from it."
+        with pytest.raises(TransientError, match=re.escape(said)):
+            publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, known)
+        with pytest.raises(TransientError, match=re.escape(said)):
+            publisher(base).look(YELLOW, JANUARY, known)
+        assert PARQUET not in asked
+        # of a publisher that is no longer asked nothing is expected
+        elsewhere = Unchanged("http://elsewhere/x", '"v1"')
+        assert publisher(base).look(YELLOW, JANUARY, elsewhere)
 
 
 def test_a_known_file_is_not_downloaded_again(tmp_path: Path) -> None:

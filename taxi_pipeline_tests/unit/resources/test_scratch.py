@@ -161,6 +161,13 @@ def test_a_folder_that_is_not_the_users_alone_is_refused(
         pass
 
 
+def test_a_volume_that_gives_its_group_to_what_is_made_in_it_will_do(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2777)  # as Kubernetes makes a pod's volumes, by its fsGroup
+    for _ in range(2):
+        with scratch() as folder:
+            assert folder.parent.stat().st_mode & 0o7777 == 0o2700
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_that_another_user_made_first_is_refused(home: Path) -> None:
     os.chown(home, 12345, 12345)
