@@ -14,6 +14,8 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from taxi_pipeline import checks
+from taxi_pipeline.assets import trips
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
@@ -23,10 +25,14 @@ from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
 
 # A shell ignores it in what a script puts into the background; tests end processes by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What is caught, and not ignored as under nohup, has its default in what tests start.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000
@@ -42,6 +48,27 @@ def stack() -> Iterator[Path]:
         patch.dict(os.environ, variables),
     ):
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def compared_months() -> Iterator[None]:
+    """Compare no month with what it replaces, nor with the months beside it.
+
+    Tests share a stack, where these are other tests'. test_fewer_rows, which compares them, has a
+    fixture of this name.
+    """
+
+    def alone(
+        month: Month,
+        trips: int,
+        replaced: int | None,
+        neighbours: Mapping[Month, int],
+        empty_days: Sequence[int] = (),
+    ) -> Comparison:
+        return Comparison(month, trips, None, {}, empty_days)
+
+    with patch.object(checks, "Comparison", alone), patch.object(trips, "Comparison", alone):
+        yield
 
 
 @dataclass(frozen=True)

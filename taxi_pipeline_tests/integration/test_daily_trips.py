@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -29,6 +29,14 @@ from .test_job_execute import job_execute
 from .test_jobs import LINEAGE, MIRRORED, csv_gz, failure_of, in_month
 
 JOB = DAILY_TRIPS.name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_mart_afterwards(platform: Platform) -> Iterator[None]:
+    """Drop the mart in the end, or other tests' months would not add up with it."""
+    yield
+    platform.bigquery(f"DROP TABLE IF EXISTS {JOB}")
+
 
 type Days = dict[tuple[str, date], tuple[int, float | None, float | None]]
 

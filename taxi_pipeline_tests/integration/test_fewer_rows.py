@@ -24,6 +24,11 @@ from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
 ALL_DAYS = range(1, 31)
 
 
+@pytest.fixture(autouse=True)
+def compared_months() -> None:
+    """Compare the months, which are this file's alone."""
+
+
 def published(month: str, rows: int, days: Iterable[int] = ALL_DAYS) -> dict[str, bytes]:
     """Return a month's file with so many rows, spread over the days in order."""
     days = list(days)

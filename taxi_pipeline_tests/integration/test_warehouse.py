@@ -22,7 +22,7 @@ from taxi_pipeline.resources.lake import Lake, LakeObject
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
-from taxi_pipeline.tlc.services import GREEN, Table
+from taxi_pipeline.tlc.services import GREEN, TAXI_ZONES, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
 from taxi_pipeline_tests.support.lake import overwrite
@@ -142,6 +142,8 @@ CALLS: dict[str, Callable[[Warehouse], object]] = {
     ),
     "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY),
     "tallies": lambda warehouse: warehouse.tallies(GREEN.trips, None),
+    "tally": lambda warehouse: warehouse.tally(TAXI_ZONES),
+    "mart_tallies": lambda warehouse: warehouse.mart_tallies(GREEN),
 }
 
 
