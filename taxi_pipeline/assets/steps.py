@@ -105,7 +105,7 @@ def store_raw(
     if newest and not newest.is_fetched and not replace:
         raw = _kept(lake, table, ensure, newest, log)
     else:
-        raw = _fetched(lake, place, table, ensure, fetch, before, log)
+        raw = _fetched(lake, place, table, ensure, fetch, before, log, anew=replace)
     stored, examination = raw.stored, raw.examination
     return dg.MaterializeResult(
         data_version=dg.DataVersion(stored.metadata["sha256"]),
@@ -148,12 +148,17 @@ def _fetched(
     fetch: Fetch,
     before: list[LakeObject],
     log: logging.Logger,
+    *,
+    anew: bool,
 ) -> _Raw:
-    """Fetch the published file into the lake, unless it is the newest of the objects `before`."""
+    """Fetch the published file into the lake, unless it is the newest of the objects `before`.
+
+    `anew` fetches it whatever the lake has.
+    """
     from taxi_pipeline.tlc.reading import examine
 
     with scratch() as arrived, scratch() as stored:
-        copy = _intact_copy(lake, before, stored)
+        copy = None if anew else _intact_copy(lake, before, stored)
         known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
         with progress(f"Downloading {place.stem}", log) as seen:
             fetched = fetch(arrived, known, partial(seen, 0))
