@@ -98,7 +98,7 @@ def test_a_month_from_the_dialog_adds_up(
     page.screenshot(path=screenshots / "run.png")
     assert_adds_up(dev, "2021-01")
     page.goto(GREEN_ASSETS)
-    expect(nodes(page).get_by_text("4 / 4 Passed")).to_be_visible()
+    expect(nodes(page).get_by_text("6 / 6 Passed")).to_be_visible()
     page.screenshot(path=screenshots / "group.png")
 
 
