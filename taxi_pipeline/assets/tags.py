@@ -18,7 +18,7 @@ HOW_TO_ACCEPT = (
     f'"{ACCEPT_FEWER_ROWS}": "true".'
 )
 
-WISHES = (REPLACE_RAW, ACCEPT_FEWER_ROWS)
+TAGS = (REPLACE_RAW, ACCEPT_FEWER_ROWS)
 
 
 def is_set(run: dg.DagsterRun, tag: str) -> bool:

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
-from taxi_pipeline.assets.tags import WISHES
+from taxi_pipeline.assets.tags import TAGS
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import automation_is_on, people_are_told
 from taxi_pipeline.resources.notifier import Notifier
@@ -94,12 +94,12 @@ def _failed_partitions(
 def _tags_of_runs(
     instance: dg.DagsterInstance, failures: Iterable[dg.AssetKey], key: str
 ) -> dict[str, str]:
-    """Return the tags of a person's wishes that the runs have in which the assets failed."""
+    """Return the tags declared in `assets.tags` of the runs in which the assets failed."""
     planned = (
         instance.get_latest_planned_materialization_info(asset, partition=key) for asset in failures
     )
     runs = (instance.get_run_by_id(run_id) for run_id in {one.run_id for one in planned if one})
-    return {name: run.tags[name] for run in runs if run for name in WISHES if name in run.tags}
+    return {name: run.tags[name] for run in runs if run for name in TAGS if name in run.tags}
 
 
 def _made_since(
