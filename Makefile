@@ -1,12 +1,13 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test faults rehearsal fuzz bench browser test-ui lint format docs lock clean
+.PHONY: help demo dev test faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 PORT ?= 3000
 FUZZ_SECONDS ?= 60
+EACH ?= 8
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the commands
@@ -63,6 +64,9 @@ fuzz: $(READY) ## hostile files, led by coverage, FUZZ_SECONDS a format (Linux o
 	  echo "The fuzzer, atheris, has no wheel for this machine: use Linux on x86-64." >&2; exit 1; }
 	python -m taxi_pipeline_tests.fuzz csv --seconds $(FUZZ_SECONDS)
 	python -m taxi_pipeline_tests.fuzz parquet --seconds $(FUZZ_SECONDS)
+
+mutants: $(READY) ## mutants of the platform's heart that the tests do not kill, EACH a module
+	@python -m taxi_pipeline_tests.mutants --each $(EACH)
 
 bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks/results.md
 	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
