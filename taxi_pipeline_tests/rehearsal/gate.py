@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,11 +38,12 @@ class Gate:
             self._places += months
             self._admit()
 
-    def let_waiting(self) -> None:
-        """Let the months through that wait."""
+    def let_through(self, months: Collection[Month]) -> None:
+        """Let these months through, and those that wait already."""
         with self._changed:
-            self._places += len(self._waiting)
-            self._admit()
+            self.passed |= {*months, *self._waiting}
+            self._waiting.clear()
+            self._changed.notify_all()
 
     def open(self) -> None:
         """Let everything through from now on."""

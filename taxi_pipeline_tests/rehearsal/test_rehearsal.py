@@ -67,7 +67,7 @@ def befall(scene: Scene, what: str, more: int, at_once: int) -> Befell:
 
     going = until(under_way, 300, every=1)
     at = time.time()
-    gate.let_waiting()
+    gate.let_through(going)  # also those that have started and not yet asked
     FAULTS[what](scene)
     until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
     return Befell(what, at, going)
