@@ -25,7 +25,8 @@ from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, Place,
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline.tlc.tally import Tally
-from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.conftest import Platform, Publish, with_publisher
+from taxi_pipeline_tests.support.http import body, serving
 from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 
@@ -49,16 +50,23 @@ def csv_gz(*rows: str) -> bytes:
 TRIPS = (trip(), trip(total_amount="20.05"), trip(total_amount="7.3"))
 REJECTED = (trip(passenger_count="0"), "garbage")
 CONTENT = csv_gz(*TRIPS, *REJECTED)
+ETAG = '"1"'
+
+
+@pytest.fixture(scope="module")
+def untouched(platform: Platform) -> Iterator[Platform]:
+    """Return a platform whose stores hold the month, for tests that change none of them."""
+    with serving({f"/{PUBLISHED}": [body(CONTENT, ETAG)]}) as (base, _):
+        holding = with_publisher(platform, base)
+        assert holding.run("yellow_trips", MONTH.key).success
+        yield holding
 
 
 @pytest.fixture
-def filled(publish: Publish) -> Iterator[Platform]:
-    """Return a platform whose stores hold the month, and mend them after the test."""
-    filled, _ = publish({PUBLISHED: CONTENT})
-    assert filled.run("yellow_trips", MONTH.key).success
-    yield filled
-    mended = filled.run("yellow_trips", MONTH.key, tags={REPLACE_RAW: "true"})
-    assert mended.success
+def filled(untouched: Platform) -> Iterator[Platform]:
+    """Return the platform for a test that changes a store; run the month again afterwards."""
+    yield untouched
+    assert untouched.run("yellow_trips", MONTH.key, tags={REPLACE_RAW: "true"}).success
 
 
 def ledger(platform: Platform, recount: bool = False) -> Entry:
@@ -83,15 +91,15 @@ def reupload(platform: Platform, name: str, path: Path, described: bool = True) 
 
 
 @pytest.mark.parametrize("recount", [False, True])
-def test_a_month_in_good_order_adds_up(filled: Platform, recount: bool) -> None:
-    entry = ledger(filled, recount)
+def test_a_month_in_good_order_adds_up(untouched: Platform, recount: bool) -> None:
+    entry = ledger(untouched, recount)
     assert entry.problems == []
     assert entry.lake.published == 5
     assert entry.lake.rejected == {"no_passengers": 1, "unparsable": 1}
     assert entry.lake.kept == entry.bigquery == entry.postgres == HELD
-    assert entry.lake.etag == f'"{hash(CONTENT)}"'
-    assert entry.lake == lake_entry(YELLOW, MONTH, filled.resources.lake)
-    assert entry in read_ledger(YELLOW, filled.resources)
+    assert entry.lake.etag == ETAG
+    assert entry.lake == lake_entry(YELLOW, MONTH, untouched.resources.lake)
+    assert entry in read_ledger(YELLOW, untouched.resources)
 
 
 IN_MONTH = "pickup_datetime BETWEEN '2024-03-01' AND '2024-03-31'"
@@ -278,9 +286,9 @@ def test_a_missing_object_does_not_add_up(filled: Platform, name: str) -> None:
     assert not ledger(filled).adds_up
 
 
-def test_objects_of_others_are_left_out(filled: Platform, tmp_path: Path) -> None:
-    lake = filled.resources.lake
-    copy = downloaded(filled, PLACE.cleaned, tmp_path)
+def test_objects_of_others_are_left_out(untouched: Platform, tmp_path: Path) -> None:
+    lake = untouched.resources.lake
+    copy = downloaded(untouched, PLACE.cleaned, tmp_path)
     others = [
         "cleaned/yellow/notes.txt",
         f"{PLACE.cleaned}.bak",
@@ -288,11 +296,11 @@ def test_objects_of_others_are_left_out(filled: Platform, tmp_path: Path) -> Non
     ]
     for name in others:
         overwrite(lake, copy, name, {})
-    months = {entry.month for entry in read_ledger(YELLOW, filled.resources)}
-    assert ledger(filled).adds_up
+    months = {entry.month for entry in read_ledger(YELLOW, untouched.resources)}
+    assert ledger(untouched).adds_up
     for name in others:
         delete(lake, name)
-    assert months == {entry.month for entry in read_ledger(YELLOW, filled.resources)}
+    assert months == {entry.month for entry in read_ledger(YELLOW, untouched.resources)}
 
 
 def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> None:
@@ -313,7 +321,7 @@ def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> N
     assert entry["adds_up"] is False
 
 
-def test_the_command_chooses_services_and_months(filled: Platform, platform: Platform) -> None:
+def test_the_command_chooses_services_and_months(untouched: Platform, platform: Platform) -> None:
     assert platform.run("green_trips", "2024-03").success
 
     def months(*arguments: str) -> list[tuple[str, str]]:
@@ -328,7 +336,7 @@ def test_the_command_chooses_services_and_months(filled: Platform, platform: Pla
     assert months("--service", "green", "--from", "2024-03", "--to", "2024-03") == both[1:]
 
 
-def test_what_was_asked_for_and_is_nowhere_is_said(filled: Platform) -> None:
+def test_what_was_asked_for_and_is_nowhere_is_said(untouched: Platform) -> None:
     done = taxi_ledger("--service", "yellow", "--service", "fhv", "--month", "2024-03", "--json")
     assert done.exit_code == 1
     assert done.stderr == "No store has fhv trips of 2024-03.\n"
@@ -338,9 +346,9 @@ def test_what_was_asked_for_and_is_nowhere_is_said(filled: Platform) -> None:
     assert nothing.stderr == "No store has trips of 2008-01 to 2008-12.\n"
 
 
-def test_the_tables_tally_only_the_months_asked_for(filled: Platform) -> None:
+def test_the_tables_tally_only_the_months_asked_for(untouched: Platform) -> None:
     outside = replace(MONTH, month=2)
-    for store in (filled.resources.warehouse, filled.resources.database):
+    for store in (untouched.resources.warehouse, untouched.resources.database):
         held = {MONTH: HELD}
         assert store.tallies(YELLOW.trips, YELLOW.total, MONTH, MONTH) == held
         assert store.tallies(YELLOW.trips, None, MONTH, MONTH) == {MONTH: Tally(3, None)}
@@ -362,7 +370,7 @@ def test_rejected_rows_of_another_file_are_named(filled: Platform, tmp_path: Pat
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
 def test_an_output_that_takes_no_more_is_told_in_one_sentence(
-    filled: Platform, options: list[str]
+    untouched: Platform, options: list[str]
 ) -> None:
     words = [sys.executable, "-m", "taxi_pipeline", "ledger", "--month", MONTH.key, *options]
     for unbuffered in ("", "1"):
