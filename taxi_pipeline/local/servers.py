@@ -77,6 +77,9 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
                 "--auth=scram-sha-256",
                 f"--pwfile={password_file}",
+                # who connects anew for every statement, as Dagster does, pays for each iteration;
+                # they are there for passwords that are not random
+                *("--set", "scram_iterations=1"),
             ],
             pgdata=unfinished,
             **as_user(user),

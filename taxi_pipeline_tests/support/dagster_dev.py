@@ -1,147 +1,113 @@
 """`make dev` for tests: Dagster's webserver and daemon on an embedded stack of their own."""
 
-import json
 import random
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from .processes import killed_leftovers, started, until
+from .processes import killed_leftovers, until
+from .webserver import Webserver
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
+ROWS = ("--rows", "500")
 
-LAUNCH_BACKFILL = """
-mutation ($months: [String!]!, $assets: [AssetKeyInput!]!) {
-  launchPartitionBackfill(backfillParams: {partitionNames: $months, assetSelection: $assets}) {
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
-_RUNS = "query { runsOrError { ... on Runs { results { status } } } }"
-_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+# How a script starts a command in the background: SIGINT and SIGQUIT are ignored there.
+OF_A_SCRIPT = ("sh", "-c", '"$@" & wait', "sh")
 
 
 @dataclass(frozen=True)
-class DagsterDev:
-    """Where the UI is, the process that `make dev` would be, and what joins its stack."""
+class DagsterDev(Webserver):
+    """The webserver, the process that `make dev` would be, and what joins its stack."""
 
-    url: str
     process: psutil.Process
     stack: Sequence[str]
 
-    def graphql(self, query: str, **variables: object) -> Any:
-        """Return the data of GraphQL's answer."""
-        return graphql(self.url, query, variables)
+    def await_answer(self) -> None:
+        """Wait until the webserver answers."""
+        until(lambda: self._answers() or not _runs(self.process), 120, every=0.2)
+        assert _runs(self.process), "it has ended"
 
-    def backfill(self, job: str, months: Sequence[str], seconds: float) -> list[str]:
-        """Launch a backfill of a job's four assets as the UI does; return how its runs ended."""
-        assets = [{"path": [layer, job]} for layer in ("raw", "cleaned", "bigquery", "postgres")]
-        launched = self.graphql(LAUNCH_BACKFILL, months=months, assets=assets)
-        assert "backfillId" in launched["launchPartitionBackfill"], launched
-
-        def ended() -> list[str]:
-            runs = self.graphql(_RUNS)["runsOrError"]["results"]
-            statuses = [run["status"] for run in runs]
-            return statuses if len(runs) == len(months) and not {*statuses} - _ENDED else []
-
-        return until(ended, seconds, every=1)  # no person's page asks more often
-
-    def ledger(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def ledger(
+        self, *options: str, wrapper: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""
-        command = [*self.stack, *TAXI, "ledger", *options]
+        command = [*self.stack, *wrapper, *TAXI, "ledger", *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.url}/server_info", timeout=5).close()
+        except OSError:
+            return False
+        return True
 
 
 @contextmanager
 def dagster_dev(
-    folder: Path, *wrapper: str, settings: Sequence[str] = ("--rows", "500")
+    folder: Path, *wrapper: str, settings: Sequence[str] = ROWS
 ) -> Iterator[DagsterDev]:
     """Run it on a stack in `folder`, inside of the `wrapper` command, until the block is left.
 
     It is ended as by Ctrl-C, and must leave no process behind.
     """
-    stack, (dev, url) = _stack(folder, settings), _dev()
-    # in a group of its own: Ctrl-C is then pytest's, which ends it in order
-    with psutil.Popen([*stack, *wrapper, *dev], process_group=0) as process:
-        try:
-            until(lambda: _answers(url) or process.poll() is not None, 120)
-            assert process.is_running(), f"it ended with {process.returncode}"
-            yield DagsterDev(url, process, stack)
-        finally:
-            left = _left_of(process) + killed_leftovers(folder)
-    assert left == []
+    with started_dagster_dev(folder, *wrapper, settings=settings) as dev:
+        dev.await_answer()
+        yield dev
 
 
 @contextmanager
-def dagster_dev_of_a_script(folder: Path) -> Iterator[psutil.Process]:
-    """Let a script start it in the background, on a stack in `folder`; yield `taxi`'s process.
+def started_dagster_dev(
+    folder: Path,
+    *wrapper: str,
+    settings: Sequence[str] = ROWS,
+    starter: Sequence[str] = (),
+    ended_by: signal.Signals = signal.SIGINT,
+) -> Iterator[DagsterDev]:
+    """Start it, by a `starter` command if there is one; yield it before the webserver answers.
 
-    The webserver answers by then. When the block is left, all of it must have ended.
+    When the block is left, `taxi` gets the signal, and all of it must end.
     """
-    stack, (dev, url) = _stack(folder, ["--rows", "500"]), _dev()
-    pid = folder / "pid"
-    script = f'"$@" & echo $! > {pid}; wait'
-    with started(["sh", "-c", script, "sh", *stack, *dev]) as shell:
-        family = [psutil.Process(shell.pid)]
+    stack = [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
+    port = free_port()
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+    # in a group of its own: Ctrl-C is then pytest's, which ends it in order
+    with psutil.Popen([*starter, *stack, *wrapper, *dev], process_group=0) as process:
+        taxi = psutil.Process(process.pid)
         try:
-            until(lambda: _answers(url), 120)
-            family += family[0].children(recursive=True)
-            assert len(family) > 10  # taxi, four servers; dagster dev's four processes and itself
-            yield psutil.Process(int(pid.read_text()))
-            psutil.wait_procs(family, timeout=45)
+            if starter:
+                (taxi,) = until(process.children)
+            yield DagsterDev(f"http://127.0.0.1:{port}", taxi, stack)
         finally:
-            left = [process for process in family if process.is_running()]
-            for process in left:
-                process.kill()
-            left += killed_leftovers(folder)
+            left = _left_of(process, taxi, ended_by) + killed_leftovers(folder)
     assert left == []
 
 
-def _stack(folder: Path, settings: Sequence[str]) -> list[str]:
-    return [*TAXI, "local", "--data-dir", f"{folder}/data", *settings]
-
-
-def _dev() -> tuple[list[str], str]:
-    """Return the words of `dagster dev` on a free port, and its URL."""
-    port = free_port()
-    dagster = str(Path(sys.executable).with_name("dagster"))
-    words = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
-    return words, f"http://127.0.0.1:{port}"
-
-
-def graphql(url: str, query: str, variables: Mapping[str, object]) -> Any:
-    """Return the data of the webserver's answer; raises `OSError` or `ValueError` without one."""
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{url}/graphql", body, headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        answer = json.load(response)
-    if answer.get("errors"):
-        raise ValueError(answer["errors"])
-    return answer["data"]
-
-
-def _left_of(process: psutil.Process) -> list[psutil.Process]:
-    """Interrupt a process; kill, and return, who of it and its family does not end."""
+def _left_of(
+    process: psutil.Process, taxi: psutil.Process, number: signal.Signals
+) -> list[psutil.Process]:
+    """Send `taxi` a signal; kill, and return, who of the process and its family does not end."""
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
-        process.send_signal(signal.SIGINT)
+        taxi.send_signal(number)
         _, left = psutil.wait_procs(family, timeout=60)
         for one in left:
             one.kill()
         return left
     return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def free_port() -> int:
@@ -151,11 +117,3 @@ def free_port() -> int:
             listener.bind(("127.0.0.1", port))
             return port
     raise AssertionError("there is no free port")
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/server_info", timeout=5).close()
-    except OSError:
-        return False
-    return True
