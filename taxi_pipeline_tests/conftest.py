@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from taxi_pipeline import checks
 from taxi_pipeline.assets import trips
-from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline.definitions import defs
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import Settings, running
@@ -86,8 +87,9 @@ class Platform:
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or some of its assets, as `dagster job execute` does, but in this process."""
-        return self.definitions.resolve_job_def(job).execute_in_process(
+        return defs.resolve_job_def(job).execute_in_process(
             instance=self.instance,
+            resources=vars(self.resources),
             tags={**(tags or {}), **({"dagster/partition": month} if month else {})},
             raise_on_error=False,
             asset_selection=assets,
@@ -101,16 +103,10 @@ class Platform:
 
     def tick(self, sensor: str, cursor: str | None = None) -> SensorExecutionData:
         """Evaluate a sensor as Dagster's daemon does, but launch nothing."""
-        definitions = self.definitions
         with dg.build_sensor_context(
-            self.instance, cursor, definitions=definitions, resources=vars(self.resources)
+            self.instance, cursor, definitions=defs, resources=vars(self.resources)
         ) as context:
-            return definitions.resolve_sensor_def(sensor).evaluate_tick(context)
-
-    @property
-    def definitions(self) -> dg.Definitions:
-        """The code location with our resources."""
-        return build_definitions(vars(self.resources))
+            return defs.resolve_sensor_def(sensor).evaluate_tick(context)
 
     def entry(self, service: str, month: str) -> Entry:
         """Return the ledger's entry for a month."""
@@ -141,7 +137,13 @@ class Platform:
 
 @pytest.fixture(scope="session")
 def platform(stack: Path) -> Iterator[Platform]:
-    with dg.DagsterInstance.get() as instance:
+    """Return the platform on the stack, with the development instance's settings.
+
+    Dagster's storage is in memory; test_instances and what runs in processes has the real ones.
+    """
+    dagster_yaml = yaml.safe_load((stack / "dagster" / "dagster.yaml").read_text())
+    settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
+    with dg.DagsterInstance.ephemeral(settings=settings) as instance:
         yield Platform(environment.ready(), instance)
 
 
