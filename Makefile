@@ -9,6 +9,8 @@ PORT ?= 3000
 FUZZ_SECONDS ?= 60
 EACH ?= 8
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Every process would compile the project anew where the machine's environment sets it.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
