@@ -17,7 +17,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from taxi_pipeline import checks
 from taxi_pipeline.assets import trips
-from taxi_pipeline.definitions import defs
+from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import Settings, running
@@ -87,9 +87,14 @@ class Platform:
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or some of its assets, as `dagster job execute` does, but in this process."""
-        return defs.resolve_job_def(job).execute_in_process(
+        resources = vars(self.resources)
+        if assets is not None:  # Dagster takes no other resources for a part of a job
+            definitions, resources = build_definitions(resources), {}
+        else:
+            definitions = defs
+        return definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
-            resources=vars(self.resources),
+            resources=resources,
             tags={**(tags or {}), **({"dagster/partition": month} if month else {})},
             raise_on_error=False,
             asset_selection=assets,
