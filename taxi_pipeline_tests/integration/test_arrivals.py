@@ -199,8 +199,8 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
         assert entry.lake.published == 1_900
         said = (
             f"The month comes from gs://{isolated.resources.lake.bucket}/{name}, which somebody "
-            "else put into the lake. To have the publisher's file again, delete it, or run raw with "
-            "the tag taxi/replace_raw=true."
+            "else put into the lake. To have the publisher's file again, delete it, or run raw "
+            "with the tag taxi/replace_raw=true."
         )
         assert said in capfd.readouterr().err
         warned = evaluations(result)["cleaned", "from_publisher"]
