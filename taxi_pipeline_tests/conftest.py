@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from xdist.scheduler import LoadScopeScheduling
 
 from taxi_pipeline import checks
 from taxi_pipeline.assets import trips
@@ -34,6 +35,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # What is caught, and not ignored as under nohup, has its default in what tests start.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+class ByFolderOrFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Lets one worker run all tests of a file, and of a folder of `live/`: they share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        folder, _, _ = file.rpartition("/")
+        return folder if "/live/" in folder else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolderOrFile:
+    """Hand tests to workers so that what a file's fixtures make is made once."""
+    return ByFolderOrFile(config, log)
+
 
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000
