@@ -34,10 +34,16 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
     return path.read_text().splitlines()
 
 
-@pytest.fixture
-def filled(platform: Platform) -> Iterator[Platform]:
-    """Return a platform whose stores hold the zones, and mend them after the test."""
+@pytest.fixture(scope="module")
+def loaded(platform: Platform) -> Platform:
+    """Return a platform whose stores hold the zones."""
     assert platform.run(JOB).success
+    return platform
+
+
+@pytest.fixture
+def filled(loaded: Platform, platform: Platform) -> Iterator[Platform]:
+    """Return the platform for a test that changes a store; run the zones again afterwards."""
     yield platform
     for found in platform.resources.lake.find(ZONES_PLACE.raw):
         platform.resources.lake.delete(found)
