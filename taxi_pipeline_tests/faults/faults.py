@@ -99,8 +99,8 @@ def _copying(scene: Scene, strike: Strike) -> None:
 
 
 def _midway(message: Message) -> bool:
-    """Whether half a megabyte of rows has gone before: of 6,000 rows that is half."""
-    return message.is_row_data and message.session.copied > 500_000
+    """Whether 170,000 bytes of rows have come, with these: of 2,000 rows that is half."""
+    return message.is_row_data and message.session.copied > 170_000
 
 
 def _before_swap(scene: Scene, strike: Strike) -> None:
@@ -174,7 +174,7 @@ _MOMENTS = (
         "half of the rows have been sent to PostgreSQL",
         _copying,
         ("raw", "cleaned", "bigquery"),
-        rows=6_000,
+        rows=2_000,
         held=False,
     ),
     _Moment(
@@ -548,13 +548,13 @@ FAULTS = (
         "postgres-restart",
         "PostgreSQL is stopped during COPY, and started again",
         _restarted,
-        rows=6_000,
+        rows=2_000,
     ),
     Fault(
         "postgres-connection-cut",
         "The connection to PostgreSQL is reset during COPY",
         _connection_cut,
-        rows=6_000,
+        rows=2_000,
     ),
     Fault(
         "postgres-disk-full",
