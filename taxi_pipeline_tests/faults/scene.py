@@ -15,7 +15,7 @@ import tempfile
 import threading
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -48,6 +48,7 @@ from taxi_pipeline_tests.support.relays import (
 )
 
 STORES = ("raw", "cleaned", "bigquery", "postgres")
+ROWS = 2_000  # so many have a middle: PostgreSQL gets them in several messages
 _RUN_SECONDS = 90
 
 
@@ -209,10 +210,10 @@ class Run:
     def survivors(self) -> list[str]:
         """Return the commands of its processes that still run."""
         found = []
-        for process in psutil.process_iter():
+        for pid in psutil.pids():
             with suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(process.pid) == self._process.pid:
-                    found.append(process.name())
+                if os.getsid(pid) == self._process.pid:
+                    found.append(psutil.Process(pid).name())
         return found
 
 
@@ -347,7 +348,7 @@ class Scene:
     def left(self) -> frozenset[str]:
         """Return what is there that belongs to no finished month, by name."""
         # the server sees that its client is gone, Dagster's helpers that the run is, in a moment
-        until(lambda: not self._connections() and not self.run.survivors())
+        until(lambda: not self.run.survivors() and not self._connections())
         left = {"scratch" for _ in self.scratch.glob("*/*")}
         tables = self.platform.postgres(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'tlc' "
@@ -384,17 +385,16 @@ class Scene:
     def _contents(self) -> dict[Month, dict[str, Held]]:
         """Return what each store has of the month and the one after it, as `Version.held_by`."""
         months = (self.month, self.month.next)
-        select = f"SELECT FORMAT_DATETIME('%Y-%m', pickup_datetime), {', '.join(_COLUMNS)}"
-        bigquery = self._rows_of_months(
-            self.platform.bigquery(
-                f"{select} FROM yellow_trips "
-                f"WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) IN {tuple(map(str, months))}"
-            )
+        # a text for each row, since Google's client takes its time over each cell
+        texts = self.platform.bigquery(
+            "SELECT TO_JSON_STRING(trips) FROM yellow_trips AS trips "
+            f"WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) IN {tuple(map(str, months))}"
         )
-        select = f"SELECT to_char(pickup_datetime, 'YYYY-MM'), {', '.join(_COLUMNS)}"
-        postgres = self._rows_of_months(
+        bigquery = _by_month(_of_json(text) for (text,) in texts)
+        postgres = _by_month(
             self.platform.postgres(
-                f"{select} FROM tlc.yellow_trips WHERE pickup_datetime >= '{self.month}-01' "
+                f"SELECT {', '.join(_COLUMNS)} FROM tlc.yellow_trips "
+                f"WHERE pickup_datetime >= '{self.month}-01' "
                 f"AND pickup_datetime < '{self.month.next.next}-01'"
             )
         )
@@ -427,14 +427,6 @@ class Scene:
                 Counter(map(_cells, rejected.to_pylist())),
             ),
         }
-
-    @staticmethod
-    def _rows_of_months(rows: list[tuple[object, ...]]) -> Mapping[object, Rows]:
-        """Return the rows without their first cell, by that."""
-        found: defaultdict[object, Rows] = defaultdict(Counter)
-        for month, *cells in rows:
-            found[month][repr(tuple(cells))] += 1
-        return found
 
     def _connections(self) -> list[tuple[int]]:
         return self.platform.postgres(
@@ -484,6 +476,23 @@ class Scene:
             watcher.join()
 
 
+def _of_json(text: str) -> tuple[object, ...]:
+    """Return the cells of a row that is written as a JSON object."""
+    cells = json.loads(text)
+    for name in ("pickup_datetime", "dropoff_datetime"):
+        cells[name] = datetime.fromisoformat(cells[name])
+    return tuple(cells[name] for name in _COLUMNS)
+
+
+def _by_month(rows: Iterable[tuple[object, ...]]) -> Mapping[str, Rows]:
+    """Return the rows by the month of their pickup."""
+    pickup = _COLUMNS.index("pickup_datetime")
+    found: defaultdict[str, Rows] = defaultdict(Counter)
+    for row in rows:
+        found[f"{row[pickup]:%Y-%m}"][repr(row)] += 1
+    return found
+
+
 def _mixture(found: tuple[Rows | str, ...], versions: Mapping[str, tuple[Rows | str, ...]]) -> str:
     """Say how many rows of each version there are where it is none of them."""
     said = []
@@ -512,7 +521,7 @@ class Months:
         self._whole: dict[int, tuple[Version, Version]] = {}
 
     @contextmanager
-    def scene(self, rows: int) -> Iterator[Scene]:
+    def scene(self, rows: int = ROWS) -> Iterator[Scene]:
         """Have a month of so many rows in all stores; then publish other trips of it.
 
         The other trips are as many and of the same total, so only their cells tell them from the

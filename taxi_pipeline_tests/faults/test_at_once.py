@@ -68,7 +68,7 @@ _PLACES = (
 def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
     months: Months, place: Callable[[Scene], None]
 ) -> None:
-    with months.scene(rows=500) as placed:
+    with months.scene() as placed:
         # the publisher has another file for whoever comes second
         placed.publisher.append(Point(lambda _: True, placed.other.answer))
         placed.settings["TAXI_RETRIES"] = "4"
@@ -85,7 +85,7 @@ def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
 
 
 def test_two_months_of_one_service_land_side_by_side(months: Months) -> None:
-    with months.scene(rows=500) as placed:
+    with months.scene() as placed:
         placed.neighbour = replace(placed.neighbour, mark=9 - placed.neighbour.mark)
         placed.publish(placed.neighbour)
         _at_load_job(placed)

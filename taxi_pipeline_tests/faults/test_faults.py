@@ -52,7 +52,7 @@ def test_a_store_holds_the_old_month_or_the_new_and_the_next_run_loads_it(
 def test_one_cell_of_another_version_is_seen_in_every_store(
     platform: Platform, months: Months, tmp_path: Path
 ) -> None:
-    with months.scene(rows=500) as placed:
+    with months.scene() as placed:
         assert placed.look().held == dict.fromkeys(STORES, "old")
         tip = f"{placed.new.mark}.03"
         cell = f"SET tip_amount = {tip} WHERE pickup_datetime = '{placed.month}-15 00:00:03'"
@@ -70,5 +70,7 @@ def test_one_cell_of_another_version_is_seen_in_every_store(
         assert look.adds_up  # rows and total tell nothing of it
         held = dict(look.held)
         assert held.pop("raw") == "old"
-        assert held["cleaned"].startswith("500 rows: 499 of old, 0 of new, 0 of other; 7 rows")
-        assert held["bigquery"] == held["postgres"] == "500 rows: 499 of old, 0 of new, 0 of other"
+        assert held["cleaned"].startswith("2000 rows: 1999 of old, 0 of new, 0 of other; 7 rows")
+        assert (
+            held["bigquery"] == held["postgres"] == "2000 rows: 1999 of old, 0 of new, 0 of other"
+        )
