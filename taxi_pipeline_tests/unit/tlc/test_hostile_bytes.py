@@ -22,6 +22,7 @@ from taxi_pipeline_tests.fuzz.parquet import PAGE_COMPRESSED, ROW_GROUPS, Parque
 from taxi_pipeline_tests.fuzz.seeds import csv_seeds, parquet_seeds
 from taxi_pipeline_tests.fuzz.target import ENDINGS, MONTH, Hostile, attempt
 from taxi_pipeline_tests.fuzz.thrift import decode
+from taxi_pipeline_tests.support.forkserver import run
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, write_csv
 
 FOUND = sorted((Path(__file__).parents[2] / "fuzz" / "found").iterdir())
@@ -45,9 +46,8 @@ def test_what_the_fuzzer_found_is_an_error_of_ours(found: Path) -> None:
         "sys.platform == 'linux' and setrlimit(RLIMIT_AS, (4 << 30, 4 << 30))\n"
         "print(attempt(Hostile.parse(Path(sys.argv[1]).read_bytes())))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", command, found], capture_output=True, text=True, check=True
-    )
+    done = run([sys.executable, "-c", command, str(found)])
+    assert done.returncode == 0, done.stderr
     assert "_tripdata_2021-01.parquet: " in done.stdout
 
 
