@@ -3,6 +3,9 @@
 Answers as the two real ones do: ETag, Last-Modified, Range and HEAD for a file that is there,
 Amazon S3's 403 for a month that TLC has not published and 404 for one that the mirror does not
 have. It runs as a process of its own: `python -m taxi_pipeline.local.publisher --help`.
+
+What brings numpy and Arrow is imported when a file is asked for: who starts the stack needs none of
+it, and their threads would take signals from it.
 """
 
 import os
@@ -12,7 +15,7 @@ from collections.abc import Callable, MutableMapping
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from starlette.applications import Starlette
@@ -22,9 +25,10 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from taxi_pipeline.tlc import generator
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES, Service
+
+if TYPE_CHECKING:
+    from taxi_pipeline.tlc.services import Service
 
 ZONES = "misc/taxi_zone_lookup.csv"
 _TLC = re.compile(r"trip-data/(?P<service>[a-z]+)_tripdata_(?P<month>[0-9-]+)\.parquet")
@@ -108,6 +112,8 @@ class _GeneratedFiles(_PublishedFiles):
 
     def _writer(self, path: str) -> Callable[[Path], None] | None:
         """Return what writes the file of this path; None if no such file is published."""
+        from taxi_pipeline.tlc import generator
+
         if path == ZONES:
             return generator.write_zones
         if file := _file(_MIRROR, path):
@@ -122,8 +128,10 @@ class _GeneratedFiles(_PublishedFiles):
         return None
 
 
-def _file(pattern: re.Pattern[str], path: str) -> tuple[Service, Month] | None:
+def _file(pattern: re.Pattern[str], path: str) -> "tuple[Service, Month] | None":
     """Return whose file it is and of which month, if the path can be one's."""
+    from taxi_pipeline.tlc.services import SERVICES
+
     match = pattern.fullmatch(path)
     if match is None or match["service"] not in SERVICES or not Month.is_key(match["month"]):
         return None

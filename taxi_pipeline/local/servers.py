@@ -122,7 +122,7 @@ def gcs(folder: Path, port: int) -> tuple[Server, str]:
     def prepare() -> None:
         _create(f"{buckets}?project={PROJECT}", {"name": BUCKET})
 
-    return Server("gcs", command, lambda: _responds(buckets), prepare), url
+    return Server("gcs", command, lambda: responds(buckets), prepare), url
 
 
 def bigquery(folder: Path, gcs_folder: Path, port: int) -> tuple[Server, str]:
@@ -139,7 +139,7 @@ def bigquery(folder: Path, gcs_folder: Path, port: int) -> tuple[Server, str]:
     def prepare() -> None:
         _create(datasets, {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}})
 
-    return Server("bigquery", command, lambda: _responds(datasets), prepare), url
+    return Server("bigquery", command, lambda: responds(datasets), prepare), url
 
 
 def publisher(folder: Path, rows: int | None, port: int) -> tuple[Server, str]:
@@ -150,7 +150,7 @@ def publisher(folder: Path, rows: int | None, port: int) -> tuple[Server, str]:
         *("--folder", str(folder), "--port", str(port)),
         *(() if rows is None else ("--rows", str(rows))),
     ]
-    return Server("publisher", command, lambda: _responds(f"{url}/")), url
+    return Server("publisher", command, lambda: responds(f"{url}/")), url
 
 
 def _let_others_pass(path: Path) -> None:
@@ -176,7 +176,8 @@ def accepts(url: str) -> bool:
     return True
 
 
-def _responds(url: str) -> bool:
+def responds(url: str) -> bool:
+    """Return whether an HTTP server answers at a URL, whatever it says."""
     try:
         _direct.open(url, timeout=5).close()
     except urllib.error.HTTPError:

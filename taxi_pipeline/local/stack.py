@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -42,6 +42,11 @@ class Settings:
         return f"--publisher {self.publisher}" if self.publisher else f"--rows {self.rows}"
 
 
+# Given the folder, the settings and four free ports: servers to start, and the variables by which
+# they are found.
+type Servers = Callable[[Path, Settings, Sequence[int]], tuple[list[Server], dict[str, str]]]
+
+
 @dataclass(frozen=True)
 class _Running:
     """A server's process; its `command` tells it from a later process with the same pid."""
@@ -59,9 +64,41 @@ class _Running:
             return None
 
 
+def every_server(
+    folder: Path, settings: Settings, ports: Sequence[int]
+) -> tuple[list[Server], dict[str, str]]:
+    """Return PostgreSQL, the emulators and the publisher."""
+    postgres_port, gcs_port, bigquery_port, publisher_port = ports
+    published = (
+        Path(settings.publisher)
+        if settings.publisher
+        else folder / "published" / str(settings.rows)
+    )
+    rows = None if settings.publisher else settings.rows
+    if rows is not None:
+        published.mkdir(parents=True, exist_ok=True)
+    postgres, postgres_url = servers.postgres(folder / "postgres", postgres_port)
+    gcs, gcs_url = servers.gcs(folder / "gcs", gcs_port)
+    bigquery, bigquery_url = servers.bigquery(folder / "bigquery", folder / "gcs", bigquery_port)
+    publisher, publisher_url = servers.publisher(published, rows, publisher_port)
+    return [postgres, gcs, bigquery, publisher], {
+        "BIGQUERY_EMULATOR_HOST": bigquery_url,
+        "STORAGE_EMULATOR_HOST": gcs_url,
+        "TAXI_BUCKET": servers.BUCKET,
+        "TAXI_DATASET": servers.DATASET,
+        "TAXI_GCP_PROJECT": servers.PROJECT,
+        "TAXI_POSTGRES_URL": postgres_url,
+        "TAXI_PUBLISHER_URLS": url_templates(publisher_url),
+        "TAXI_ZONES_URL": f"{publisher_url}/{ZONES}",
+    }
+
+
 @contextmanager
 def running(
-    folder: Path, settings: Settings, say: Callable[[str], None] = lambda _: None
+    folder: Path,
+    settings: Settings,
+    say: Callable[[str], None] = lambda _: None,
+    make_servers: Servers = every_server,
 ) -> Iterator[dict[str, str]]:
     """Start the stack in `folder`, or join the one that runs there; yield its environment.
 
@@ -74,7 +111,9 @@ def running(
     with ExitStack() as locks:
         users = locks.enter_context((folder / "users.lock").open("a"))
         with _starting(folder):
-            environment = _join(folder, settings, say) or _start(folder, settings, say)
+            environment = _join(folder, settings, say) or _start(
+                folder, settings, say, make_servers
+            )
             processes = _processes(folder)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
@@ -168,38 +207,21 @@ def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[
     return None
 
 
-def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str]:
-    postgres_port, gcs_port, bigquery_port, publisher_port = _ports(folder)
-    published = (
-        Path(settings.publisher)
-        if settings.publisher
-        else folder / "published" / str(settings.rows)
-    )
-    rows = None if settings.publisher else settings.rows
-    if rows is not None:
-        published.mkdir(parents=True, exist_ok=True)
+def _start(
+    folder: Path, settings: Settings, say: Callable[[str], None], make_servers: Servers
+) -> dict[str, str]:
     dagster_home = folder / "dagster"
     dagster_home.mkdir(exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
         ours = resources.files("taxi_pipeline.local").joinpath("dagster.yaml")
         (dagster_home / "dagster.yaml").write_text(ours.read_text())
     say(f"Starting the embedded stack in {folder} …")
-    postgres, postgres_url = servers.postgres(folder / "postgres", postgres_port)
-    gcs, gcs_url = servers.gcs(folder / "gcs", gcs_port)
-    bigquery, bigquery_url = servers.bigquery(folder / "bigquery", folder / "gcs", bigquery_port)
-    publisher, publisher_url = servers.publisher(published, rows, publisher_port)
+    to_start, addresses = make_servers(folder, settings, _ports(folder))
     environment = {
-        "BIGQUERY_EMULATOR_HOST": bigquery_url,
+        **addresses,
         "DAGSTER_HOME": str(dagster_home),
         "NO_GCE_CHECK": "true",  # or Google's clients look for a metadata server
         "NO_PROXY": "127.0.0.1,localhost",
-        "STORAGE_EMULATOR_HOST": gcs_url,
-        "TAXI_BUCKET": servers.BUCKET,
-        "TAXI_DATASET": servers.DATASET,
-        "TAXI_GCP_PROJECT": servers.PROJECT,
-        "TAXI_POSTGRES_URL": postgres_url,
-        "TAXI_PUBLISHER_URLS": url_templates(publisher_url),
-        "TAXI_ZONES_URL": f"{publisher_url}/{ZONES}",
     }
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
@@ -207,7 +229,7 @@ def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict
     try:
         started: list[tuple[Server, subprocess.Popen[bytes]]] = []
         with _signals_held():  # what runs is written down
-            for server in (postgres, gcs, bigquery, publisher):
+            for server in to_start:
                 started.append((server, _spawn(server, logs)))
                 processes = [
                     asdict(_Running(server.name, popen.pid, server.command))

@@ -21,6 +21,7 @@ def modules_after(statement: str) -> set[str]:
     ("statement", "heavy"),
     [
         ("import taxi_pipeline.cli", {"dagster", "pyarrow", "numpy", "requests", "psutil"}),
+        ("import taxi_pipeline.local.stack", {"dagster", "pyarrow", "numpy"}),
         (
             "import taxi_pipeline.definitions",
             {
