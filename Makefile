@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
+.PHONY: help demo dev test test-deploy faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -9,9 +9,11 @@ PORT ?= 3000
 FUZZ_SECONDS ?= 60
 EACH ?= 8
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Every process would compile the project anew where the machine's environment sets it.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## a few months of all four services through the whole platform, on this machine
 	@taxi local taxi demo
@@ -23,8 +25,14 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-test: $(READY) ## units, and the whole platform on the embedded stack
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --ignore taxi_pipeline_tests/ui
+test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
+	$(if $(COVERAGE),coverage erase && coverage run -m )pytest -n 2 --dist loadscope \
+	  --no-loadscope-reorder -m "not long and not deploy" --ignore taxi_pipeline_tests/ui \
+	  --durations 10 --junitxml build/tests.xml
+	$(if $(COVERAGE),coverage combine -q && coverage report --skip-covered)
+
+test-deploy: $(READY) ## what is deployed: the image's content, and production through one deploy
+	pytest -m deploy taxi_pipeline_tests --junitxml build/deploy.xml
 
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
 	pytest -m long --ignore taxi_pipeline_tests/faults --ignore taxi_pipeline_tests/rehearsal

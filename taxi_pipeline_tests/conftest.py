@@ -12,11 +12,13 @@ from unittest.mock import patch
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from xdist.scheduler import LoadScopeScheduling
 
 from taxi_pipeline import checks
 from taxi_pipeline.assets import trips
-from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import Settings, running
@@ -33,6 +35,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # What is caught, and not ignored as under nohup, has its default in what tests start.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+class ByFolderOrFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Lets one worker run all tests of a file, and of a folder of `live/`: they share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        folder, _, _ = file.rpartition("/")
+        return folder if "/live/" in folder else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolderOrFile:
+    """Hand tests to workers so that what a file's fixtures make is made once."""
+    return ByFolderOrFile(config, log)
+
 
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000
@@ -86,8 +103,14 @@ class Platform:
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or some of its assets, as `dagster job execute` does, but in this process."""
-        return self.definitions.resolve_job_def(job).execute_in_process(
+        resources = vars(self.resources)
+        if assets is not None:  # Dagster takes no other resources for a part of a job
+            definitions, resources = build_definitions(resources), {}
+        else:
+            definitions = defs
+        return definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
+            resources=resources,
             tags={**(tags or {}), **({"dagster/partition": month} if month else {})},
             raise_on_error=False,
             asset_selection=assets,
@@ -101,16 +124,10 @@ class Platform:
 
     def tick(self, sensor: str, cursor: str | None = None) -> SensorExecutionData:
         """Evaluate a sensor as Dagster's daemon does, but launch nothing."""
-        definitions = self.definitions
         with dg.build_sensor_context(
-            self.instance, cursor, definitions=definitions, resources=vars(self.resources)
+            self.instance, cursor, definitions=defs, resources=vars(self.resources)
         ) as context:
-            return definitions.resolve_sensor_def(sensor).evaluate_tick(context)
-
-    @property
-    def definitions(self) -> dg.Definitions:
-        """The code location with our resources."""
-        return build_definitions(vars(self.resources))
+            return defs.resolve_sensor_def(sensor).evaluate_tick(context)
 
     def entry(self, service: str, month: str) -> Entry:
         """Return the ledger's entry for a month."""
@@ -141,7 +158,13 @@ class Platform:
 
 @pytest.fixture(scope="session")
 def platform(stack: Path) -> Iterator[Platform]:
-    with dg.DagsterInstance.get() as instance:
+    """Return the platform on the stack, with the development instance's settings.
+
+    Dagster's storage is in memory; test_instances and what runs in processes has the real ones.
+    """
+    dagster_yaml = yaml.safe_load((stack / "dagster" / "dagster.yaml").read_text())
+    settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
+    with dg.DagsterInstance.ephemeral(settings=settings) as instance:
         yield Platform(environment.ready(), instance)
 
 

@@ -1,10 +1,19 @@
-"""The table of faults at the end of a session, with what came of each."""
+"""The months that are broken, and the table of faults at the end, with what came of each."""
+
+from pathlib import Path
 
 import pytest
 
+from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.faults.scene import Months
 from taxi_pipeline_tests.faults.table import table
 
 FAULT = "fault"
+
+
+@pytest.fixture(scope="session")
+def months(platform: Platform, stack: Path) -> Months:
+    return Months(platform, stack)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

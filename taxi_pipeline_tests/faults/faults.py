@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler
 from signal import SIGKILL, SIGTERM
 from typing import Any, Literal
 
-from taxi_pipeline_tests.faults.scene import STORES, Scene, Version
+from taxi_pipeline_tests.faults.scene import ROWS, STORES, Scene, Version
 from taxi_pipeline_tests.support.disks import small_disk
 from taxi_pipeline_tests.support.http import Answer, body, status
 from taxi_pipeline_tests.support.postgres_server import full_disk, restart
@@ -44,7 +44,7 @@ class Fault:
     postgres: Held = "new"
     ends_well: bool = True
     leaves: frozenset[str] = frozenset()
-    rows: int = 500
+    rows: int = ROWS
     quick: bool = False
 
     @property
@@ -99,8 +99,8 @@ def _copying(scene: Scene, strike: Strike) -> None:
 
 
 def _midway(message: Message) -> bool:
-    """Whether half a megabyte of rows has gone before: of 6,000 rows that is half."""
-    return message.is_row_data and message.session.copied > 500_000
+    """Whether 170,000 bytes of rows have come, with these: of 2,000 rows that is half."""
+    return message.is_row_data and message.session.copied > 170_000
 
 
 def _before_swap(scene: Scene, strike: Strike) -> None:
@@ -140,12 +140,12 @@ class _Moment:
     place: Callable[[Scene, Strike], None]
     new: tuple[str, ...]
     leaves: tuple[str, ...] = ("scratch",)
-    rows: int = 500
+    rows: int = ROWS
     held: bool = True
 
 
 _MOMENTS = (
-    _Moment("download", "half of the published file has arrived", _downloading, (), rows=2_000),
+    _Moment("download", "half of the published file has arrived", _downloading, ()),
     _Moment("cleaning", "its rows are being cleaned", _cleaning, ("raw",), rows=150_000),
     _Moment("upload", "half of the raw file has been sent to Cloud Storage", _uploading, ()),
     _Moment(
@@ -174,7 +174,6 @@ _MOMENTS = (
         "half of the rows have been sent to PostgreSQL",
         _copying,
         ("raw", "cleaned", "bigquery"),
-        rows=6_000,
         held=False,
     ),
     _Moment(
@@ -454,19 +453,16 @@ FAULTS = (
         "publisher-reset",
         "The publisher resets the connection when half of the file was sent",
         _answers(_reset_after_half),
-        rows=2_000,
     ),
     Fault(
         "publisher-stall",
         "The publisher sends half of the file and no more, and keeps the connection",
         _answers(_stalled_after_half),
-        rows=2_000,
     ),
     Fault(
         "publisher-changes",
         "The publisher breaks off, and has another file when it is asked again",
         _answers(_half_of_another),
-        rows=2_000,
         quick=True,
     ),
     Fault(
@@ -548,13 +544,11 @@ FAULTS = (
         "postgres-restart",
         "PostgreSQL is stopped during COPY, and started again",
         _restarted,
-        rows=6_000,
     ),
     Fault(
         "postgres-connection-cut",
         "The connection to PostgreSQL is reset during COPY",
         _connection_cut,
-        rows=6_000,
     ),
     Fault(
         "postgres-disk-full",

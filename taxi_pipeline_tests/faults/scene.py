@@ -1,8 +1,8 @@
 """Where a fault happens: a month in two versions, a relay to each server, and a run to be broken.
 
-The old version is loaded; the new one is published; the run that is to load it is a process of its
-own. What breaks it is placed at `Point`s, and what is left of it is found here. Which faults there
-are is said in `faults`.
+All stores hold the old version; the new one is published; the run that is to load it is a process
+of its own. What breaks it is placed at `Point`s, and what is left of it is found here. Which faults
+there are is said in `faults`.
 """
 
 import gzip
@@ -10,13 +10,12 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -31,10 +30,12 @@ from urllib.parse import urlsplit
 import dagster as dg
 import psutil
 
+from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.lake import REJECTED_ROWS, Place, place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
+from taxi_pipeline_tests.support.forkserver import Forked
 from taxi_pipeline_tests.support.http import Answer, body, serving
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER
@@ -47,6 +48,7 @@ from taxi_pipeline_tests.support.relays import (
 )
 
 STORES = ("raw", "cleaned", "bigquery", "postgres")
+ROWS = 2_000  # so many have a middle: PostgreSQL gets them in several messages
 _RUN_SECONDS = 90
 
 
@@ -182,23 +184,18 @@ class Run:
             *("-m", "taxi_pipeline.definitions", "-j", "yellow_trips"),
             *("--tags", json.dumps({"dagster/partition": self._month.key})),
         ]
-        with (
-            output.open("wb") as log,
-            subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            ) as self._process,
-        ):
-            self._started.set()
-            try:
+        settings = {**os.environ, **environment}
+        try:
+            with (
+                output.open("wb") as log,
+                Forked(
+                    command, stdout=log.fileno(), stderr=log.fileno(), env=settings
+                ) as self._process,
+            ):
+                self._started.set()
                 return self._process.wait(_RUN_SECONDS)
-            finally:
-                self._process.kill()
-                self._process.wait()
-                self.ended.set()
+        finally:
+            self.ended.set()
 
     def tell(self, number: signal.Signals) -> None:
         """Send its process a signal."""
@@ -213,11 +210,24 @@ class Run:
     def survivors(self) -> list[str]:
         """Return the commands of its processes that still run."""
         found = []
-        for process in psutil.process_iter():
+        for pid in psutil.pids():
             with suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(process.pid) == self._process.pid:
-                    found.append(process.name())
+                if os.getsid(pid) == self._process.pid:
+                    found.append(psutil.Process(pid).name())
         return found
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which version of the month each store holds, or what it holds where it is none of them.
+
+    `adds_up` is what the ledger says of the month; `neighbour_is_whole` whether every store holds
+    the neighbour's version, and that adds up.
+    """
+
+    held: Mapping[str, str]
+    adds_up: bool
+    neighbour_is_whole: bool
 
 
 @dataclass
@@ -244,6 +254,7 @@ class Scene:
     settings: dict[str, str] = field(default_factory=dict)
     checks: list[Callable[[], None]] = field(default_factory=list)
     undo: ExitStack = field(default_factory=ExitStack)
+    last_look: Look | None = None
 
     @property
     def month(self) -> Month:
@@ -299,9 +310,12 @@ class Scene:
         with patch.object(tempfile, "tempdir", str(self.scratch)):
             return self.platform.run("yellow_trips", self.month.key)
 
-    def held(self) -> dict[str, str]:
-        """Return which version each store holds, or what it holds where that is neither."""
+    def look(self) -> Look:
+        """Read all stores, when no load job of the month is under way any more."""
         until(lambda: not self.load_jobs("PENDING", "RUNNING"))
+        contents = self._contents()
+        ledger = read_ledger(YELLOW, self.platform.resources, self.month, self.month.next)
+        adds_up = {entry.month: entry.adds_up for entry in ledger}
         versions = {"old": self.old, "new": self.new, "other": self.other}
 
         def named(store: str, found: Held) -> str:
@@ -310,24 +324,21 @@ class Scene:
                     return name
             return _mixture(found, {name: its.held_by(store) for name, its in versions.items()})
 
-        return {store: named(store, found) for store, found in self._contents(self.month).items()}
+        self.last_look = Look(
+            {store: named(store, found) for store, found in contents[self.month].items()},
+            adds_up[self.month],
+            adds_up[self.month.next]
+            and all(
+                self.neighbour.held_by(store) == found
+                for store, found in contents[self.month.next].items()
+            ),
+        )
+        return self.last_look
 
     @property
     def other(self) -> Version:
         """A third version of the month."""
         return replace(self.new, mark=3)
-
-    def holds(self, version: Version) -> bool:
-        """Whether every store holds this version of its month, and it adds up."""
-        entry = self.platform.entry("yellow", version.month.key)
-        contents = self._contents(version.month)
-        return entry.adds_up and all(
-            version.held_by(store) == found for store, found in contents.items()
-        )
-
-    def neighbour_is_untouched(self) -> bool:
-        """Whether the month after this one is what it was, and adds up."""
-        return self.holds(self.neighbour)
 
     @property
     def password(self) -> str:
@@ -337,7 +348,7 @@ class Scene:
     def left(self) -> frozenset[str]:
         """Return what is there that belongs to no finished month, by name."""
         # the server sees that its client is gone, Dagster's helpers that the run is, in a moment
-        until(lambda: not self._connections() and not self.run.survivors())
+        until(lambda: not self.run.survivors() and not self._connections())
         left = {"scratch" for _ in self.scratch.glob("*/*")}
         tables = self.platform.postgres(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'tlc' "
@@ -371,35 +382,50 @@ class Scene:
             and (not states or job["status"]["state"] in states)
         ]
 
-    def _contents(self, month: Month) -> dict[str, Held]:
-        """Return what each store has of a month, as `Version.held_by`."""
+    def _contents(self) -> dict[Month, dict[str, Held]]:
+        """Return what each store has of the month and the one after it, as `Version.held_by`."""
+        months = (self.month, self.month.next)
+        # a text for each row, since Google's client takes its time over each cell
+        texts = self.platform.bigquery(
+            "SELECT TO_JSON_STRING(trips) FROM yellow_trips AS trips "
+            f"WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) IN {tuple(map(str, months))}"
+        )
+        bigquery = _by_month(_of_json(text) for (text,) in texts)
+        postgres = _by_month(
+            self.platform.postgres(
+                f"SELECT {', '.join(_COLUMNS)} FROM tlc.yellow_trips "
+                f"WHERE pickup_datetime >= '{self.month}-01' "
+                f"AND pickup_datetime < '{self.month.next.next}-01'"
+            )
+        )
+        return {
+            month: {
+                **self._in_lake(month),
+                "bigquery": (bigquery[str(month)],),
+                "postgres": (postgres[str(month)],),
+            }
+            for month in months
+        }
+
+    def _in_lake(self, month: Month) -> dict[str, Held]:
+        """Return the raw file's SHA-256, and the cleaned and rejected rows."""
         import pyarrow.parquet as pq
 
-        lake, place, columns = self.platform.resources.lake, place_of(YELLOW, month), _COLUMNS
-        select = f"SELECT {', '.join(columns)} FROM"
+        lake, place = self.platform.resources.lake, place_of(YELLOW, month)
         with TemporaryDirectory() as name:
             folder = Path(name)
             (raw, *_) = lake.find(place.raw)
             sha256 = hashlib.sha256(lake.download(raw, folder).read_bytes()).hexdigest()
             (trips,) = lake.find(place.cleaned)
-            cleaned = pq.read_table(lake.download(trips, folder), columns=list(columns))
+            cleaned = pq.read_table(lake.download(trips, folder), columns=list(_COLUMNS))
             (beside,) = lake.find(trips.metadata[REJECTED_ROWS])
             rejected = pq.read_table(lake.download(beside, folder))
-        postgres = self.platform.postgres(
-            f"{select} tlc.yellow_trips WHERE pickup_datetime >= '{month}-01' "
-            f"AND pickup_datetime < '{month.next}-01'"
-        )
-        bigquery = self.platform.bigquery(
-            f"{select} yellow_trips WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) = '{month}'"
-        )
         return {
             "raw": (sha256,),
             "cleaned": (
                 Counter(repr(tuple(row.values())) for row in cleaned.to_pylist()),
                 Counter(map(_cells, rejected.to_pylist())),
             ),
-            "bigquery": (Counter(map(repr, bigquery)),),
-            "postgres": (Counter(map(repr, postgres)),),
         }
 
     def _connections(self) -> list[tuple[int]]:
@@ -450,6 +476,23 @@ class Scene:
             watcher.join()
 
 
+def _of_json(text: str) -> tuple[object, ...]:
+    """Return the cells of a row that is written as a JSON object."""
+    cells = json.loads(text)
+    for name in ("pickup_datetime", "dropoff_datetime"):
+        cells[name] = datetime.fromisoformat(cells[name])
+    return tuple(cells[name] for name in _COLUMNS)
+
+
+def _by_month(rows: Iterable[tuple[object, ...]]) -> Mapping[str, Rows]:
+    """Return the rows by the month of their pickup."""
+    pickup = _COLUMNS.index("pickup_datetime")
+    found: defaultdict[str, Rows] = defaultdict(Counter)
+    for row in rows:
+        found[f"{row[pickup]:%Y-%m}"][repr(row)] += 1
+    return found
+
+
 def _mixture(found: tuple[Rows | str, ...], versions: Mapping[str, tuple[Rows | str, ...]]) -> str:
     """Say how many rows of each version there are where it is none of them."""
     said = []
@@ -465,28 +508,52 @@ def _mixture(found: tuple[Rows | str, ...], versions: Mapping[str, tuple[Rows | 
     return "; ".join(said)
 
 
-@contextmanager
-def scene(platform: Platform, stack: Path, month: Month, rows: int) -> Iterator[Scene]:
-    """Load a month of so many rows and the one after it; then publish other trips of it.
+class Months:
+    """The months of a platform that scenes take in turn: two for each number of rows.
 
-    The other trips are as many and of the same total, so only their cells tell them from the old.
+    A scene begins with what the scene before it has left, if that saw the new version in all stores
+    at last. After any other scene, such as that of a failed test, both months are loaded anew.
     """
-    old = Version(month, rows, 7, 2350, mark=1)
-    new = replace(old, mark=2)
-    neighbour = Version(month.next, 200, 3, 990, mark=4)
-    published: dict[str, list[Answer]] = {}
-    with (
-        serving(published) as (base, _),
-        # not pytest's folder, which is closed to the users that servers run as
-        TemporaryDirectory(prefix="fault-") as folder,
-        ExitStack() as undo,
-    ):
-        scratch = Path(folder) / "scratch"
-        scratch.mkdir()
-        ours = with_publisher(platform, base)
-        placed = Scene(ours, stack, old, new, neighbour, scratch, Run(month), published, undo=undo)
-        for version in (old, neighbour):
-            placed.publish(version)
-            assert ours.run("yellow_trips", version.month.key).success, "nothing was broken yet"
-        placed.publish(new)
-        yield placed
+
+    def __init__(self, platform: Platform, stack: Path) -> None:
+        self._platform, self._stack = platform, stack
+        self._months: dict[int, Month] = {}
+        self._whole: dict[int, tuple[Version, Version]] = {}
+
+    @contextmanager
+    def scene(self, rows: int = ROWS) -> Iterator[Scene]:
+        """Have a month of so many rows in all stores; then publish other trips of it.
+
+        The other trips are as many and of the same total, so only their cells tell them from the
+        old.
+        """
+        number = len(self._months)
+        month = self._months.setdefault(rows, Month(2009 + number // 6, number % 6 * 2 + 1))
+        whole = self._whole.pop(rows, None)
+        old, neighbour = whole or (
+            Version(month, rows, 7, 2350, mark=1),
+            Version(month.next, 200, 3, 990, mark=4),
+        )
+        new = replace(old, mark=2 if old.mark == 1 else 1)
+        published: dict[str, list[Answer]] = {}
+        with (
+            serving(published) as (base, _),
+            # not pytest's folder, which is closed to the users that servers run as
+            TemporaryDirectory(prefix="fault-") as folder,
+            ExitStack() as undo,
+        ):
+            scratch = Path(folder) / "scratch"
+            scratch.mkdir()
+            ours = with_publisher(self._platform, base)
+            run = Run(month)
+            placed = Scene(
+                ours, self._stack, old, new, neighbour, scratch, run, published, undo=undo
+            )
+            for version in () if whole else (old, neighbour):
+                placed.publish(version)
+                loaded = ours.run("yellow_trips", version.month.key)
+                assert loaded.success, "nothing was broken yet"
+            placed.publish(new)
+            yield placed
+        if placed.last_look == Look(dict.fromkeys(STORES, "new"), True, True):
+            self._whole[rows] = (new, placed.neighbour)

@@ -3,14 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from taxi_pipeline.tlc.month import Month
-from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.faults.faults import loads, uploads
-from taxi_pipeline_tests.faults.scene import Run, Scene, scene
+from taxi_pipeline_tests.faults.scene import Months, Run, Scene
 from taxi_pipeline_tests.support.relays import Exchange, Message, Point
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -67,36 +64,36 @@ _PLACES = (
 )
 
 
-@pytest.mark.parametrize(("index", "place"), list(enumerate(_PLACES)))
+@pytest.mark.parametrize("place", _PLACES)
 def test_two_runs_of_one_month_leave_one_version_of_it_everywhere(
-    platform: Platform, stack: Path, index: int, place: Callable[[Scene], None]
+    months: Months, place: Callable[[Scene], None]
 ) -> None:
-    month = Month(2017, 2 * index + 1)
-    with scene(platform, stack, month, rows=500) as placed:
+    with months.scene() as placed:
         # the publisher has another file for whoever comes second
         placed.publisher.append(Point(lambda _: True, placed.other.answer))
         placed.settings["TAXI_RETRIES"] = "4"
         place(placed)
-        runs = (placed.run, Run(month))
+        runs = (placed.run, Run(placed.month))
         ended = placed.at_once(*runs)
         assert any(code == 0 for code, _ in ended)
         assert all(code == 0 or _OVERTAKEN in said for code, said in ended)
-        assert set(placed.held().values()) == {"new"}  # what was published last
+        look = placed.look()
+        assert set(look.held.values()) == {"new"}  # what was published last
         assert placed.left() == frozenset()
-        assert platform.entry("yellow", month.key).adds_up
-        assert placed.neighbour_is_untouched()
+        assert look.adds_up
+        assert look.neighbour_is_whole
 
 
-def test_two_months_of_one_service_land_side_by_side(platform: Platform, stack: Path) -> None:
-    month = Month(2018, 7)
-    with scene(platform, stack, month, rows=500) as placed:
-        neighbour = replace(placed.neighbour, mark=5)
-        placed.publish(neighbour)
+def test_two_months_of_one_service_land_side_by_side(months: Months) -> None:
+    with months.scene() as placed:
+        placed.neighbour = replace(placed.neighbour, mark=9 - placed.neighbour.mark)
+        placed.publish(placed.neighbour)
         _at_load_job(placed)
         _at_lock(placed)
-        ended = placed.at_once(placed.run, Run(month.next))
+        ended = placed.at_once(placed.run, Run(placed.month.next))
         assert [code for code, _ in ended] == [0, 0]
-        assert set(placed.held().values()) == {"new"}
-        assert platform.entry("yellow", month.key).adds_up
-        assert placed.holds(neighbour)
+        look = placed.look()
+        assert set(look.held.values()) == {"new"}
+        assert look.adds_up
+        assert look.neighbour_is_whole
         assert placed.left() == frozenset()

@@ -8,62 +8,54 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.tlc.month import Month
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.faults.conftest import FAULT
 from taxi_pipeline_tests.faults.faults import FAULTS, Fault
-from taxi_pipeline_tests.faults.scene import STORES, scene
+from taxi_pipeline_tests.faults.scene import STORES, Months
 from taxi_pipeline_tests.support.lake import overwrite
 
 pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for its timeouts
 
 
-def _month(index: int) -> Month:
-    """Return a month of its own for each fault, and for its neighbour the next."""
-    return Month(2009 + index // 6, index % 6 * 2 + 1)
-
-
 @pytest.mark.parametrize(
-    ("index", "fault"),
+    "fault",
     [
-        pytest.param(index, fault, id=fault.name, marks=() if fault.quick else (pytest.mark.long,))
-        for index, fault in enumerate(FAULTS)
+        pytest.param(fault, id=fault.name, marks=() if fault.quick else (pytest.mark.long,))
+        for fault in FAULTS
     ],
 )
 def test_a_store_holds_the_old_month_or_the_new_and_the_next_run_loads_it(
-    platform: Platform,
-    stack: Path,
-    index: int,
-    fault: Fault,
-    record_property: Callable[[str, object], None],
+    months: Months, fault: Fault, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(FAULT, fault.name)
-    with scene(platform, stack, _month(index), fault.rows) as placed:
+    with months.scene(fault.rows) as placed:
         fault.place(placed)
         code, said = placed.break_run()
-        assert placed.held() == fault.held
+        look = placed.look()
+        assert look.held == fault.held
         assert placed.left() == fault.leaves
         assert (code == 0) == fault.ends_well
-        assert placed.neighbour_is_untouched()
+        assert look.neighbour_is_whole
         assert placed.password not in said
         for check in placed.checks:
             check()
         placed.undo.close()
 
         assert placed.run_again().success
-        assert placed.held() == dict.fromkeys(STORES, "new")
+        look = placed.look()
+        assert look.held == dict.fromkeys(STORES, "new")
         assert placed.left() == frozenset()
-        assert placed.neighbour_is_untouched()
-        assert platform.entry("yellow", placed.month.key).adds_up
+        assert look.neighbour_is_whole
+        assert look.adds_up
 
 
 def test_one_cell_of_another_version_is_seen_in_every_store(
-    platform: Platform, stack: Path, tmp_path: Path
+    platform: Platform, months: Months, tmp_path: Path
 ) -> None:
-    month = Month(2018, 1)
-    with scene(platform, stack, month, rows=50) as placed:
-        assert placed.held() == dict.fromkeys(STORES, "old")
-        cell = f"SET tip_amount = 2.03 WHERE pickup_datetime = '{month}-15 00:00:03'"
+    with months.scene() as placed:
+        assert placed.look().held == dict.fromkeys(STORES, "old")
+        tip = f"{placed.new.mark}.03"
+        cell = f"SET tip_amount = {tip} WHERE pickup_datetime = '{placed.month}-15 00:00:03'"
         platform.bigquery(f"UPDATE yellow_trips {cell}")
         with psycopg.connect(platform.resources.database.url) as connection:
             connection.execute(f"UPDATE tlc.yellow_trips {cell}".encode())
@@ -71,11 +63,14 @@ def test_one_cell_of_another_version_is_seen_in_every_store(
         (trips,) = lake.find(placed.place.cleaned)
         path = lake.download(trips, tmp_path)
         rows = pq.read_table(path).to_pylist()
-        rows[3]["tip_amount"] = 2.03
+        rows[3]["tip_amount"] = float(tip)
         pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
         overwrite(lake, path, trips.name, trips.metadata)
-        assert platform.entry("yellow", month.key).adds_up  # rows and total tell nothing of it
-        held = placed.held()
+        look = placed.look()
+        assert look.adds_up  # rows and total tell nothing of it
+        held = dict(look.held)
         assert held.pop("raw") == "old"
-        assert held["cleaned"].startswith("50 rows: 49 of old, 0 of new, 0 of other; 7 rows")
-        assert held["bigquery"] == held["postgres"] == "50 rows: 49 of old, 0 of new, 0 of other"
+        assert held["cleaned"].startswith("2000 rows: 1999 of old, 0 of new, 0 of other; 7 rows")
+        assert (
+            held["bigquery"] == held["postgres"] == "2000 rows: 1999 of old, 0 of new, 0 of other"
+        )

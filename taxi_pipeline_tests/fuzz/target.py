@@ -1,5 +1,7 @@
 """One attempt: a file of any bytes goes the whole way that a published file goes."""
 
+import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,13 +10,14 @@ from typing import Self
 import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.cleaning import clean_trips
+from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.daily import trips_by_day
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import examine, open_published
-from taxi_pipeline.tlc.services import SERVICES, Service
+from taxi_pipeline.tlc.services import SERVICES, YELLOW, Service
 
 MONTH = Month(2021, 1)
+TRIPS, REJECTED = "trips.parquet", "rejected.parquet"
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SERVICES = tuple(SERVICES.values())
 
@@ -65,16 +68,41 @@ def attempt(hostile: Hostile) -> str | None:
     return None
 
 
+def attempt_within(memory: int, coded: bytes) -> str | None:
+    """Attempt a file as coded, in a process that may have so many bytes of addresses (Linux)."""
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    return attempt(Hostile.parse(coded))
+
+
+def attempt_measured(hostile: Hostile) -> tuple[str | None, int]:
+    """Attempt a file; return also by how many bytes the process grew at its peak."""
+    before = peak_bytes()
+    return attempt(hostile), peak_bytes() - before
+
+
+def clean_measured(before: Path, path: Path) -> tuple[Summary, int]:
+    """Clean two files, into their folder; return what is said of the second, and its growth."""
+    _cleaned(before, YELLOW, before.parent)
+    peak = peak_bytes()
+    return _cleaned(path, YELLOW, path.parent), peak_bytes() - peak
+
+
 def _take_in(path: Path, service: Service, folder: Path) -> None:
     """Do with a file what the assets raw and cleaned do, without the lake."""
-    examined = examine(path, 5)
-    published = open_published(path, service.trips)
-    trips, rejected = folder / "trips.parquet", folder / "rejected.parquet"
-    summary = clean_trips(MONTH, published, trips, rejected)
-    assert examined.rows == summary.published == summary.kept + summary.rejected.total()
+    summary = _cleaned(path, service, folder)
+    trips, rejected = folder / TRIPS, folder / REJECTED
     assert pq.read_metadata(trips).num_rows == summary.kept
     assert pq.read_metadata(rejected).num_rows == summary.rejected.total()
     assert sum(trips_by_day(trips, MONTH)) == summary.kept
+
+
+def _cleaned(path: Path, service: Service, folder: Path) -> Summary:
+    examined = examine(path, 5)
+    published = open_published(path, service.trips)
+    summary = clean_trips(MONTH, published, folder / TRIPS, folder / REJECTED)
+    assert examined.rows == summary.published == summary.kept + summary.rejected.total()
+    return summary
 
 
 def peak_bytes() -> int:

@@ -1,4 +1,4 @@
-"""Raw objects that somebody else put into the lake, by Google's own client."""
+"""Raw objects that somebody else put into the lake, by Google's isolated client."""
 
 import gzip
 import logging
@@ -18,54 +18,28 @@ from taxi_pipeline.assets.steps import clean_raw
 from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
-from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet, write_zones
+from taxi_pipeline.tlc.generator import write_parquet, write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.conftest import ROWS, Platform
 from taxi_pipeline_tests.support.http import serving_application
-
-from .test_checks import EVERY_ROW, MATCHES, evaluations, failed
-from .test_jobs import failure_of
+from taxi_pipeline_tests.support.lake import bucket_of, put
+from taxi_pipeline_tests.support.published import green_month
+from taxi_pipeline_tests.support.results import (
+    EVERY_ROW,
+    MATCHES,
+    evaluations,
+    failed_checks,
+    failure_of,
+)
 
 if TYPE_CHECKING:
-    from google.cloud import storage
+    pass
 
 LATER = [dg.AssetKey([layer, "green_trips"]) for layer in ("cleaned", "bigquery", "postgres")]
-
-
-@pytest.fixture
-def own(platform: Platform, request: pytest.FixtureRequest) -> Platform:
-    """Return a platform whose lake is empty: a bucket of the test's own."""
-    lake = platform.resources.lake
-    bucket = f"taxi-{abs(hash(request.node.name))}"
-    CloudStorage(project=lake.project).get_client().create_bucket(bucket)
-    resources = {**vars(platform.resources), "lake": Lake(bucket=bucket, project=lake.project)}
-    return Platform(Resources(**resources), platform.instance)
-
-
-def bucket_of(platform: Platform) -> "storage.Bucket":
-    lake = platform.resources.lake
-    return CloudStorage(project=lake.project).get_client().bucket(lake.bucket)
-
-
-def put(platform: Platform, name: str, content: bytes | Path = b"?") -> None:
-    """Put an object into the lake as any tool does: without metadata."""
-    blob = bucket_of(platform).blob(name)
-    if isinstance(content, Path):
-        blob.upload_from_filename(str(content))
-    else:
-        blob.upload_from_string(content)
-
-
-def green_month(folder: Path, key: str, rows: int = ROWS) -> Path:
-    path = folder / f"green_tripdata_{key}.csv.gz"
-    write_csv_gz(GREEN, Month.parse(key), rows, path)
-    return path
 
 
 def run_requested(platform: Platform) -> dg.ExecuteInProcessResult:
@@ -76,41 +50,47 @@ def run_requested(platform: Platform) -> dg.ExecuteInProcessResult:
 
 
 def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
-    own: Platform, tmp_path: Path
+    isolated: Platform, tmp_path: Path
 ) -> None:
-    put(own, "raw/green/green_tripdata_2021-03.csv.gz", green_month(tmp_path, "2021-03"))
-    lake = own.resources.lake
+    lake = isolated.resources.lake
+    put(lake, "raw/green/green_tripdata_2021-03.csv.gz", green_month(tmp_path, "2021-03"))
     (raw,) = lake.find("raw/")
-    (request,) = own.tick("lake_arrivals").run_requests or ()
+    (request,) = isolated.tick("lake_arrivals").run_requests or ()
     assert (request.job_name, request.partition_key) == ("green_trips", "2021-03")
     assert request.asset_selection == LATER
     assert request.run_key == f"green/2021-03/{raw.generation}"
-    result = run_requested(own)
+    result = run_requested(isolated)
     assert result.success
     made = [event.asset_key for event in result.get_asset_materialization_events()]
     assert sorted(map(str, made)) == sorted(map(str, LATER))
-    assert not failed(result) & {EVERY_ROW, *MATCHES}  # of all seven, which have run
+    assert not failed_checks(result) & {EVERY_ROW, *MATCHES}  # of all seven, which have run
     month = Month(2021, 3)
     for recount in (False, True):
-        (entry,) = read_ledger(GREEN, own.resources, month, month, recount)
+        (entry,) = read_ledger(GREEN, isolated.resources, month, month, recount)
         assert entry.problems == []
         assert entry.lake.published == ROWS
-    tick = own.tick("lake_arrivals")
+    tick = isolated.tick("lake_arrivals")
     assert tick.run_requests == []
     assert tick.skip_message == (
         "The lake has 1 raw objects; the newest of each month is cleaned, or a run of it goes on."
     )
 
 
-def test_a_strangers_file_is_counted_without_the_cleaning(own: Platform, tmp_path: Path) -> None:
-    put(own, "raw/green/green_tripdata_2021-04.csv.gz", green_month(tmp_path, "2021-04", 50))
+def test_a_strangers_file_is_counted_without_the_cleaning(
+    isolated: Platform, tmp_path: Path
+) -> None:
+    put(
+        isolated.resources.lake,
+        "raw/green/green_tripdata_2021-04.csv.gz",
+        green_month(tmp_path, "2021-04", 50),
+    )
     month = Month(2021, 4)
 
     def loses_a_row(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
         summary = clean_trips(month, source, kept, rejected, seen)
         return replace(summary, published=summary.published - 1, kept=summary.kept - 1)
 
-    lake = own.resources.lake
+    lake = isolated.resources.lake
     with pytest.raises(PermanentError, match="has 50 rows, but 49 were read"):
         clean_raw(lake, place_of(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger())
     assert lake.find("cleaned/") == []
@@ -119,43 +99,43 @@ def test_a_strangers_file_is_counted_without_the_cleaning(own: Platform, tmp_pat
     assert raw.metadata["rows"] == "50"
 
 
-def test_a_file_put_over_another_goes_its_way_anew(own: Platform, tmp_path: Path) -> None:
+def test_a_file_put_over_another_goes_its_way_anew(isolated: Platform, tmp_path: Path) -> None:
     name = "raw/green/green_tripdata_2021-05.csv.gz"
-    put(own, name, green_month(tmp_path, "2021-05", 100))
-    assert run_requested(own).success
-    put(own, name, green_month(tmp_path, "2021-05", 90))
-    assert run_requested(own).success
-    entry = own.entry("green", "2021-05")
+    put(isolated.resources.lake, name, green_month(tmp_path, "2021-05", 100))
+    assert run_requested(isolated).success
+    put(isolated.resources.lake, name, green_month(tmp_path, "2021-05", 90))
+    assert run_requested(isolated).success
+    entry = isolated.entry("green", "2021-05")
     assert entry.adds_up
     assert entry.lake.published == 90
-    assert own.tick("lake_arrivals").run_requests == []
+    assert isolated.tick("lake_arrivals").run_requests == []
 
 
 def test_the_newest_object_of_a_month_counts_whatever_its_format(
-    own: Platform, tmp_path: Path
+    isolated: Platform, tmp_path: Path
 ) -> None:
-    assert own.run("green_trips", "2021-06").success
-    assert own.tick("lake_arrivals").run_requests == []  # fetched, and cleaned
-    ours = own.entry("green", "2021-06")
+    assert isolated.run("green_trips", "2021-06").success
+    assert isolated.tick("lake_arrivals").run_requests == []  # fetched, and cleaned
+    ours = isolated.entry("green", "2021-06")
     parquet = tmp_path / "x.parquet"
     write_parquet(GREEN, Month(2021, 6), 1_900, parquet)
-    put(own, "raw/green/green_tripdata_2021-06.parquet", parquet)
-    assert run_requested(own).success
-    assert own.tick("lake_arrivals").run_requests == []
-    entry = own.entry("green", "2021-06")
+    put(isolated.resources.lake, "raw/green/green_tripdata_2021-06.parquet", parquet)
+    assert run_requested(isolated).success
+    assert isolated.tick("lake_arrivals").run_requests == []
+    entry = isolated.entry("green", "2021-06")
     assert entry.adds_up
     assert entry.lake.published == 1_900
-    bucket_of(own).delete_blob("raw/green/green_tripdata_2021-06.parquet")
-    assert run_requested(own).success  # the publisher's file, which lay there all the time
-    assert own.entry("green", "2021-06") == ours
-    assert own.tick("lake_arrivals").run_requests == []
+    bucket_of(isolated.resources.lake).delete_blob("raw/green/green_tripdata_2021-06.parquet")
+    assert run_requested(isolated).success  # the publisher's file, which lay there all the time
+    assert isolated.entry("green", "2021-06") == ours
+    assert isolated.tick("lake_arrivals").run_requests == []
 
 
 def contents(platform: Platform, prefix: str) -> dict[str, tuple[int | None, bytes]]:
     """Return the generation and the bytes of each object, by name."""
     return {
         blob.name: (blob.generation, blob.download_as_bytes())
-        for blob in bucket_of(platform).list_blobs(prefix=prefix)
+        for blob in bucket_of(platform.resources.lake).list_blobs(prefix=prefix)
     }
 
 
@@ -171,17 +151,17 @@ BESIDE = (
 
 
 def test_notes_and_backups_are_neither_deleted_nor_taken_for_the_months_file(
-    own: Platform,
+    isolated: Platform,
 ) -> None:
     for rows in (b"before the first run", b"newer than the month's file"):
         for name in BESIDE:
-            put(own, name, rows)
-        before = {name: contents(own, name) for name in BESIDE}
-        assert own.run("green_trips", "2020-06").success
-        assert own.run("green_trips", "2020-06", LATER).success
-        assert {name: contents(own, name) for name in BESIDE} == before
-        assert own.entry("green", "2020-06").adds_up
-        assert own.tick("lake_arrivals").run_requests == []
+            put(isolated.resources.lake, name, rows)
+        before = {name: contents(isolated, name) for name in BESIDE}
+        assert isolated.run("green_trips", "2020-06").success
+        assert isolated.run("green_trips", "2020-06", LATER).success
+        assert {name: contents(isolated, name) for name in BESIDE} == before
+        assert isolated.entry("green", "2020-06").adds_up
+        assert isolated.tick("lake_arrivals").run_requests == []
 
 
 def said_of_source(result: dg.ExecuteInProcessResult) -> dict[str, object]:
@@ -195,28 +175,32 @@ def said_of_source(result: dg.ExecuteInProcessResult) -> dict[str, object]:
 
 @pytest.mark.parametrize("ending", ["csv.gz", "csv"])
 def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
-    own: Platform, tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str
+    isolated: Platform, tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str
 ) -> None:
-    assert own.run("green_trips", "2020-05").success
+    assert isolated.run("green_trips", "2020-05").success
     corrected = green_month(tmp_path, "2020-05", 1_900).read_bytes()
     name = f"raw/green/green_tripdata_2020-05.{ending}"
-    put(own, name, corrected if ending == "csv.gz" else gzip.decompress(corrected))
-    put(own, f"{name}.bak", b"her backup of it")
-    before = contents(own, "raw/")
+    put(
+        isolated.resources.lake,
+        name,
+        corrected if ending == "csv.gz" else gzip.decompress(corrected),
+    )
+    put(isolated.resources.lake, f"{name}.bak", b"her backup of it")
+    before = contents(isolated, "raw/")
     for selection in (None, LATER):  # an ordinary run, and one from `cleaned` on
         capfd.readouterr()
-        result = own.run("green_trips", "2020-05", selection)
+        result = isolated.run("green_trips", "2020-05", selection)
         assert result.success
-        assert {n: content for n, (_, content) in contents(own, "raw/").items()} == {
+        assert {n: content for n, (_, content) in contents(isolated, "raw/").items()} == {
             n: content for n, (_, content) in before.items()
         }
-        entry = own.entry("green", "2020-05")
+        entry = isolated.entry("green", "2020-05")
         assert entry.adds_up
         assert entry.lake.published == 1_900
         said = (
-            f"The month comes from gs://{own.resources.lake.bucket}/{name}, which somebody else "
-            "put into the lake. To have the publisher's file again, delete it, or run raw with the "
-            "tag taxi/replace_raw=true."
+            f"The month comes from gs://{isolated.resources.lake.bucket}/{name}, which somebody "
+            "else put into the lake. To have the publisher's file again, delete it, or run raw "
+            "with the tag taxi/replace_raw=true."
         )
         assert said in capfd.readouterr().err
         warned = evaluations(result)["cleaned", "from_publisher"]
@@ -226,66 +210,66 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
         assert sources == dict.fromkeys(sources, said)
         assert sources.keys() == ({"cleaned"} if selection else {"raw", "cleaned"})
     # asked for explicitly, the publisher's comes back
-    result = own.run("green_trips", "2020-05", tags={REPLACE_RAW: "true"})
+    result = isolated.run("green_trips", "2020-05", tags={REPLACE_RAW: "true"})
     assert result.success
-    assert own.entry("green", "2020-05").lake.published == ROWS
-    assert own.entry("green", "2020-05").adds_up
-    left = contents(own, "raw/")
+    assert isolated.entry("green", "2020-05").lake.published == ROWS
+    assert isolated.entry("green", "2020-05").adds_up
+    left = contents(isolated, "raw/")
     assert left[f"{name}.bak"] == before[f"{name}.bak"]
     if ending == "csv":  # it no longer counts, and stays all the same
         assert left[name][1] == before[name][1]
     assert "which somebody else" not in str(said_of_source(result))
     assert evaluations(result)["cleaned", "from_publisher"].passed
-    assert own.tick("lake_arrivals").run_requests == []
+    assert isolated.tick("lake_arrivals").run_requests == []
 
 
-def test_another_value_of_the_tag_is_refused(own: Platform) -> None:
-    result = own.run("green_trips", "2020-05", tags={REPLACE_RAW: "yes"})
+def test_another_value_of_the_tag_is_refused(isolated: Platform) -> None:
+    result = isolated.run("green_trips", "2020-05", tags={REPLACE_RAW: "yes"})
     said = "The tag taxi/replace_raw has the value 'yes': give it the value true, or leave it out."
     assert said in failure_of(result)
-    assert own.resources.lake.find("") == []
+    assert isolated.resources.lake.find("") == []
 
 
-def test_a_run_that_died_once_it_had_stored_raw_is_healed(own: Platform) -> None:
-    assert own.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
-    assert not own.entry("green", "2020-07").adds_up
-    assert run_requested(own).success
-    assert own.entry("green", "2020-07").adds_up
-    assert own.tick("lake_arrivals").run_requests == []
+def test_a_run_that_died_once_it_had_stored_raw_is_healed(isolated: Platform) -> None:
+    assert isolated.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+    assert not isolated.entry("green", "2020-07").adds_up
+    assert run_requested(isolated).success
+    assert isolated.entry("green", "2020-07").adds_up
+    assert isolated.tick("lake_arrivals").run_requests == []
 
 
-def test_a_month_of_which_a_run_goes_on_is_left_to_it(own: Platform) -> None:
-    assert own.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+def test_a_month_of_which_a_run_goes_on_is_left_to_it(isolated: Platform) -> None:
+    assert isolated.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
     run = create_run_for_test(
-        own.instance,
+        isolated.instance,
         "green_trips",
         status=dg.DagsterRunStatus.STARTED,
         tags={"dagster/partition": "2020-07"},
     )
-    assert own.tick("lake_arrivals").run_requests == []
-    own.instance.report_run_canceled(run)
-    assert len(own.tick("lake_arrivals").run_requests or ()) == 1
+    assert isolated.tick("lake_arrivals").run_requests == []
+    isolated.instance.report_run_canceled(run)
+    assert len(isolated.tick("lake_arrivals").run_requests or ()) == 1
 
 
 def test_zones_that_somebody_put_into_the_lake_go_their_way_too(
-    own: Platform, tmp_path: Path
+    isolated: Platform, tmp_path: Path
 ) -> None:
-    assert own.run("taxi_zones").success
+    assert isolated.run("taxi_zones").success
     write_zones(tmp_path / "zones.csv")
-    put(own, "raw/taxi_zones/taxi_zone_lookup.csv", tmp_path / "zones.csv")
-    (request,) = own.tick("lake_arrivals").run_requests or ()
+    put(isolated.resources.lake, "raw/taxi_zones/taxi_zone_lookup.csv", tmp_path / "zones.csv")
+    (request,) = isolated.tick("lake_arrivals").run_requests or ()
     assert (request.job_name, request.partition_key) == ("taxi_zones", None)
-    assert run_requested(own).success
-    assert own.tick("lake_arrivals").run_requests == []
-    before = contents(own, "raw/")
-    assert own.run("taxi_zones").success
-    assert contents(own, "raw/") == before
+    assert run_requested(isolated).success
+    assert isolated.tick("lake_arrivals").run_requests == []
+    before = contents(isolated, "raw/")
+    assert isolated.run("taxi_zones").success
+    assert contents(isolated, "raw/") == before
 
 
 def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The emulator annotates whatever is there, so a server of the test's own stands in for it."""
+    """The emulator annotates whatever is there, so a server of the test's own stands in."""
 
     async def patch(request: Request) -> JSONResponse:
         if request.query_params["ifGenerationMatch"] != "7":
@@ -314,29 +298,29 @@ def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
     ],
 )
 def test_a_strangers_broken_file_replaces_nothing_until_the_publishers_is_asked_for(
-    own: Platform, tmp_path: Path, cut: slice, said: str
+    isolated: Platform, tmp_path: Path, cut: slice, said: str
 ) -> None:
-    assert own.run("green_trips", "2021-07").success
-    before = own.entry("green", "2021-07")
+    assert isolated.run("green_trips", "2021-07").success
+    before = isolated.entry("green", "2021-07")
     name = "raw/green/green_tripdata_2021-07.csv.gz"
-    put(own, name, green_month(tmp_path, "2021-07", 80).read_bytes()[cut])
-    assert said in failure_of(run_requested(own))
-    entry = own.entry("green", "2021-07")
+    put(isolated.resources.lake, name, green_month(tmp_path, "2021-07", 80).read_bytes()[cut])
+    assert said in failure_of(run_requested(isolated))
+    entry = isolated.entry("green", "2021-07")
     assert entry.lake.kept == before.lake.kept
     assert (entry.bigquery, entry.postgres) == (before.bigquery, before.postgres)
     assert not entry.adds_up
-    (raw,) = own.resources.lake.find("raw/")
+    (raw,) = isolated.resources.lake.find("raw/")
     assert raw.metadata == {}
-    refused = failure_of(own.run("green_trips", "2021-07"))
+    refused = failure_of(isolated.run("green_trips", "2021-07"))
     assert said in refused
     assert "run raw with the tag taxi/replace_raw=true" in refused
-    assert own.resources.lake.find("raw/") == [raw]
-    assert own.run("green_trips", "2021-07", tags={REPLACE_RAW: "true"}).success
-    assert own.entry("green", "2021-07") == before
+    assert isolated.resources.lake.find("raw/") == [raw]
+    assert isolated.run("green_trips", "2021-07", tags={REPLACE_RAW: "true"}).success
+    assert isolated.entry("green", "2021-07") == before
 
 
 def test_other_names_under_raw_are_named_and_left_alone(
-    own: Platform, capfd: pytest.CaptureFixture[str]
+    isolated: Platform, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strays = [
         "raw/green/trips.csv",
@@ -349,8 +333,8 @@ def test_other_names_under_raw_are_named_and_left_alone(
         "raw/blue/blue_tripdata_2021-01.csv.gz",
     ]
     for name in (*strays, "raw/green/"):  # the last is a console's folder
-        put(own, name)
-    tick = own.tick("lake_arrivals")
+        put(isolated.resources.lake, name)
+    tick = isolated.tick("lake_arrivals")
     assert tick.run_requests == []
     assert "The lake has 8 raw objects" in (tick.skip_message or "")
     logged = capfd.readouterr().err
@@ -359,8 +343,8 @@ def test_other_names_under_raw_are_named_and_left_alone(
         assert name in logged
     assert "raw/green/," not in logged
     for number in range(20):
-        put(own, f"raw/{number}")
-    own.tick("lake_arrivals")
+        put(isolated.resources.lake, f"raw/{number}")
+    isolated.tick("lake_arrivals")
     logged = capfd.readouterr().err
     assert logged.count("raw/") == 20 + 1  # and how a name should be
     assert " and 8 more. " in logged

@@ -13,14 +13,17 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline.automation.failures import failed_partitions
+from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.dagster_dev import TAXI, dagster_dev
+from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.published import green_month
+from taxi_pipeline_tests.support.results import CHECKS
 
-from .test_arrivals import LATER, green_month, put
-from .test_checks import CHECKS
+from .test_arrivals import LATER
 
 ALL = [f"{layer}/green_trips" for layer in ("raw", "cleaned", "bigquery", "postgres")]
 FAILED = "green_trips 2021-01"
@@ -66,7 +69,7 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
         with stack(publisher, data) as platform:
             assert not platform.run("green_trips", "2021-01").success
             arrived = green_month(Path(name), "2021-02")
-            put(platform, f"raw/green/{arrived.name}", arrived)
+            put(platform.resources.lake, f"raw/green/{arrived.name}", arrived)
             (raw,) = platform.resources.lake.find("raw/")
         with (
             dagster_dev(Path(name), "env", "TAXI_AUTOMATION=on", settings=of) as dev,
@@ -94,6 +97,6 @@ def test_arrivals_are_taken_up_and_failed_months_run_again() -> None:
             assert done_by(instance, again, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == len(
                 CHECKS
             )
-            jobs = platform.definitions.resolve_all_job_defs()
+            jobs = defs.resolve_all_job_defs()
             assert failed_partitions(instance, jobs) == []
             assert platform.entry("green", "2021-01").adds_up

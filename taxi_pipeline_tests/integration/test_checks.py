@@ -1,7 +1,6 @@
 """The checks: what a run records of its month, and what they catch when only they are run again."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psycopg
@@ -10,45 +9,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
-from taxi_pipeline_tests.support.lake import delete, overwrite
-from taxi_pipeline_tests.support.published import YELLOW_HEADER
-
-from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
+from taxi_pipeline_tests.support.lake import LosingLake, delete, overwrite
+from taxi_pipeline_tests.support.published import MIRRORED, YELLOW_HEADER, csv_gz, in_month
+from taxi_pipeline_tests.support.results import (
+    CHECKS,
+    EVERY_ROW,
+    MATCHES,
+    evaluations,
+    failed_checks,
+    failure_of,
+)
 
 JOB = YELLOW.trips.name
 CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
-EVERY_ROW = ("cleaned", "every_row_accounted_for")
-AS_BEFORE = ("cleaned", "rows_as_before")
-CHECKS = {
-    EVERY_ROW,
-    AS_BEFORE,
-    ("cleaned", "from_publisher"),
-    ("cleaned", "rejected_share"),
-    ("cleaned", "unknown_columns"),
-    ("cleaned", "unknown_codes"),
-    ("bigquery", "matches_lake"),
-    ("postgres", "matches_lake"),
-}
-MATCHES = {check for check in CHECKS if check[1] == "matches_lake"}
-
-type Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
-
-
-def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
-    return {
-        (evaluation.asset_key.path[0], evaluation.check_name): evaluation
-        for evaluation in result.get_asset_check_evaluations()
-    }
-
-
-def failed(result: dg.ExecuteInProcessResult) -> set[tuple[str, str]]:
-    found = evaluations(result)
-    assert found.keys() == CHECKS
-    return {check for check, evaluation in found.items() if not evaluation.passed}
 
 
 def table(evaluation: dg.AssetCheckEvaluation, name: str) -> list[dict[str, object]]:
@@ -62,7 +39,7 @@ def test_a_run_records_passed_checks_of_its_month(publish: Publish) -> None:
     platform, _ = publish({MIRRORED.format("2018-01"): csv_gz(*rows)})
     result = platform.run(JOB, "2018-01")
     assert result.success
-    assert failed(result) == set()
+    assert failed_checks(result) == set()
     found = evaluations(result)
     assert {evaluation.partition for evaluation in found.values()} == {"2018-01"}
     for layer, check in CHECKS:
@@ -104,8 +81,10 @@ def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> No
         "unknown_codes": "Not declared: vendor_id=77 (rows: 2). The trips keep them; declare them "
         "in tlc/services.py.",
     }
-    assert failed(result) == {("cleaned", check) for check in said}
-    assert failed(platform.run(CHECKS_JOB, "2017-10")) == {("cleaned", check) for check in said}
+    assert failed_checks(result) == {("cleaned", check) for check in said}
+    assert failed_checks(platform.run(CHECKS_JOB, "2017-10")) == {
+        ("cleaned", check) for check in said
+    }
     codes = [{"column": "vendor_id", "code": "77", "rows": 2}]
     assert table(found["cleaned", "unknown_codes"], "found") == codes
 
@@ -129,7 +108,7 @@ def test_a_table_that_was_tampered_with_is_caught_by_the_checks_alone(publish: P
         platform.bigquery(statement.format(JOB))
         with psycopg.connect(platform.resources.database.url) as connection:
             connection.execute(statement.format(f"tlc.{JOB}").encode())
-        assert failed(platform.run(CHECKS_JOB, month)) == MATCHES
+        assert failed_checks(platform.run(CHECKS_JOB, month)) == MATCHES
 
 
 def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
@@ -147,14 +126,14 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
     def failed_with(tampered: pa.Table) -> set[tuple[str, str]]:
         pq.write_table(tampered, tmp_path / "tampered")
         overwrite(lake, tmp_path / "tampered", cleaned.name, cleaned.metadata)
-        return failed(platform.run(CHECKS_JOB, month))
+        return failed_checks(platform.run(CHECKS_JOB, month))
 
     assert failed_with(trips) == set()
     assert failed_with(trips[1:]) == {EVERY_ROW, *MATCHES}
     assert failed_with(trips.set_column(index, "total_amount", a_cent_more)) == MATCHES
     lake.delete(cleaned)
     raw_is_there = {("cleaned", "from_publisher")}
-    assert failed(platform.run(CHECKS_JOB, month)) == CHECKS - raw_is_there
+    assert failed_checks(platform.run(CHECKS_JOB, month)) == CHECKS - raw_is_there
 
 
 def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
@@ -166,25 +145,16 @@ def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
     (note := tmp_path / "note").touch()
     overwrite(lake, note, f"{trips}.md", {})
     try:
-        assert failed(platform.run(CHECKS_JOB, "2017-08")) == set()
+        assert failed_checks(platform.run(CHECKS_JOB, "2017-08")) == set()
     finally:
         delete(lake, f"{trips}.md")
 
 
 def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:
     result = platform.run(CHECKS_JOB, "2012-06")
-    assert failed(result) == CHECKS
+    assert failed_checks(result) == CHECKS
     for evaluation in evaluations(result).values():
         assert "The lake has no " in (evaluation.description or "")
-
-
-class Forgetful(Lake):
-    """A lake that loses what was rejected."""
-
-    def upload(self, path: Path, name: str, *rest: Any) -> LakeObject:
-        if name.startswith("rejected/"):
-            pq.write_table(pq.read_table(path)[:0], path)
-        return super().upload(path, name, *rest)
 
 
 def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publish) -> None:
@@ -195,7 +165,7 @@ def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publis
     lake = republished.resources.lake
     resources = {
         **vars(republished.resources),
-        "lake": Forgetful(bucket=lake.bucket, project=lake.project),
+        "lake": LosingLake(bucket=lake.bucket, project=lake.project),
     }
     result = Platform(Resources(**resources), platform.instance).run(JOB, month)
     assert [event.step_key for event in result.get_step_failure_events()] == [
@@ -238,7 +208,7 @@ def test_a_service_without_amounts_is_checked_by_its_rows(publish: Publish) -> N
     platform, _ = publish({f"releases/fhv/fhv_tripdata_{month}.csv.gz": content})
     result = platform.run("fhv_trips", month)
     assert result.success
-    assert failed(result) == set()
+    assert failed_checks(result) == set()
     for match in MATCHES:
         assert table(evaluations(result)[match], "compared") == [
             {"figure": "rows", "expected": 2, "actual": 2}

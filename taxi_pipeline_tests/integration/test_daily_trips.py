@@ -23,10 +23,10 @@ from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
 from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
+from taxi_pipeline_tests.support.results import evaluations, failure_of
 
-from .test_checks import evaluations
 from .test_job_execute import job_execute
-from .test_jobs import LINEAGE, MIRRORED, csv_gz, failure_of, in_month
 
 JOB = DAILY_TRIPS.name
 
@@ -133,7 +133,7 @@ def test_what_a_materialization_says(platform: Platform) -> None:
     ]
     assert isinstance(said["picture"], dg.MarkdownMetadataValue)
     assert "data:image/png;base64," in (said["picture"].md_str or "")
-    assert isinstance(lineage, LINEAGE)
+    assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
     assert {
         column: {(dep.asset_key.path[1], dep.column_name) for dep in deps}
         for column, deps in lineage.column_lineage.deps_by_column.items()

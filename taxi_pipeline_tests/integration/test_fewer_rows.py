@@ -17,10 +17,11 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import overwrite
+from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
+from taxi_pipeline_tests.support.results import AS_BEFORE, EVERY_ROW, evaluations, failure_of
 
-from .test_checks import AS_BEFORE, CHECKS_JOB, EVERY_ROW, JOB, evaluations
-from .test_jobs import MIRRORED, csv_gz, failure_of, in_month
-
+JOB = YELLOW.trips.name
+CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
 ALL_DAYS = range(1, 31)
 
 

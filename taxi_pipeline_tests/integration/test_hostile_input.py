@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV
 from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.support.forkserver import run
 
 from .test_job_execute import job_execute
 
@@ -175,7 +175,7 @@ def test_a_hostile_month_is_refused_on_the_command_line(platform: Platform) -> N
     assert "does not match format" in done.stderr
     command = [sys.executable, "-m", "taxi_pipeline", "ledger"]
     for option, value in (("--month", "\x1b[31m../2021"), ("--service", "fhv'; --\x1b[31m")):
-        refused = subprocess.run([*command, option, value], capture_output=True, text=True)
+        refused = run([*command, option, value])
         assert refused.returncode == 2
         assert "is not a" in refused.stderr
         assert "\x1b" not in refused.stderr

@@ -232,6 +232,7 @@ def test_the_entrypoint_does_without_secrets_and_passes_the_exit_code_on(tmp_pat
     assert subprocess.run([entrypoint, "sh", "-c", "exit 7"], env=environment).returncode == 7
 
 
+@pytest.mark.deploy
 @pytest.mark.timeout(600)
 def test_it_has_what_is_locked_and_nothing_else(image: Image) -> None:
     code = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
@@ -243,6 +244,7 @@ def test_it_has_what_is_locked_and_nothing_else(image: Image) -> None:
     assert locked | {"taxi-pipeline"} <= installed <= locked | maybe | {"taxi-pipeline"}
 
 
+@pytest.mark.deploy
 @pytest.mark.timeout(600)
 def test_it_has_neither_the_embedded_stack_nor_tools(image: Image) -> None:
     absent = (
@@ -253,6 +255,7 @@ def test_it_has_neither_the_embedded_stack_nor_tools(image: Image) -> None:
     assert image.run(str(image.python), "-c", code).stdout == "[]\n"
 
 
+@pytest.mark.deploy
 @pytest.mark.timeout(600)
 def test_the_package_is_a_wheels_and_compiled(image: Image) -> None:
     code = "import taxi_pipeline as t; print(t.__file__, t.__cached__)"
@@ -261,6 +264,7 @@ def test_the_package_is_a_wheels_and_compiled(image: Image) -> None:
     assert Path(cached).is_file()
 
 
+@pytest.mark.deploy
 @pytest.mark.timeout(600)
 def test_it_serves_every_role_of_compose(image: Image) -> None:
     services = yaml.safe_load((REPOSITORY / "deploy/compose/compose.yaml").read_text())["services"]
@@ -271,6 +275,7 @@ def test_it_serves_every_role_of_compose(image: Image) -> None:
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.deploy
 @pytest.mark.timeout(600)
 def test_the_code_location_answers_has_its_secrets_and_ends_when_told(image: Image) -> None:
     secret = image.root / "run/secrets/TAXI_POSTGRES_URL"

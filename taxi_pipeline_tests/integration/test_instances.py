@@ -33,6 +33,13 @@ def production(platform: Platform) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.fixture(scope="module")
+def development(stack: Path) -> Iterator[dg.DagsterInstance]:
+    """Return the instance of the embedded stack, whose storage is SQLite."""
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
 def waiting(instance: dg.DagsterInstance, pool: str) -> set[str]:
     found = instance.event_log_storage.get_concurrency_info(pool)
     return {step.run_id for step in found.pending_steps}
@@ -73,21 +80,21 @@ def test_a_step_of_production_waits_for_a_place_in_its_pool(
 
 
 def test_in_development_no_killed_run_keeps_a_place_from_the_command_line(
-    platform: Platform,
+    platform: Platform, development: dg.DagsterInstance
 ) -> None:
-    storage = platform.instance.event_log_storage
+    storage = development.event_log_storage
     assert storage.get_pool_config().pool_granularity is PoolGranularity.RUN
     storage.set_concurrency_slots("publisher", 1)
     storage.claim_concurrency_slot("publisher", "a_killed_run", "raw")
     try:
-        assert platform.run("green_trips", "2021-04").success
+        assert Platform(platform.resources, development).run("green_trips", "2021-04").success
     finally:
         storage.free_concurrency_slots_for_run("a_killed_run")
         storage.delete_concurrency_limit("publisher")
 
 
-def test_in_development_two_runs_go_on_at_once(platform: Platform) -> None:
-    limits = platform.instance.get_concurrency_config()
+def test_in_development_two_runs_go_on_at_once(development: dg.DagsterInstance) -> None:
+    limits = development.get_concurrency_config()
     assert limits.run_queue_config
     assert limits.run_queue_config.max_concurrent_runs == 2
     assert limits.pool_config.default_pool_limit == 2
@@ -106,12 +113,11 @@ def test_a_run_is_run_again_whose_events_dagsters_storage_lost(
     assert there.will_retry(lost)
 
 
-@pytest.mark.parametrize("retries", ["platform", "production"])
+@pytest.mark.parametrize("retries", ["development", "production"])
 def test_a_run_is_retried_unless_its_step_failed_for_good(
     request: pytest.FixtureRequest, platform: Platform, retries: str
 ) -> None:
-    found = request.getfixturevalue(retries)
-    there = found if isinstance(found, Platform) else Platform(platform.resources, found)
+    there = Platform(platform.resources, request.getfixturevalue(retries))
     assert there.instance.run_monitoring_enabled
     assert there.instance.run_retries_enabled
     assert there.instance.run_retries_max_retries >= 1

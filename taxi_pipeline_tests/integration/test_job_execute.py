@@ -1,33 +1,44 @@
-"""The jobs as CI runs them: `dagster job execute` in a process of its own."""
+"""The jobs as CI runs them: `dagster job execute` in processes of their own, one of them cold."""
 
 import os
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
 
 
-def job_execute(job: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def job_execute(
+    job: str, *arguments: str, variables: Mapping[str, str] | None = None, start: Start = run
+) -> CompletedProcess[str]:
     """Run a job; a variable given as empty is unset."""
-    environment = {name: value for name, value in (os.environ | variables).items() if value}
+    settings = os.environ | (variables or {})
+    environment = {name: value for name, value in settings.items() if value}
     command = [
         *(str(Path(sys.executable).with_name("dagster")), "job", "execute"),
         *("-m", "taxi_pipeline.definitions", "-j", job, *arguments),
     ]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    return start(command, env=environment)
 
 
 @pytest.mark.parametrize(
-    ("service", "month"),
-    [("yellow", "2021-06"), ("green", "2014-02"), ("fhv", "2018-03"), ("fhvhv", "2025-01")],
+    ("service", "month", "start"),
+    [
+        pytest.param("yellow", "2021-06", run_cold, id="yellow-cold"),
+        pytest.param("green", "2014-02", run, id="green"),
+        pytest.param("fhv", "2018-03", run, id="fhv"),
+        pytest.param("fhvhv", "2025-01", run, id="fhvhv"),
+    ],
 )
 def test_the_command_of_the_readme_loads_a_month(
-    platform: Platform, service: str, month: str
+    platform: Platform, service: str, month: str, start: Start
 ) -> None:
-    done = job_execute(f"{service}_trips", "--tags", f'{{"dagster/partition": "{month}"}}')
+    tags = f'{{"dagster/partition": "{month}"}}'
+    done = job_execute(f"{service}_trips", "--tags", tags, start=start)
     assert done.returncode == 0, done.stderr
     assert "RUN_SUCCESS" in done.stderr
     assert platform.entry(service, month).adds_up
@@ -66,7 +77,7 @@ def test_a_bad_setting_names_itself(
     platform: Platform, variable: str, value: str, said: str
 ) -> None:
     month = ("--tags", '{"dagster/partition": "2021-06"}')
-    done = job_execute("yellow_trips", *month, **{variable: value})
+    done = job_execute("yellow_trips", *month, variables={variable: value})
     assert done.returncode != 0
     assert said in done.stderr
     assert "UP_FOR_RETRY" not in done.stderr

@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -28,6 +27,7 @@ from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
 from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.cli import main
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.ledger import Entry
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.generator import write_parquet
@@ -38,38 +38,14 @@ from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
 from taxi_pipeline_tests.support.http import body, missing_in_s3, serving, status
 from taxi_pipeline_tests.support.lake import delete, overwrite
-from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
-
-LINEAGE = dg.TableColumnLineageMetadataValue
-MIRRORED = "releases/yellow/yellow_tripdata_{}.csv.gz"
-TLC = "trip-data/yellow_tripdata_{}.parquet"
-
-
-def csv_gz(*rows: str, header: str = YELLOW_HEADER) -> bytes:
-    return gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode(), mtime=0)
-
-
-def in_month(month: str, **cells: str) -> str:
-    return trip(**cells).replace("2021-01", month)
-
-
-def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    assert not result.success
-    (failed,) = result.get_step_failure_events()
-    error = failed.step_failure_data.error
-    assert error is not None
-    assert failed.step_failure_data.user_failure_data is not None, error.to_string()
-    return failed.step_failure_data.user_failure_data.description or ""
-
-
-def said_by(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue[Any]]]:
-    """Return what each layer's materialization says, by its name."""
-    assert result.success
-    return {
-        event.asset_key.path[0]: event.materialization.metadata
-        for event in result.get_asset_materialization_events()
-        if event.asset_key
-    }
+from taxi_pipeline_tests.support.published import (
+    AT_TLC,
+    MIRRORED,
+    YELLOW_HEADER,
+    csv_gz,
+    in_month,
+)
+from taxi_pipeline_tests.support.results import failure_of, metadata_by_layer
 
 
 def url_of(link: dg.MetadataValue[Any]) -> str:
@@ -185,7 +161,7 @@ def test_a_month_published_in_another_format_leaves_one_raw_object(
     lake = platform.resources.lake
     (cleaned,) = lake.find("cleaned/yellow/yellow_tripdata_2019-05.parquet")
     parquet = lake.download(cleaned, tmp_path)
-    moved, _ = publish({TLC.format("2019-05"): parquet.read_bytes()})
+    moved, _ = publish({AT_TLC.format("2019-05"): parquet.read_bytes()})
     assert moved.run("yellow_trips", "2019-05").success
     (raw,) = lake.find("raw/yellow/yellow_tripdata_2019-05.")
     assert raw.name.endswith(".parquet")
@@ -211,7 +187,7 @@ def test_what_every_materialization_says(publish: Publish) -> None:
     content = csv_gz(in_month(month), in_month(month, passenger_count="0"), "garbage")
     platform, _ = publish({MIRRORED.format(month): content})
     result = platform.run("yellow_trips", month)
-    said = said_by(result)
+    said = metadata_by_layer(result)
     assert said.keys() == {"raw", "cleaned", "bigquery", "postgres"}
     rows = {layer: metadata["dagster/row_count"].value for layer, metadata in said.items()}
     assert rows == {"raw": 3, "cleaned": 1, "bigquery": 1, "postgres": 1}
@@ -231,7 +207,9 @@ def test_what_every_materialization_says(publish: Publish) -> None:
             for column, deps in lineage.column_lineage.deps_by_column.items()
         }
         for layer, metadata in said.items()
-        if isinstance(lineage := metadata.get("dagster/column_lineage"), LINEAGE)
+        if isinstance(
+            lineage := metadata.get("dagster/column_lineage"), dg.TableColumnLineageMetadataValue
+        )
     }
     assert origins.keys() == {"cleaned", "bigquery", "postgres"}
     published = YELLOW_HEADER.split(",")
@@ -258,7 +236,7 @@ def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
     month = "2018-03"
     rows = [in_month(month), in_month(month), "garbage", in_month(month, passenger_count="0")]
     platform, _ = publish({MIRRORED.format(month): csv_gz(*rows)})
-    said = said_by(platform.run("yellow_trips", month))
+    said = metadata_by_layer(platform.run("yellow_trips", month))
     cleaned = {name: value.value for name, value in said["cleaned"].items()}
     assert cleaned["picture"].startswith("![yellow 2018-03: ")
     assert base64.b64decode(cleaned["picture"].partition("base64,")[2].rstrip(")")).startswith(
@@ -281,7 +259,7 @@ def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
 def test_a_link_leads_to_the_object(publish: Publish) -> None:
     content = csv_gz(in_month("2018-04"))
     platform, _ = publish({MIRRORED.format("2018-04"): content})
-    said = said_by(platform.run("yellow_trips", "2018-04"))
+    said = metadata_by_layer(platform.run("yellow_trips", "2018-04"))
     assert requests.get(url_of(said["raw"]["link"]), timeout=30).content == content
     cleaned = requests.get(url_of(said["cleaned"]["link"]), timeout=30).content
     assert pq.read_metadata(io.BytesIO(cleaned)).num_rows == 1
@@ -302,7 +280,9 @@ def test_the_tables_show_the_ledgers_line_and_a_query_that_runs(publish: Publish
     months = ("2018-12", "2018-11")  # the first one's end is in another year
     rows = {month: [in_month(month)] * 3 + ["garbage"] for month in months}
     platform, _ = publish({MIRRORED.format(month): csv_gz(*rows[month]) for month in months})
-    said = {month: said_by(platform.run("yellow_trips", month)) for month in months}["2018-12"]
+    said = {month: metadata_by_layer(platform.run("yellow_trips", month)) for month in months}[
+        "2018-12"
+    ]
     for layer, store in (("bigquery", "BigQuery"), ("postgres", "Postgres")):
         ledger = said[layer]["ledger"]
         assert isinstance(ledger, dg.TableMetadataValue)
@@ -319,7 +299,7 @@ def test_the_tables_show_the_ledgers_line_and_a_query_that_runs(publish: Publish
 
 
 def test_the_zones_show_a_query_that_runs_and_no_picture(platform: Platform) -> None:
-    said = said_by(platform.run("taxi_zones"))
+    said = metadata_by_layer(platform.run("taxi_zones"))
     assert "picture" not in said["cleaned"]
     assert len(platform.bigquery(sql_of(said["bigquery"]["query"]))) == 100
     assert len(platform.postgres(sql_of(said["postgres"]["query"]))) == 100
@@ -362,7 +342,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
             resources=vars(platform.resources),
             instance=platform.instance,
         )
-        said = said_by(result)
+        said = metadata_by_layer(result)
         assert said[layer]["dagster/row_count"].value == groups * group_rows
         preview = said[layer]["preview"]
         assert isinstance(preview, dg.TableMetadataValue)
@@ -479,6 +459,16 @@ def test_the_same_bytes_by_another_etag_leave_the_object_and_note_the_etag(
 GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
 
 
+@pytest.fixture(scope="module")
+def good_month(platform: Platform) -> Entry:
+    """Load the good file of 2019-10; return what the ledger has of it."""
+    with serving({f"/{MIRRORED.format('2019-10')}": [body(GOOD, '"good"')]}) as (base, _):
+        assert with_publisher(platform, base).run("yellow_trips", "2019-10").success
+    entry = platform.entry("yellow", "2019-10")
+    assert entry.adds_up
+    return entry
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -504,19 +494,14 @@ GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
     ],
 )
 def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
-    publish: Publish, bad: bytes, said: str
+    publish: Publish, good_month: Entry, bad: bytes, said: str
 ) -> None:
-    path = MIRRORED.format("2019-10")
-    platform, _ = publish({path: GOOD})
-    assert platform.run("yellow_trips", "2019-10").success
-    before = platform.entry("yellow", "2019-10")
-    assert before.adds_up
-    broken, _ = publish({path: bad})
+    broken, _ = publish({MIRRORED.format("2019-10"): bad})
     result = broken.run("yellow_trips", "2019-10")
     assert said in failure_of(result)
     retries = [event for event in result.all_events if event.is_step_up_for_retry]
     assert retries == []
-    assert broken.entry("yellow", "2019-10") == before
+    assert broken.entry("yellow", "2019-10") == good_month
 
 
 def test_a_broken_parquet_is_named_and_the_stores_keep_what_they_had(
@@ -524,11 +509,11 @@ def test_a_broken_parquet_is_named_and_the_stores_keep_what_they_had(
 ) -> None:
     write_parquet(YELLOW, Month(2022, 1), 100, tmp_path / "month.parquet")
     good = (tmp_path / "month.parquet").read_bytes()
-    platform, _ = publish({TLC.format("2022-01"): good})
+    platform, _ = publish({AT_TLC.format("2022-01"): good})
     assert platform.run("yellow_trips", "2022-01").success
     before = platform.entry("yellow", "2022-01")
     assert before.adds_up
-    broken, _ = publish({TLC.format("2022-01"): good[:-50]})
+    broken, _ = publish({AT_TLC.format("2022-01"): good[:-50]})
     failure = failure_of(broken.run("yellow_trips", "2022-01"))
     assert failure.startswith("yellow_tripdata_2022-01.parquet: not a whole Parquet file")
     assert broken.entry("yellow", "2022-01") == before
@@ -613,7 +598,8 @@ def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
         (found,) = lake.find(prefix)
         lake.delete(found)
         assert tampered()
-        assert CliRunner().invoke(main, ["ledger"]).exit_code == 1
+        chosen = ["--service", "yellow", "--month", month]
+        assert CliRunner().invoke(main, ["ledger", *chosen]).exit_code == 1
         run_again()
 
 

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +25,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish, with_publisher
+from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
 from taxi_pipeline_tests.support.http import body, serving
 from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
@@ -368,23 +368,24 @@ def test_rejected_rows_of_another_file_are_named(filled: Platform, tmp_path: Pat
     assert ledger(filled).problems == [OTHER_FILE]
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+@pytest.mark.parametrize(
+    ("options", "unbuffered", "start"),
+    [
+        pytest.param([], "", run_cold, id="table-cold"),
+        pytest.param([], "1", run, id="table-unbuffered"),
+        pytest.param(["--json"], "", run, id="json"),
+        pytest.param(["--json"], "1", run, id="json-unbuffered"),
+    ],
+)
 def test_an_output_that_takes_no_more_is_told_in_one_sentence(
-    untouched: Platform, options: list[str]
+    untouched: Platform, options: list[str], unbuffered: str, start: Start
 ) -> None:
     words = [sys.executable, "-m", "taxi_pipeline", "ledger", "--month", MONTH.key, *options]
-    for unbuffered in ("", "1"):
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                words,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=100,
-                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-            )
-        said = "Error: The standard output cannot be written: No space left on device.\n"
-        assert (done.returncode, done.stderr) == (1, said)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = start(words, stdout=full.fileno(), env=environment)
+    said = "Error: The standard output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def with_lake(platform: Platform, lake: Lake) -> Platform:

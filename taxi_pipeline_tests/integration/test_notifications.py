@@ -14,10 +14,8 @@ from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
-from taxi_pipeline_tests.support.published import YELLOW_HEADER
-
-from .test_checks import Forgetful
-from .test_jobs import MIRRORED, csv_gz, in_month
+from taxi_pipeline_tests.support.lake import LosingLake
+from taxi_pipeline_tests.support.published import MIRRORED, YELLOW_HEADER, csv_gz, in_month
 
 JOB = YELLOW.trips.name
 SENSORS = [sensor.name for sensor in notification_sensors()]
@@ -113,7 +111,7 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
     month = "2010-04"
     platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month), "garbage")})
     lake = platform.resources.lake
-    forgetful = Forgetful(bucket=lake.bucket, project=lake.project)
+    forgetful = LosingLake(bucket=lake.bucket, project=lake.project)
     resources = Resources(**{**vars(platform.resources), "lake": forgetful})
     assert not Platform(resources, platform.instance).run(JOB, month).success
     daemon.tick()

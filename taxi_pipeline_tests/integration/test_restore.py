@@ -9,8 +9,7 @@ from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
-
-from .test_jobs import MIRRORED, csv_gz, in_month
+from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
 
 MONTHS = ("2020-02", "2020-03")
 FROM_RAW = [dg.AssetKey([layer, FHV.trips.name]) for layer in ("cleaned", "bigquery", "postgres")]

@@ -18,10 +18,7 @@ from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import overwrite
-
-from .test_arrivals import own  # noqa: F401 - a fixture
-from .test_checks import EVERY_ROW, MATCHES, evaluations
-from .test_jobs import failure_of
+from taxi_pipeline_tests.support.results import EVERY_ROW, MATCHES, evaluations, failure_of
 
 JOB = "taxi_zones"
 FROM_PUBLISHER = ("cleaned", "from_publisher")
@@ -37,10 +34,16 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
     return path.read_text().splitlines()
 
 
-@pytest.fixture
-def filled(platform: Platform) -> Iterator[Platform]:
-    """Return a platform whose stores hold the zones, and mend them after the test."""
+@pytest.fixture(scope="module")
+def loaded(platform: Platform) -> Platform:
+    """Return a platform whose stores hold the zones."""
     assert platform.run(JOB).success
+    return platform
+
+
+@pytest.fixture
+def filled(loaded: Platform, platform: Platform) -> Iterator[Platform]:
+    """Return the platform for a test that changes a store; run the zones again afterwards."""
     yield platform
     for found in platform.resources.lake.find(ZONES_PLACE.raw):
         platform.resources.lake.delete(found)
@@ -170,13 +173,13 @@ def test_the_ledger_has_a_line_of_the_zones(filled: Platform) -> None:
     assert "taxi_zones" not in asked.output
 
 
-def test_zones_that_no_store_has_are_no_fault(own: Platform) -> None:  # noqa: F811
-    with psycopg.connect(own.resources.database.url) as connection:
+def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
+    with psycopg.connect(isolated.resources.database.url) as connection:
         connection.execute("DROP TABLE IF EXISTS tlc.taxi_zones")
-    own.bigquery("DROP TABLE IF EXISTS taxi_zones")
-    assert read_zones(own.resources) == []
+    isolated.bigquery("DROP TABLE IF EXISTS taxi_zones")
+    assert read_zones(isolated.resources) == []
     assert (
-        own.resources.database.tally(TAXI_ZONES)
-        == own.resources.warehouse.tally(TAXI_ZONES)
+        isolated.resources.database.tally(TAXI_ZONES)
+        == isolated.resources.warehouse.tally(TAXI_ZONES)
         == NOTHING
     )

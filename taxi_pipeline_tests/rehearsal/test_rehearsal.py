@@ -76,7 +76,14 @@ def befall(scene: Scene, what: str, more: int, at_once: int) -> Befell:
 @pytest.mark.parametrize(
     ("months", "befalling", "more", "at_once"),
     [
-        pytest.param(MONTHS[:4], QUICK, 1, 1, id="a few months", marks=pytest.mark.timeout(600)),
+        pytest.param(
+            MONTHS[:4],
+            QUICK,
+            1,
+            1,
+            id="a few months",
+            marks=[pytest.mark.deploy, pytest.mark.timeout(600)],
+        ),
         pytest.param(
             MONTHS,
             list(FAULTS),

@@ -1,11 +1,13 @@
-"""Small published files, written by hand."""
+"""Small published files, and where a publisher has them."""
 
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
+from taxi_pipeline.tlc.generator import write_csv_gz
+from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, open_published
-from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.services import GREEN, Table
 
 YELLOW_HEADER = (
     "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
@@ -23,12 +25,34 @@ def trip(**cells: str) -> str:
     return ",".join((values | cells).values())
 
 
+# Where a publisher has yellow's months: the mirror, and TLC itself.
+MIRRORED = "releases/yellow/yellow_tripdata_{}.csv.gz"
+AT_TLC = "trip-data/yellow_tripdata_{}.parquet"
+
+
+def in_month(month: str, **cells: str) -> str:
+    """Return `trip` moved to a month, such as 2019-02."""
+    return trip(**cells).replace("2021-01", month)
+
+
+def csv_gz(*rows: str, header: str = YELLOW_HEADER) -> bytes:
+    """Return a gzip'd CSV file of these rows."""
+    return gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode(), mtime=0)
+
+
 def write_csv(
     path: Path, rows: Sequence[str], header: str = YELLOW_HEADER, end: str = "\r\n"
 ) -> Path:
     """Write a CSV file, gzip'd if its name says so."""
     text = "".join(line + end for line in (header, *rows)).encode()
     path.write_bytes(gzip.compress(text, mtime=0) if path.name.endswith(".gz") else text)
+    return path
+
+
+def green_month(folder: Path, month: str, rows: int = 2_000) -> Path:
+    """Generate a month of green trips, in a file of the published name."""
+    path = folder / f"green_tripdata_{month}.csv.gz"
+    write_csv_gz(GREEN, Month.parse(month), rows, path)
     return path
 
 

@@ -1,7 +1,6 @@
 """The command line's help, and what it does with a bad word."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
+from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
+
+TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 
 @pytest.mark.parametrize(
@@ -28,8 +30,8 @@ def test_the_help_of_local_shows_commands_to_type() -> None:
 
 
 def test_it_runs_as_a_module_too() -> None:
-    command = [sys.executable, "-m", "taxi_pipeline", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_cold([*TAXI, "--version"])
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("taxi, version ")
 
 
@@ -91,37 +93,30 @@ def test_where_nothing_failed_nothing_runs_again(
 
 
 def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Path) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "taxi_pipeline", "retry-failed"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env=os.environ
-        | {
-            "DAGSTER_HOME": str(tmp_path),
-            "TAXI_DAGSTER_URL": "https://ops:s3cr3t@dagster.example.org",
-        },
-    )
+    url = "https://ops:s3cr3t@dagster.example.org"
+    environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "TAXI_DAGSTER_URL": url}
+    refused = run([*TAXI, "retry-failed"], env=environment)
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: TAXI_DAGSTER_URL: a URL must have no user, password")
     assert "s3cr3t" not in refused.stderr + refused.stdout
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", [["--help"], ["local", "-h"], ["retry-failed", "--dry-run"]])
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        pytest.param(["--help"], run_cold, id="help-cold"),
+        pytest.param(["local", "-h"], run_cold, id="help-of-local-cold"),
+        pytest.param(["retry-failed", "--dry-run"], run, id="retry-failed"),
+    ],
+)
 def test_an_output_that_takes_no_more_is_told_in_one_sentence(
-    tmp_path: Path, arguments: list[str], unbuffered: str
+    tmp_path: Path, arguments: list[str], start: Start, unbuffered: str
 ) -> None:
     (tmp_path / "dagster.yaml").touch()  # or Dagster remarks that there is none
+    environment = os.environ | {"DAGSTER_HOME": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "taxi_pipeline", *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=100,
-            env=os.environ | {"DAGSTER_HOME": str(tmp_path), "PYTHONUNBUFFERED": unbuffered},
-        )
+        done = start([*TAXI, *arguments], stdout=full.fileno(), env=environment)
     said = "Error: The standard output cannot be written: No space left on device.\n"
     assert (done.returncode, done.stderr) == (1, said)
 
@@ -131,14 +126,8 @@ def test_a_pipe_that_nobody_reads_ends_it_quietly(unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
-        done = subprocess.run(
-            [sys.executable, "-m", "taxi_pipeline", "--help"],
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=100,
-            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-        )
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = run_cold([*TAXI, "--help"], stdout=pipe.fileno(), env=environment)
     assert (done.returncode, done.stderr) == (1, "")
 
 

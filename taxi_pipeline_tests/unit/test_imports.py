@@ -2,19 +2,38 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+pytestmark = pytest.mark.xdist_group("imports")  # which share a process that imports all
 
 
 def test_each_floor_imports_only_from_the_floors_below() -> None:
     assert lint_imports() == EXIT_STATUS_SUCCESS
 
 
-def modules_after(statement: str) -> set[str]:
-    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+DEFINITIONS = "import taxi_pipeline.definitions"
+
+
+@cache
+def said_after(statement: str) -> list[str]:
+    """Return what a process of its own says: its modules, and twice whether its garbage is frozen.
+
+    That is only of the definitions: at first, and when it has imported more and is about to end.
+    """
+    code = f"{statement}\nimport sys\nprint(*sys.modules)\n"
+    if statement == DEFINITIONS:
+        code += (
+            "import atexit, gc\n"
+            "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))\n"
+            "import pandas\n"
+            "atexit._run_exitfuncs()\n"
+            "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))"
+        )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(run.stdout.split())
+    return run.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -23,7 +42,7 @@ def modules_after(statement: str) -> set[str]:
         ("import taxi_pipeline.cli", {"dagster", "pyarrow", "numpy", "requests", "psutil"}),
         ("import taxi_pipeline.local.stack", {"dagster", "pyarrow", "numpy"}),
         (
-            "import taxi_pipeline.definitions",
+            DEFINITIONS,
             {
                 *("dagster_gcp", "google.cloud.bigquery", "google.cloud.storage"),
                 *("apprise", "matplotlib", "pandas", "psycopg"),
@@ -33,16 +52,8 @@ def modules_after(statement: str) -> set[str]:
     ],
 )
 def test_what_costs_time_is_imported_when_it_is_used(statement: str, heavy: set[str]) -> None:
-    assert modules_after(statement) & heavy == set()
+    assert {*said_after(statement)[0].split()} & heavy == set()
 
 
 def test_what_is_loaded_is_not_searched_for_garbage() -> None:
-    code = (
-        "import taxi_pipeline.definitions, atexit, gc\n"
-        "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))\n"
-        "import pandas\n"
-        "atexit._run_exitfuncs()\n"
-        "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["True", "True"]
+    assert said_after(DEFINITIONS)[1:] == ["True", "True"]

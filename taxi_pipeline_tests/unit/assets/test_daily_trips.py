@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -75,9 +74,8 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks() -> Iterator[Ticks]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Ticks(instance)
+def ticks(instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(instance)
 
 
 def test_nothing_is_asked_for_while_nothing_is_loaded(ticks: Ticks) -> None:

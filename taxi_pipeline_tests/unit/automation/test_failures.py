@@ -1,7 +1,9 @@
 """The inventory of failed months and the reminder of them, on an instance without a daemon."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 import dagster as dg
 import pytest
@@ -30,7 +32,16 @@ def asset(path: str, *deps: dg.AssetsDefinition) -> dg.AssetsDefinition:
     return made
 
 
-def code_location(now: datetime = NOON, url: str = "") -> dg.Definitions:
+@dataclass
+class Clock:
+    now: datetime = NOON
+
+
+CLOCK = Clock()
+
+
+@cache
+def code_location() -> dg.Definitions:
     """Return a job with months and three assets, one with one asset, and one without months."""
     raw = asset("raw/trips")
     cleaned = asset("cleaned/trips", raw)
@@ -45,15 +56,9 @@ def code_location(now: datetime = NOON, url: str = "") -> dg.Definitions:
     return dg.Definitions(
         assets=[raw, cleaned, table, daily, zones],
         jobs=[dg.define_asset_job(name, group) for name, group in jobs.items()],
-        sensors=[failed_months(lambda: now)],
-        resources={"notifier": Notifier(url=url)},
+        sensors=[failed_months(lambda: CLOCK.now)],
+        resources={"notifier": Notifier()},
     )
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def run(
@@ -86,11 +91,11 @@ def found(instance: dg.DagsterInstance) -> list[tuple[str, list[str]]]:
 def tick(
     instance: dg.DagsterInstance, now: datetime, cursor: str | None = None, url: str = ""
 ) -> SensorExecutionData:
-    location = code_location(now, url)
+    CLOCK.now = now
     with dg.build_sensor_context(
-        instance, cursor, definitions=location, resources={"notifier": Notifier(url=url)}
+        instance, cursor, definitions=code_location(), resources={"notifier": Notifier(url=url)}
     ) as context:
-        return location.resolve_sensor_def("failed_months").evaluate_tick(context)
+        return code_location().resolve_sensor_def("failed_months").evaluate_tick(context)
 
 
 def test_what_failed_is_run_again_from_the_first_asset_that_failed(

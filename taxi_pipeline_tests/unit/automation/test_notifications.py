@@ -66,12 +66,6 @@ def begun(daemon: Daemon) -> Daemon:
     return daemon
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
 @pytest.fixture(autouse=True)
 def _dagster_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXI_DAGSTER_URL", UI)

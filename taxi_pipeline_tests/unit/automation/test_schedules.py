@@ -1,6 +1,9 @@
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise, takewhile
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -42,9 +45,10 @@ def requested(
     return request
 
 
-def with_cron(monkeypatch: pytest.MonkeyPatch, cron: str) -> dg.Definitions:
-    monkeypatch.setenv("TAXI_SCHEDULE", cron)
-    return build_definitions()
+@cache
+def with_cron(cron: str) -> dg.Definitions:
+    with patch.dict(os.environ, TAXI_SCHEDULE=cron):
+        return build_definitions()
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
@@ -56,10 +60,8 @@ def test_a_service_has_one_schedule_for_its_own_job(service: Service) -> None:
     assert service.name in (schedule.description or "")
 
 
-def test_the_default_is_the_25th_at_6_in_new_york_all_year(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    schedule = schedule_of(with_cron(monkeypatch, ""), YELLOW)
+def test_the_default_is_the_25th_at_6_in_new_york_all_year() -> None:
+    schedule = schedule_of(with_cron(""), YELLOW)
     assert list(ticks(schedule, 2027)) == [
         datetime(2027, month, 25, 6, tzinfo=NEW_YORK) for month in range(1, 13)
     ]
@@ -78,9 +80,9 @@ def test_the_default_is_the_25th_at_6_in_new_york_all_year(
     ],
 )
 def test_each_tick_of_a_leap_year_requests_the_newest_month_that_exists_then(
-    monkeypatch: pytest.MonkeyPatch, service: Service, cron: str, expected: int
+    service: Service, cron: str, expected: int
 ) -> None:
-    definitions = with_cron(monkeypatch, cron)
+    definitions = with_cron(cron)
     schedule, months = schedule_of(definitions, service), months_of(service)
     keys: list[str] = []
     for time in ticks(schedule, 2028):
@@ -100,16 +102,14 @@ def test_each_tick_of_a_leap_year_requests_the_newest_month_that_exists_then(
     assert list(dict.fromkeys(keys)) == ["2027-11", "2027-12", *months_of_the_year]
 
 
-def test_a_leap_day_and_both_changes_of_the_clock_have_their_tick(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    leap = schedule_of(with_cron(monkeypatch, "0 6 29 * *"), YELLOW)
+def test_a_leap_day_and_both_changes_of_the_clock_have_their_tick() -> None:
+    leap = schedule_of(with_cron("0 6 29 * *"), YELLOW)
     assert datetime(2028, 2, 29, 6, tzinfo=NEW_YORK) in list(ticks(leap, 2028))
-    daily = list(ticks(schedule_of(with_cron(monkeypatch, "30 2 * * *"), YELLOW), 2028))
+    daily = list(ticks(schedule_of(with_cron("30 2 * * *"), YELLOW), 2028))
     assert all(earlier < later for earlier, later in pairwise(daily))
     spring = [time for time in daily if (time.month, time.day) == (3, 12)]
     assert [time.isoformat() for time in spring] == ["2028-03-12T03:00:00-04:00"]
-    autumn = list(ticks(schedule_of(with_cron(monkeypatch, "30 1 * * *"), YELLOW), 2028))
+    autumn = list(ticks(schedule_of(with_cron("30 1 * * *"), YELLOW), 2028))
     twice = [time for time in autumn if (time.month, time.day) == (11, 5)]
     assert [time.isoformat() for time in twice] == ["2028-11-05T01:30:00-05:00"]
 
@@ -138,7 +138,7 @@ def test_schedules_run_from_the_start_only_where_automation_is_on(
 @pytest.mark.parametrize(
     "cron", ["monthly", "0 6 25 * * *", "0 6 32 * *", "6 25 * *", "0 6 30 2 *"]
 )
-def test_what_is_no_cron_names_its_variable(monkeypatch: pytest.MonkeyPatch, cron: str) -> None:
+def test_what_is_no_cron_names_its_variable(cron: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        with_cron(monkeypatch, cron)
+        with_cron(cron)
     assert str(caught.value).startswith(f"TAXI_SCHEDULE: '{cron}' is not a cron schedule: write ")

@@ -14,6 +14,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
+from taxi_pipeline_tests.support.parquet import read_parquet
 from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
 
 JANUARY = Month(2021, 1)
@@ -26,7 +27,7 @@ def clean(folder: Path, rows: list[str]) -> Summary:
 
 
 def rejected(folder: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = pq.read_table(folder / "rejected.parquet").to_pylist()
+    rows: list[dict[str, object]] = read_parquet(folder / "rejected.parquet").to_pylist()
     return rows
 
 
@@ -119,7 +120,7 @@ def test_batches_are_gathered_into_row_groups(
     clean(tmp_path, [trip(VendorID=str(i)) for i in range(20)])
     metadata = pq.read_metadata(tmp_path / "trips.parquet")
     assert 1 < metadata.num_row_groups <= 6
-    ids = pq.read_table(tmp_path / "trips.parquet")["vendor_id"].to_pylist()
+    ids = read_parquet(tmp_path / "trips.parquet")["vendor_id"].to_pylist()
     assert ids == list(range(20))
 
 
@@ -132,9 +133,7 @@ def test_cleaning_what_is_clean_rejects_nothing(tmp_path: Path) -> None:
         tmp_path / "none.parquet",
     )
     assert (again.published, again.kept) == (2, 2)
-    assert pq.read_table(tmp_path / "again.parquet").equals(
-        pq.read_table(tmp_path / "trips.parquet")
-    )
+    assert read_parquet(tmp_path / "again.parquet").equals(read_parquet(tmp_path / "trips.parquet"))
 
 
 def test_a_broken_file_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -200,7 +201,7 @@ def test_cells_are_spelled_as_in_their_year(
     for number, (pattern, cells) in enumerate(
         zip(spelling.split(";"), zip(*rows, strict=True), strict=True)
     ):
-        assert [cell for cell in cells if not re.fullmatch(pattern, cell)] == [], number
+        assert [cell for cell in {*cells} if not re.fullmatch(pattern, cell)] == [], number
 
 
 def test_numbers_have_seventeen_digits_to_2014(tmp_path: Path) -> None:
@@ -277,12 +278,16 @@ UNSEEN = {
 }
 
 
+BASE_OR_LICENSE = re.compile(r"[Bb]\d{5}|HV\d{4}")
+DIGITS = re.compile("[0-9]+")
+
+
 def shape(cell: str) -> str:
     """Return how a cell looks: without quotes and sign, digits as one 9; words as they are."""
     cell = cell.strip('"').removeprefix("-")
-    if re.fullmatch(r"[Bb]\d{5}|HV\d{4}", cell):
+    if BASE_OR_LICENSE.fullmatch(cell):
         return cell[0].upper()
-    return re.sub("[0-9]+", "9", cell)
+    return DIGITS.sub("9", cell)
 
 
 def test_there_are_heads_of_every_service() -> None:
@@ -295,15 +300,15 @@ def test_there_are_heads_of_every_service() -> None:
 def test_a_real_head_looks_alike(path: Path, tmp_path: Path) -> None:
     service = SERVICES[path.parent.name]
     month = Month.parse(path.stem.removeprefix(f"{service.name}_tripdata_"))
-    top, rows = split(path.read_bytes().decode())
+    top, rows = head(path)
     made_top, made_rows = split(csv_text(service, month, 1_000, tmp_path))
     assert made_top == top
     assert {len(row) for row in made_rows} == {len(row) for row in rows}
-    real = shapes_of(service, top)
+    real = shapes_of(service.name, compact(top))
     names = [name.strip().strip('"').casefold() for name in top.splitlines()[0].split(",")]
     for number, cells in enumerate(zip(*made_rows, strict=True)):
         unseen = UNSEEN.get(names[number], set()) if number < len(names) else set()
-        assert {shape(cell) for cell in cells} - real[number] <= unseen, number
+        assert {shape(cell) for cell in {*cells}} - real[number] <= unseen, number
 
 
 RELEASES = sorted((SHARED / "releases").glob("*/*.csv.gz"))
@@ -318,12 +323,18 @@ def test_a_real_release_names_the_same_columns(path: Path, tmp_path: Path) -> No
     assert csv_text(service, month, 0, tmp_path).splitlines()[0] == header
 
 
-def shapes_of(service: Service, top: str) -> dict[int, set[str]]:
-    """Return the shapes in each column of all real heads of the same header, however spaced."""
+@cache
+def head(path: Path) -> tuple[str, list[list[str]]]:
+    return split(path.read_bytes().decode())
+
+
+@cache
+def shapes_of(service: str, header: str) -> dict[int, set[str]]:
+    """Return the shapes in each column of all real heads of that compact header."""
     shapes = defaultdict(set)
     for path in HEADS:
-        other, rows = split(path.read_bytes().decode())
-        if path.parent.name == service.name and compact(other) == compact(top):
+        top, rows = head(path)
+        if path.parent.name == service and compact(top) == header:
             for row in rows:
                 for number, cell in enumerate(row):
                     shapes[number].add(shape(cell))
@@ -331,6 +342,7 @@ def shapes_of(service: Service, top: str) -> dict[int, set[str]]:
 
 
 def compact(top: str) -> str:
+    """Return the names that stand above the rows, however spaced."""
     return top.splitlines()[0].replace(" ", "").casefold()
 
 

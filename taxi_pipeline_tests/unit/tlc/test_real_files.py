@@ -6,11 +6,12 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +24,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline_tests.support.parquet import read_parquet
 
 REAL_FILES = Path(__file__).parents[3] / "../shared/tlc"
 
@@ -115,34 +117,51 @@ CONVERSIONS: dict[str, Callable[[str], object]] = {
 type Row = dict[str, Any]
 
 
-def reason_of(row: Row, month: str) -> str:
+def reason_of(
+    pickup: datetime | None, dropoff: datetime | None, passengers: int | None, month: Month
+) -> str:
     """Return why a row is no trip, or nothing."""
-    pickup, dropoff = row.get("pickup_datetime"), row.get("dropoff_datetime")
     if pickup is None:
         return "pickup_missing"
-    if f"{pickup:%Y-%m}" != month:
+    if (pickup.year, pickup.month) != (month.year, month.month):
         return "pickup_outside_month"
     if dropoff is not None and dropoff < pickup:
         return "dropoff_before_pickup"
-    return "no_passengers" if row.get("passenger_count") == 0 else ""
+    return "no_passengers" if passengers == 0 else ""
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str], Row]]:
-    """Return each row of a CSV file: its line's number, its cells, its values."""
-    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    lines = csv.reader(io.StringIO(text.decode(), newline=""))
-    names = next(lines)
-    canonical = [CANONICAL[name.strip().lower()] for name in names]
-    convert = [CONVERSIONS.get(name, float) for name in canonical]
-    for cells in lines:
-        if cells:
-            assert not any(cells[len(names) :])
-            row = {
-                name: of(cell)
-                for name, of, cell in zip(canonical, convert, cells, strict=False)
-                if cell
-            }
-            yield lines.line_num, dict(zip(names, cells, strict=False)), row
+@dataclass(frozen=True)
+class Published:
+    """The rows of a CSV file: the lines' numbers, the cells, and the values by canonical name."""
+
+    names: list[str]
+    numbers: list[int]
+    cells: list[list[str]]
+    values: dict[str, list[Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = csv.reader(io.StringIO(text.decode(), newline=""))
+        names = next(lines)
+        numbered = [(lines.line_num, cells) for cells in lines if cells]
+        numbers, rows = [number for number, _ in numbered], [cells for _, cells in numbered]
+        assert not any(cell for cells in rows for cell in cells[len(names) :])
+        values: dict[str, list[Any]] = {}
+        for name, column in zip(names, zip_longest(*rows, fillvalue=""), strict=False):
+            canonical = CANONICAL[name.strip().lower()]
+            convert = CONVERSIONS.get(canonical, float)
+            meant = {cell: convert(cell) for cell in {*column} if cell}
+            converted = [meant.get(cell) for cell in column]
+            if canonical in values:
+                pairs = zip(values[canonical], converted, strict=True)
+                converted = [one if other is None else other for one, other in pairs]
+            values[canonical] = converted
+        return cls(names, numbers, rows, values)
+
+    def column(self, name: str) -> list[Any]:
+        """Return a column's values, None where there are none."""
+        return self.values.get(name, [None] * len(self.cells))
 
 
 # --- the comparison ----------------------------------------------------------------------------
@@ -168,7 +187,7 @@ def clean(path: Path, folder: Path, month: str = "") -> Cleaned:
     trips, rejected = folder / "trips.parquet", folder / "rejected.parquet"
     summary = clean_trips(Month.parse(month or month_of_name), published, trips, rejected)
     assert pq.read_schema(trips).equals(arrow_schema(SERVICES[service].trips))
-    return Cleaned(summary, pq.read_table(trips), pq.read_table(rejected))
+    return Cleaned(summary, read_parquet(trips), read_parquet(rejected))
 
 
 def cents(amounts: Any) -> int:
@@ -179,36 +198,43 @@ def cents(amounts: Any) -> int:
 def test_a_real_csv_is_cleaned_as_counted_by_hand(path: Path, tmp_path: Path) -> None:
     service, month = service_and_month(path)
     cleaned = clean(path, tmp_path)
-    rows = list(csv_rows(path))
-    reasons = [reason_of(row, month) for _, _, row in rows]
-    kept = [row for (_, _, row), reason in zip(rows, reasons, strict=True) if not reason]
-    gone = [
-        (number, reason, cells)
-        for (number, cells, _), reason in zip(rows, reasons, strict=True)
-        if reason
+    published = Published.read(path)
+    reasons = [
+        reason_of(pickup, dropoff, passengers, Month.parse(month))
+        for pickup, dropoff, passengers in zip(
+            published.column("pickup_datetime"),
+            published.column("dropoff_datetime"),
+            published.column("passenger_count"),
+            strict=True,
+        )
     ]
+    kept = [not reason for reason in reasons]
 
-    assert examine(path, 0).rows == cleaned.summary.published == len(rows)
-    assert cleaned.summary.kept == cleaned.trips.num_rows == len(kept)
-    assert cleaned.summary.rejected == Counter(reason for _, reason, _ in gone)
-    assert cleaned.rejected["number"].to_pylist() == [number for number, _, _ in gone]
-    assert cleaned.rejected["rejected_because"].to_pylist() == [reason for _, reason, _ in gone]
-    for row, (_, _, cells) in zip(cleaned.rejected.to_pylist(), gone, strict=True):
-        assert {name: row[name] or "" for name in cells} == cells
+    assert examine(path, 0).rows == cleaned.summary.published == len(published.cells)
+    assert cleaned.summary.kept == cleaned.trips.num_rows == sum(kept)
+    assert cleaned.summary.rejected == Counter(filter(None, reasons))
+    assert cleaned.rejected["number"].to_pylist() == [*compress(published.numbers, reasons)]
+    assert cleaned.rejected["rejected_because"].to_pylist() == [*filter(None, reasons)]
+    gone = compress(published.cells, reasons)
+    for row, cells in zip(cleaned.rejected.to_pylist(), gone, strict=True):
+        named = dict(zip(published.names, cells, strict=False))
+        assert {name: row[name] or "" for name in named} == named
 
     for name in cleaned.trips.column_names:
-        assert cleaned.trips[name].to_pylist() == [row.get(name) for row in kept], name
+        trips = cleaned.trips[name]
+        expected = pa.array(compress(published.column(name), kept), trips.type)
+        assert trips.combine_chunks().equals(expected), name
     if total := TOTALS.get(service):
-        assert cents(cleaned.trips[total].drop_null().to_pylist()) == cents(
-            row[total] for row in kept if total in row
-        )
+        amounts = filter(None, compress(published.column(total), kept))
+        assert cents(cleaned.trips[total].drop_null().to_pylist()) == cents(amounts)
 
 
 @pytest.mark.parametrize("path", PARQUET_FILES, ids=lambda path: path.name)
 def test_a_real_parquet_is_cleaned_as_counted_by_pandas(path: Path, tmp_path: Path) -> None:
     service, month = service_and_month(path)
     cleaned = clean(path, tmp_path)
-    frame = pd.read_parquet(path)
+    published = pq.read_table(path)
+    frame = published.to_pandas()
     frame.columns = frame.columns.str.lower().map(CANONICAL)
     pickup, dropoff = frame["pickup_datetime"], frame["dropoff_datetime"]
     reason = pd.Series("", frame.index)
@@ -225,7 +251,6 @@ def test_a_real_parquet_is_cleaned_as_counted_by_pandas(path: Path, tmp_path: Pa
     assert cleaned.summary.rejected == Counter(gone)
     assert cleaned.rejected["number"].to_pylist() == [index + 1 for index in gone.index]
     assert cleaned.rejected["rejected_because"].to_pylist() == gone.tolist()
-    published = pq.read_table(path)
     assert cleaned.rejected.select(published.column_names).equals(
         published.take(pa.array(gone.index, pa.int64())).replace_schema_metadata()
     )
@@ -272,8 +297,9 @@ def test_green_2020_04_is_the_same_in_both_formats_but_for_what_tlc_changed(
     myle = from_parquet.trips.filter(pc.equal(from_parquet.trips["vendor_id"], 6))
     late = from_parquet.rejected.filter(pc.equal(from_parquet.rejected["VendorID"], 6))
     assert (myle.num_rows, late.num_rows) == (20, 12)
-    assert counted(from_parquet.trips) - counted(from_csv.trips) == counted(myle)
-    assert not counted(from_csv.trips) - counted(from_parquet.trips)
+    in_csv, in_parquet = counted(from_csv.trips), counted(from_parquet.trips)
+    assert in_parquet - in_csv == counted(myle)
+    assert not in_csv - in_parquet
     assert {at.minute for at in myle["pickup_datetime"].to_pylist()} == {4}
     assert {at.minute for at in late["lpep_pickup_datetime"].to_pylist()} == {4}
 
