@@ -227,7 +227,8 @@ def _backfill(folder: Path) -> dict[str, Cost]:
         looked = until(lambda: dev.graphql(_LOOKED)["instance"]["daemonHealth"]["daemonStatus"])
         time.sleep(max(0, looked["lastHeartbeatTime"] + _DAEMON_SECONDS / 2 - time.time()))
         launched = time.time()
-        statuses = dev.backfill("yellow_trips", months, 1200)
+        backfill = dev.backfill("yellow_trips", months)
+        statuses = dev.await_backfill(backfill, len(months), 1200)
         ended = time.time()
         runs = dev.graphql(_CREATED)["runsOrError"]["results"]
     if {*statuses} != {"SUCCESS"}:

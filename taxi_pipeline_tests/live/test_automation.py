@@ -3,7 +3,7 @@
 Two stories go on side by side. A month of green trips is published, rewritten, and then the
 publisher is away. Of other services a month lies in the lake that somebody else put there, and one
 has failed that `taxi retry-failed` runs again. All of them are the newest month, whose mart is
-then computed once.
+then computed once. A script has started the platform in the background; SIGINT ends it.
 """
 
 import re
@@ -24,21 +24,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taxi_pipeline.automation.failures import failed_partitions
 from taxi_pipeline.cli import main
+from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.resources.lake import LakeObject
 from taxi_pipeline.tlc.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform
-from taxi_pipeline_tests.integration.test_arrivals import put
-from taxi_pipeline_tests.integration.test_checks import CHECKS
-from taxi_pipeline_tests.support.dagster_dev import TAXI
+from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT, TAXI
 from taxi_pipeline_tests.support.http import receiving, serving_application
+from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform
 from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.results import CHECKS
 from taxi_pipeline_tests.support.webserver import LAYERS, REPOSITORY
 
-pytestmark = [pytest.mark.xdist_group("live with automation"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 NEWEST = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
 PUBLISHED, ARRIVED, FAILED = GREEN, FHV, YELLOW
@@ -143,7 +144,11 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """Let a month fail and put another into the lake; then let Dagster start."""
-    with receiving() as (told_at, messages), live_platform() as live, ExitStack() as presence:
+    with (
+        receiving() as (told_at, messages),
+        live_platform(OF_A_SCRIPT) as live,
+        ExitStack() as presence,
+    ):
         publisher = Publisher(live.folder / "published")
         served = Starlette(routes=[Mount("/", publisher)])
         base = presence.enter_context(serving_application(served))
@@ -156,7 +161,7 @@ def stage() -> Iterator[Stage]:
             platform = Platform(resources, instance)
             assert not platform.run(FAILED.trips.name, NEWEST.key).success
             write_parquet(ARRIVED, NEWEST, 300, file := live.folder / "arrived.parquet")
-            put(platform, f"raw/{ARRIVED.name}/{_file(ARRIVED)}", file)
+            put(resources.lake, f"raw/{ARRIVED.name}/{_file(ARRIVED)}", file)
             (arrived,) = resources.lake.find("raw/")
         live.start_dagster(
             {
@@ -266,7 +271,7 @@ def test_a_month_that_failed_runs_again(stage: Stage, retried: Retried, settled:
         assert run.run_id == launched[1]
         assert _count(platform, run, dg.DagsterEventType.ASSET_MATERIALIZATION) == 4
         assert _count(platform, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION) == len(CHECKS)
-        jobs = platform.definitions.resolve_all_job_defs()
+        jobs = defs.resolve_all_job_defs()
         assert failed_partitions(platform.instance, jobs) == []
         assert platform.entry(FAILED.name, NEWEST.key).adds_up
 

@@ -37,8 +37,12 @@ def _kill_daemon(scene: Scene) -> None:
 
 def _kill_worker(scene: Scene) -> None:
     def workers() -> list[str]:
-        runs = scene.production.runs()
-        return [run.container for run in runs if run.container and run.status == "STARTED"]
+        containers = [
+            run.tags.get("docker/container_id")
+            for run in scene.production.runs()
+            if run.status == "STARTED"
+        ]
+        return [container for container in containers if container]
 
     scene.production.engine.process(until(workers)[0]).kill()
 

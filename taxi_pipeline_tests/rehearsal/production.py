@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import yaml
@@ -21,23 +20,15 @@ from dotenv import dotenv_values
 
 from taxi_pipeline.local import servers
 from taxi_pipeline_tests.rehearsal.engine import Engine, docker_engine
-from taxi_pipeline_tests.support.dagster_dev import LAUNCH_BACKFILL, free_port, graphql
+from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY, Dockerfile
 from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.webserver import Run, Webserver
 
 _COMPOSE = REPOSITORY / "deploy" / "compose"
 _SERVICES = ("code", "webserver", "daemon")  # in this order
 _STORAGE, _TRIPS = "DAGSTER_POSTGRES_URL", "TAXI_POSTGRES_URL"
 
-_RUNS = """
-query {
-  runsOrError {
-    ... on Runs {
-      results { runId status startTime endTime assetSelection { path } tags { key value } }
-    }
-  }
-}
-"""
 _LOCATION = """
 query {
   workspaceOrError {
@@ -51,17 +42,6 @@ type Month = tuple[str, str]  # a table's name, and a partition's key
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of a month, as the UI shows it; it `started` and `ended` at Unix times, or not yet."""
-
-    month: Month
-    status: str
-    started: float | None
-    ended: float | None
-    container: str | None
-
-
-@dataclass(frozen=True)
 class Command:
     """How a process is started: its words, its folder, its environment, and whom it runs as."""
 
@@ -71,11 +51,10 @@ class Command:
     user: str | None = None
 
 
-@dataclass
-class Production:
-    """Where the UI and Dagster's storage are, the engine, and the processes by their names."""
+@dataclass(frozen=True)
+class Production(Webserver):
+    """The webserver, where Dagster's storage is, the engine, and the processes by their names."""
 
-    url: str
     storage: str
     engine: Engine
     folder: Path
@@ -108,10 +87,6 @@ class Production:
                 one.kill()
             psutil.wait_procs([process, *children], timeout=10)
 
-    def graphql(self, query: str, **variables: object) -> Any:
-        """Return the data of GraphQL's answer; raises `OSError` or `ValueError` without one."""
-        return graphql(self.url, query, variables)
-
     def is_loaded(self) -> bool:
         """Return whether the webserver has loaded the code location."""
         try:
@@ -121,19 +96,12 @@ class Production:
         loaded = [entry["locationOrLoadError"] or {} for entry in found]
         return [one.get("__typename") for one in loaded] == ["RepositoryLocation"]
 
-    def backfill(self, table: str, months: Sequence[str]) -> None:
-        """Launch a backfill of a table's four assets as the UI does."""
-        assets = [{"path": [layer, table]} for layer in ("raw", "cleaned", "bigquery", "postgres")]
-        launched = self.graphql(LAUNCH_BACKFILL, months=months, assets=assets)
-        assert "backfillId" in launched["launchPartitionBackfill"], launched
-
     def runs(self) -> list[Run]:
         """Return all runs; none while the webserver or its storage is away."""
         try:
-            found = self.graphql(_RUNS)["runsOrError"].get("results", [])
+            return super().runs()
         except (OSError, ValueError):
             return []
-        return [_run(one) for one in found]
 
     def done(self) -> set[Month]:
         """Return the months of which a run has succeeded."""
@@ -142,18 +110,6 @@ class Production:
     def await_done(self, count: int, seconds: float) -> None:
         """Wait until so many months are done."""
         until(lambda: len(self.done()) >= count, seconds, every=5)
-
-
-def _run(found: Mapping[str, Any]) -> Run:
-    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
-    table = found["assetSelection"][0]["path"][-1]
-    return Run(
-        (table, tags["dagster/partition"]),
-        found["status"],
-        found["startTime"],
-        found["endTime"],
-        tags.get("docker/container_id"),
-    )
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline_tests.rehearsal.conftest import BEFELL
 from taxi_pipeline_tests.rehearsal.faults import FAULTS, Scene
 from taxi_pipeline_tests.rehearsal.gate import gated_publisher
-from taxi_pipeline_tests.rehearsal.production import Month, Run, production
+from taxi_pipeline_tests.rehearsal.production import Month, production
 from taxi_pipeline_tests.support.dagster_dev import TAXI
 from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.webserver import Run
 
 TABLES = ("yellow_trips", "green_trips")
 MONTHS = [f"{year}-{month:02}" for year in (2019, 2020) for month in range(1, 13)]

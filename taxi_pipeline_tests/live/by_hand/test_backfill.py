@@ -6,7 +6,7 @@ import pytest
 
 from .conftest import BACKFILLED, Ended
 
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 
 def test_a_backfill_from_the_ui_runs(backfilled: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from .conftest import Ended, Launched
 from .termination import PHASES, SERVICES, Phase, Terminated
 
-pytestmark = [pytest.mark.xdist_group("live"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 
 @pytest.mark.parametrize("phase", PHASES, ids=str)
