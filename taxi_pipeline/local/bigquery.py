@@ -9,8 +9,8 @@ BigQuery takes it for a partition of `trips`: a load job's or a query's rows rep
 rows of others are refused, and what is listed of it are its rows.
 A Parquet file may lack columns of a load job's schema: in BigQuery they are null in the table.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
-is told that it exists. And it leaves a job that it died in the middle of running forever, so that
-nobody can retry it.
+is told that it exists. It lists all tables to learn of one. And it leaves a job that it died in the
+middle of running forever, so that nobody can retry it.
 """
 
 import argparse
@@ -55,6 +55,7 @@ def main() -> None:
     _teach_partition_decorators()
     _teach_missing_columns()
     _define_one_table_at_a_time()
+    _look_up_tables_in_ducklake()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
     _fail_interrupted_jobs(args.project)
@@ -166,6 +167,55 @@ def _define_one_table_at_a_time() -> None:
 
     tables.create, tables.update = alone(tables.create), alone(tables.update)
     tables.get = alone(tables.get)
+
+
+# What stands for DuckDB's own table functions: the same columns, of one project's tables alone.
+_DUCKLAKE = {
+    "duckdb_tables()": """
+        SELECT {project} AS database_name, schema_name, table_name,
+            coalesce(record_count, 0) AS estimated_size
+        FROM {records}.ducklake_table t
+        JOIN {records}.ducklake_schema s USING (schema_id)
+        LEFT JOIN {records}.ducklake_table_stats USING (table_id)
+        WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
+    "duckdb_views()": """
+        SELECT {project} AS database_name, schema_name, view_name, false AS internal
+        FROM {records}.ducklake_view v
+        JOIN {records}.ducklake_schema s USING (schema_id)
+        WHERE v.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
+    "duckdb_columns()": """
+        SELECT {project} AS database_name, schema_name, table_name, column_name,
+            nulls_allowed AS is_nullable
+        FROM {records}.ducklake_column c
+        JOIN {records}.ducklake_table t USING (table_id)
+        JOIN {records}.ducklake_schema s USING (schema_id)
+        WHERE c.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+            AND c.parent_column IS NULL""",
+}
+
+
+def _look_up_tables_in_ducklake() -> None:
+    """Wrap the function that asks about tables, half a dozen times a query.
+
+    DuckDB lists all tables of all databases for it, which takes the longer the more there are.
+    """
+    from local_bigquery.engine import database
+
+    fetch = database.fetch
+
+    def fetch_of_project(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        project = params[0] if params else ""
+        if project in database._attached:
+            words = {
+                "project": "'" + project.replace("'", "''") + "'",
+                "records": database.quote(f"__ducklake_metadata_{project}", "main"),
+            }
+            for function, query in _DUCKLAKE.items():
+                sql = sql.replace(function, f"({query.format(**words)})")
+        rows: list[tuple[Any, ...]] = fetch(sql, params)
+        return rows
+
+    database.fetch = fetch_of_project
 
 
 def _write_partition(
