@@ -7,8 +7,6 @@ from functools import cache
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
-pytestmark = pytest.mark.xdist_group("imports")  # which share a process that imports all
-
 
 def test_each_floor_imports_only_from_the_floors_below() -> None:
     assert lint_imports() == EXIT_STATUS_SUCCESS

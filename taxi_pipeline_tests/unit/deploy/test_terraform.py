@@ -16,8 +16,6 @@ from hcl2.utils import SerializationOptions
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.tlc.services import YELLOW
 
-pytestmark = pytest.mark.xdist_group("terraform")  # who share the parsed code
-
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "terraform"
 _PLAIN = SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
