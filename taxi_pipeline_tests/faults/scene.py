@@ -288,6 +288,8 @@ class Scene:
 
         A point that was not reached is an error: nothing was broken there.
         """
+        with dg.DagsterInstance.get() as instance:
+            instance.get_runs_count()  # its storage is there: two first runs would both make it
         points = (self.publisher, self.lake, self.warehouse, self.database, self.files)
         outputs = [self.scratch.with_name(f"{number}.log") for number, _ in enumerate(runs)]
         with (
