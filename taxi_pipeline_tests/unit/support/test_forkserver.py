@@ -22,7 +22,7 @@ print(threading.active_count())
 for one in (sys.stdin, sys.stdout, sys.stderr):
     print(one.encoding, one.errors, one.line_buffering, one.write_through, type(one.buffer))
 """
-LATE = "import time; time.sleep(0.1); print('late')"
+LATE = "import threading; threading.main_thread().join(); print('late')"
 ENDS = {
     "end": "print('no end of line', end='')",
     "code": "raise SystemExit(7)",
