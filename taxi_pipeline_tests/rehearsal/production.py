@@ -5,6 +5,7 @@ the Dockerfile; addresses are this machine's.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,8 +109,35 @@ class Production(Webserver):
         return {run.month for run in self.runs() if run.status == "SUCCESS"}
 
     def await_done(self, count: int, seconds: float) -> None:
-        """Wait until so many months are done."""
-        until(lambda: len(self.done()) >= count, seconds, every=5)
+        """Wait until so many months are done; fail if one has failed that is not retried."""
+
+        def all_done() -> bool:
+            given_up = [
+                run
+                for run in self.runs()
+                if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
+            ]
+            assert not given_up, given_up
+            return len(self.done()) >= count
+
+        until(all_done, seconds, every=5)
+
+    def set_up_pools(self) -> None:
+        """Run what the README of compose says to run before the first run."""
+        commands = re.findall(
+            r"^docker compose exec daemon entrypoint\.sh (dagster instance .+)$",
+            (_COMPOSE / "README.md").read_text(),
+            re.MULTILINE,
+        )
+        assert commands
+        command = self.commands["daemon"]
+        for words in commands:
+            subprocess.run(
+                [command.words[0], *words.split()],
+                env=command.environment,
+                cwd=command.folder,
+                check=True,
+            )
 
 
 @contextmanager
@@ -146,6 +174,7 @@ def production(folder: Path, stores: Mapping[str, str]) -> Iterator[Production]:
             until(lambda: servers.accepts(storage))
             for name in _SERVICES:
                 there.start(name)
+            there.set_up_pools()
             until(there.is_loaded, 120)
             yield there
         finally:

@@ -114,7 +114,7 @@ def test_a_backfill_goes_on_whatever_befalls_production(
         scene = Scene(there, gate, stack, stores)
         befallen = [befall(scene, what, more, at_once) for what in befalling]
         gate.open()
-        there.await_done(len(TABLES) * len(months), 1200)
+        there.await_done(len(TABLES) * len(months), 90 * len(months))
         for one in befallen:
             record_property(BEFELL, one.told(there.runs()))
         ledger = subprocess.run(
