@@ -17,7 +17,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
@@ -55,9 +55,11 @@ def main() -> None:
     _teach_partition_decorators()
     _teach_missing_columns()
     _define_one_table_at_a_time()
-    _look_up_tables_in_ducklake()
+    _look_up_tables_by_name()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
+    # A month here is small: to share its work out among threads costs more than it saves.
+    database.execute("SET GLOBAL threads = 1")
     _fail_interrupted_jobs(args.project)
     for signum in (signal.SIGTERM, signal.SIGINT):
         # The server shuts down first and then raises the signal again, for this handler.
@@ -170,21 +172,21 @@ def _define_one_table_at_a_time() -> None:
 
 
 # What stands for DuckDB's own table functions: the same columns, of one project's tables alone.
-_DUCKLAKE = {
+_OF_A_PROJECT = {
     "duckdb_tables()": """
-        SELECT {project} AS database_name, schema_name, table_name,
+        SELECT {database} AS database_name, schema_name, table_name,
             coalesce(record_count, 0) AS estimated_size
         FROM {records}.ducklake_table t
         JOIN {records}.ducklake_schema s USING (schema_id)
         LEFT JOIN {records}.ducklake_table_stats USING (table_id)
         WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
     "duckdb_views()": """
-        SELECT {project} AS database_name, schema_name, view_name, false AS internal
+        SELECT {database} AS database_name, schema_name, view_name, false AS internal
         FROM {records}.ducklake_view v
         JOIN {records}.ducklake_schema s USING (schema_id)
         WHERE v.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
     "duckdb_columns()": """
-        SELECT {project} AS database_name, schema_name, table_name, column_name,
+        SELECT {database} AS database_name, schema_name, table_name, column_name,
             nulls_allowed AS is_nullable
         FROM {records}.ducklake_column c
         JOIN {records}.ducklake_table t USING (table_id)
@@ -192,30 +194,75 @@ _DUCKLAKE = {
         WHERE c.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
             AND c.parent_column IS NULL""",
 }
+# And of one query's result, which is a table that nothing but its name is known of.
+_OF_A_RESULT = {
+    "duckdb_tables()": """
+        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
+            count(*) AS estimated_size
+        FROM {table}""",
+    "duckdb_views()": """
+        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS view_name,
+            false AS internal
+        WHERE false""",
+    "duckdb_columns()": """
+        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
+            name AS column_name, NOT "notnull" AS is_nullable
+        FROM pragma_table_info({path})""",
+}
 
 
-def _look_up_tables_in_ducklake() -> None:
+def _look_up_tables_by_name() -> None:
     """Wrap the function that asks about tables, half a dozen times a query.
 
-    DuckDB lists all tables of all databases for it, which takes the longer the more there are.
+    DuckDB lists all tables of all databases for it, which takes the longer the more there are, and
+    each query's result is one. What DuckLake answers holds until a project's next snapshot.
     """
+    import duckdb
+    from local_bigquery.catalog.tables import RESULTS
     from local_bigquery.engine import database
 
     fetch = database.fetch
+    answers: dict[str, tuple[int, dict[str, list[tuple[Any, ...]]]]] = {}  # by project
 
-    def fetch_of_project(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        project = params[0] if params else ""
-        if project in database._attached:
-            words = {
-                "project": "'" + project.replace("'", "''") + "'",
-                "records": database.quote(f"__ducklake_metadata_{project}", "main"),
-            }
-            for function, query in _DUCKLAKE.items():
-                sql = sql.replace(function, f"({query.format(**words)})")
+    def ask(
+        sql: str, params: Sequence[Any] | None, functions: Mapping[str, str], **words: str
+    ) -> list[tuple[Any, ...]]:
+        for function, query in functions.items():
+            sql = sql.replace(function, f"({query.format(**words)})")
         rows: list[tuple[Any, ...]] = fetch(sql, params)
         return rows
 
-    database.fetch = fetch_of_project
+    def fetch_by_name(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        match params if any(name in sql for name in _OF_A_PROJECT) else None:
+            case ["emulator", schema, str(name)] if schema == RESULTS:
+                table = database.quote("emulator", schema, name)
+                words = {"database": "emulator", "schema": schema, "name": name, "path": table}
+                literals = {word: _literal(value) for word, value in words.items()}
+                try:
+                    return ask(sql, params, _OF_A_RESULT, table=table, **literals)
+                except duckdb.CatalogException:
+                    return []
+            case [project, *_] if project in database._attached:
+                records = database.quote(f"__ducklake_metadata_{project}", "main")
+                newest = f"SELECT max(snapshot_id) FROM {records}.ducklake_snapshot"  # noqa: S608
+                ((snapshot,),) = fetch(newest)
+                of, known = answers.get(project, (None, {}))
+                if of != snapshot:
+                    known = {}
+                    answers[project] = snapshot, known
+                question = repr((sql, params))
+                if question not in known:
+                    words = {"database": _literal(project), "records": records}
+                    known[question] = ask(sql, params, _OF_A_PROJECT, **words)
+                return [*known[question]]
+        rows: list[tuple[Any, ...]] = fetch(sql, params)
+        return rows
+
+    database.fetch = fetch_by_name
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _write_partition(
