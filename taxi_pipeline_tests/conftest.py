@@ -1,14 +1,17 @@
 """One embedded stack for the whole session, and ways to give a test its own publisher."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -18,12 +21,14 @@ from xdist.scheduler import LoadScopeScheduling
 
 from taxi_pipeline import checks
 from taxi_pipeline.assets import trips
+from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import Settings, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -115,6 +120,22 @@ class Platform:
             raise_on_error=False,
             asset_selection=assets,
         )
+
+    def load(self, service: str, month: str, *, replace_raw: bool = False) -> None:
+        """Load a month into the lake and both tables: its assets' steps, in no run of Dagster."""
+        from taxi_pipeline.tlc.cleaning import clean_trips
+        from taxi_pipeline.tlc.daily import trips_by_day
+
+        log, of, to = logging.getLogger(), Month.parse(month), self.resources
+        table, place = SERVICES[service].trips, place_of(SERVICES[service], of)
+        fetch = partial(to.publisher.fetch_month, SERVICES[service], of)
+        store_raw(to.lake, place, table, fetch, log, replace=replace_raw)
+        days = partial(trips_by_day, month=of)
+        clean_raw(to.lake, place, table, partial(clean_trips, of), log, days)
+        with cleaned_in_lake(to.lake, place, table) as trips:
+            to.warehouse.replace_month(table, of, trips.stored, trips.rows, {"run": uuid4().hex})
+        with cleaned_copy(to.lake, place, table, log) as (trips, batches):
+            to.database.replace_month(table, of, batches, trips.rows)
 
     def will_retry(self, failed: dg.ExecuteInProcessResult) -> bool:
         """Return whether Dagster's daemon would run the failed run again by itself."""

@@ -114,7 +114,7 @@ def test_a_file_put_over_another_goes_its_way_anew(isolated: Platform, tmp_path:
 def test_the_newest_object_of_a_month_counts_whatever_its_format(
     isolated: Platform, tmp_path: Path
 ) -> None:
-    assert isolated.run("green_trips", "2021-06").success
+    isolated.load("green", "2021-06")
     assert isolated.tick("lake_arrivals").run_requests == []  # fetched, and cleaned
     ours = isolated.entry("green", "2021-06")
     parquet = tmp_path / "x.parquet"
@@ -177,7 +177,7 @@ def said_of_source(result: dg.ExecuteInProcessResult) -> dict[str, object]:
 def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
     isolated: Platform, tmp_path: Path, capfd: pytest.CaptureFixture[str], ending: str
 ) -> None:
-    assert isolated.run("green_trips", "2020-05").success
+    isolated.load("green", "2020-05")
     corrected = green_month(tmp_path, "2020-05", 1_900).read_bytes()
     name = f"raw/green/green_tripdata_2020-05.{ending}"
     put(
@@ -300,7 +300,7 @@ def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
 def test_a_strangers_broken_file_replaces_nothing_until_the_publishers_is_asked_for(
     isolated: Platform, tmp_path: Path, cut: slice, said: str
 ) -> None:
-    assert isolated.run("green_trips", "2021-07").success
+    isolated.load("green", "2021-07")
     before = isolated.entry("green", "2021-07")
     name = "raw/green/green_tripdata_2021-07.csv.gz"
     put(isolated.resources.lake, name, green_month(tmp_path, "2021-07", 80).read_bytes()[cut])

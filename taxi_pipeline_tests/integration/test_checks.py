@@ -104,7 +104,7 @@ def test_a_table_that_was_tampered_with_is_caught_by_the_checks_alone(publish: P
         f"INSERT INTO {{}} (pickup_datetime) VALUES ('{month}-15')",
         f"UPDATE {{}} SET total_amount = 3.11 WHERE {fourth}",
     ):
-        assert platform.run(JOB, month).success
+        platform.load("yellow", month)
         platform.bigquery(statement.format(JOB))
         with psycopg.connect(platform.resources.database.url) as connection:
             connection.execute(statement.format(f"tlc.{JOB}").encode())
@@ -116,7 +116,7 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
 ) -> None:
     month = "2018-04"
     platform, _ = publish({MIRRORED.format(month): five_trips(month)})
-    assert platform.run(JOB, month).success
+    platform.load("yellow", month)
     lake, place = platform.resources.lake, place_of(YELLOW, Month.parse(month))
     (cleaned,) = lake.find(place.cleaned)
     trips = pq.read_table(lake.download(cleaned, tmp_path))
@@ -140,7 +140,7 @@ def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
     publish: Publish, tmp_path: Path
 ) -> None:
     platform, _ = publish({MIRRORED.format("2017-08"): csv_gz(in_month("2017-08"))})
-    assert platform.run(JOB, "2017-08").success
+    platform.load("yellow", "2017-08")
     lake, trips = platform.resources.lake, place_of(YELLOW, Month(2017, 8)).cleaned
     (note := tmp_path / "note").touch()
     overwrite(lake, note, f"{trips}.md", {})
@@ -160,7 +160,7 @@ def test_a_month_that_is_nowhere_passes_no_check(platform: Platform) -> None:
 def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publish) -> None:
     path, month = MIRRORED.format("2018-06"), "2018-06"
     platform, _ = publish({path: csv_gz(*[in_month(month)] * 3)})
-    assert platform.run(JOB, month).success
+    platform.load("yellow", month)
     republished, _ = publish({path: csv_gz(*[in_month(month)] * 5, "garbage")})
     lake = republished.resources.lake
     resources = {

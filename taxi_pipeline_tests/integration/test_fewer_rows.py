@@ -83,7 +83,7 @@ def test_next_to_nothing_reaches_no_table_until_somebody_lets_it(
 ) -> None:
     month = "2016-09" if rows else "2016-12"
     whole, _ = publish(published(month, 600))
-    assert whole.run(JOB, month).success
+    whole.load("yellow", month)
     shrunk, _ = publish(published(month, rows))
     for _ in range(2):  # judged by the tables, so a second run is judged the same
         result = shrunk.run(JOB, month)
@@ -117,7 +117,7 @@ def test_next_to_nothing_reaches_no_table_until_somebody_lets_it(
 def test_a_month_let_through_can_be_run_again(publish: Publish) -> None:
     month = "2016-03"
     lone, _ = publish(published("2016-02", 600, range(1, 29)))
-    assert lone.run(JOB, "2016-02").success
+    lone.load("yellow", "2016-02")
     few, _ = publish(published(month, 5))
     result = few.run(JOB, month)
     assert judged(result)[:2] == (False, ERROR)
@@ -134,7 +134,7 @@ def test_the_smaller_neighbour_counts_and_a_twelfth_of_it_is_a_month(publish: Pu
     months = {"2015-06": 4000, "2015-08": 500}
     for month, rows in months.items():
         neighbour, _ = publish(published(month, rows))
-        assert neighbour.run(JOB, month).success
+        neighbour.load("yellow", month)
     # of 500 it is a hundredth, of 4,000 less; as in 2020-04 of 2020-03, there is a month
     little, _ = publish(published("2015-07", 40))
     result = little.run(JOB, "2015-07")
@@ -153,7 +153,7 @@ def test_the_smaller_neighbour_counts_and_a_twelfth_of_it_is_a_month(publish: Pu
 def test_the_larger_table_counts_and_either_alone(publish: Publish, platform: Platform) -> None:
     month = "2016-05"
     whole, _ = publish(published(month, 600))
-    assert whole.run(JOB, month).success
+    whole.load("yellow", month)
     few, _ = publish(published(month, 3))
     platform.bigquery(
         f"DELETE FROM {JOB} WHERE pickup_datetime >= '2016-05-01' "
@@ -162,7 +162,7 @@ def test_the_larger_table_counts_and_either_alone(publish: Publish, platform: Pl
     assert judged(few.run(JOB, month))[:2] == (False, ERROR)
     assert rows_in_tables(few.entry("yellow", month)) == (None, 600)
 
-    assert whole.run(JOB, month).success
+    whole.load("yellow", month)
     away = Database(url="postgresql://nobody:x@127.0.0.1:1/nothing", connect_timeout=2)
     without = Resources(**{**vars(few.resources), "database": away})
     result = replace(few, resources=without).run(JOB, month)
@@ -202,7 +202,7 @@ def test_a_share_that_is_set_is_the_one_that_counts(
 ) -> None:
     month = "2016-11"
     whole, _ = publish(published(month, 100))
-    assert whole.run(JOB, month).success
+    whole.load("yellow", month)
     less, _ = publish(published(month, 70))
     monkeypatch.setenv("TAXI_FEWER_ROWS_SHARE", "0.3")
     result = less.run(JOB, month)

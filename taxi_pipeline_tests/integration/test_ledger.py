@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
 from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, Place, place_of
@@ -58,15 +57,15 @@ def untouched(platform: Platform) -> Iterator[Platform]:
     """Return a platform whose stores hold the month, for tests that change none of them."""
     with serving({f"/{PUBLISHED}": [body(CONTENT, ETAG)]}) as (base, _):
         holding = with_publisher(platform, base)
-        assert holding.run("yellow_trips", MONTH.key).success
+        holding.load("yellow", MONTH.key)
         yield holding
 
 
 @pytest.fixture
 def filled(untouched: Platform) -> Iterator[Platform]:
-    """Return the platform for a test that changes a store; run the month again afterwards."""
+    """Return the platform for a test that changes a store; load the month again afterwards."""
     yield untouched
-    assert untouched.run("yellow_trips", MONTH.key, tags={REPLACE_RAW: "true"}).success
+    untouched.load("yellow", MONTH.key, replace_raw=True)
 
 
 def ledger(platform: Platform, recount: bool = False) -> Entry:
@@ -134,7 +133,7 @@ IN_MONTH = "pickup_datetime BETWEEN '2024-03-01' AND '2024-03-31'"
 def test_a_tampered_table_is_named(filled: Platform, statement: str, said: str) -> None:
     filled.bigquery(statement.format("yellow_trips"))
     assert ledger(filled).problems == [said.format("BigQuery")]
-    assert filled.run("yellow_trips", MONTH.key).success
+    filled.load("yellow", MONTH.key)
     with psycopg.connect(filled.resources.database.url) as connection:
         connection.execute(statement.format("tlc.yellow_trips").encode())
     assert ledger(filled).problems == [said.format("Postgres")]
@@ -322,7 +321,7 @@ def test_the_command_shows_what_does_not_add_up_and_fails(filled: Platform) -> N
 
 
 def test_the_command_chooses_services_and_months(untouched: Platform, platform: Platform) -> None:
-    assert platform.run("green_trips", "2024-03").success
+    platform.load("green", "2024-03")
 
     def months(*arguments: str) -> list[tuple[str, str]]:
         done = taxi_ledger(*arguments, "--json")
@@ -400,7 +399,7 @@ def test_a_month_that_is_replaced_while_it_is_read_gets_a_second_look(
 
     def overtaken(lake: Lake, known: LakeObject) -> AbstractContextManager[BinaryIO]:
         monkeypatch.undo()
-        assert republished.run("yellow_trips", MONTH.key).success
+        republished.load("yellow", MONTH.key)
         return opened(lake, known)
 
     monkeypatch.setattr(Lake, "opened", overtaken)
@@ -413,7 +412,7 @@ def test_a_month_that_is_replaced_while_it_is_read_gets_a_second_look(
 def test_a_month_that_is_replaced_again_and_again_costs_its_own_line_alone(
     filled: Platform, platform: Platform, tmp_path: Path
 ) -> None:
-    assert platform.run("green_trips", "2019-01").success
+    platform.load("green", "2019-01")
 
     class Restless(Lake):
         """A lake in which somebody replaces the month's trips whenever they are read."""

@@ -30,7 +30,7 @@ def test_trips_and_both_tables_come_back_from_raw_without_the_publisher(
     platform: Platform, publish: Publish
 ) -> None:
     for month in MONTHS:
-        assert platform.run("fhv_trips", month).success
+        platform.load("fhv", month)
     before = [platform.entry("fhv", month) for month in MONTHS]
     assert all(entry.adds_up for entry in before)
 
@@ -57,12 +57,12 @@ def test_an_older_generation_of_raw_that_is_copied_back_comes_into_all_stores_an
     month, path = "2018-11", MIRRORED.format("2018-11")
     good, bad = (csv_gz(*[in_month(month, tip_amount=tip)] * 20) for tip in ("2", "-99"))
     platform, _ = publish({path: good})
-    assert platform.run("yellow_trips", month).success
+    platform.load("yellow", month)
     before = platform.entry("yellow", month)
     (raw,) = platform.resources.lake.raw_objects(place_of(YELLOW, Month.parse(month)))
     copy(platform, raw.name, "older generation")
     rewritten, asked = publish({path: bad})
-    assert rewritten.run("yellow_trips", month).success
+    rewritten.load("yellow", month)
     tips = "SELECT DISTINCT tip_amount FROM {} WHERE pickup_datetime >= '2018-11-01' AND "
     tips += "pickup_datetime < '2018-12-01'"
 
