@@ -26,7 +26,7 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
-	$(if $(COVERAGE),coverage erase && coverage run -m )pytest -n 2 --dist loadscope \
+	$(if $(COVERAGE),coverage erase && coverage run -m )pytest -n 3 --dist loadscope \
 	  --no-loadscope-reorder -m "not long and not deploy" --ignore taxi_pipeline_tests/ui \
 	  --durations 10 --junitxml build/tests.xml
 	$(if $(COVERAGE),coverage combine -q && coverage report --skip-covered)

@@ -34,6 +34,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
+from taxi_pipeline_tests.support.real_files import NOT_THERE, REAL_FILES
 
 # A shell ignores it in what a script puts into the background; tests end processes by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,7 +57,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolderOrFi
     return ByFolderOrFile(config, log)
 
 
-REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 ROWS = 2_000
 
 
@@ -211,7 +211,7 @@ def publish(platform: Platform) -> Iterator[Publish]:
 @pytest.fixture(scope="session")
 def _real_publisher() -> Iterator[str]:
     if not REAL_FILES.is_dir():
-        pytest.skip(f"TLC's real records are not at {REAL_FILES}")
+        pytest.skip(NOT_THERE)
     with serving_application(application(REAL_FILES, None)) as base:
         yield base
 

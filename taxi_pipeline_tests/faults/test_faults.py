@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for it
         for fault in FAULTS
     ],
 )
-def test_a_store_holds_the_old_month_or_the_new_and_the_next_run_loads_it(
+def test_stores_hold_the_old_month_or_the_new_and_the_next_run_loads_it(
     months: Months, fault: Fault, record_property: Callable[[str, object], None]
 ) -> None:
     record_property(FAULT, fault.name)

@@ -22,10 +22,9 @@ from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
 from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.support.job_execute import job_execute
 from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
 from taxi_pipeline_tests.support.results import evaluations, failure_of
-
-from .test_job_execute import job_execute
 
 JOB = DAILY_TRIPS.name
 
@@ -224,7 +223,7 @@ CHECK = ("bigquery", "matches_trips")
 DIFFERS = "The mart daily_trips has {}, BigQuery {}: run daily_trips for the month."
 
 
-def test_the_check_and_the_ledger_say_that_the_mart_is_older_than_its_tables(
+def test_check_and_ledger_say_that_the_mart_is_older_than_its_tables(
     publish: Publish,
 ) -> None:
     month, path = "2017-06", MIRRORED.format("2017-06")

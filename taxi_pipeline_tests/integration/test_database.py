@@ -142,7 +142,7 @@ def test_a_session_that_the_server_ends_is_a_reason_to_try_again(
     assert count(admin) == NEW
 
 
-def test_a_connection_that_breaks_at_the_commit_leaves_no_doubt_about_what_is_in_doubt(
+def test_a_connection_that_breaks_at_the_commit_says_what_is_in_doubt(
     database: Database, admin: psycopg.Connection
 ) -> None:
     with (
@@ -486,7 +486,7 @@ def test_a_declared_column_may_be_not_null_and_collated(
         put(database, NEW)
 
 
-def test_a_table_that_is_altered_while_rows_are_copied_is_a_reason_to_try_again(
+def test_a_table_altered_while_rows_are_copied_is_a_transient_error(
     database: Database, admin: psycopg.Connection, run: Run
 ) -> None:
     def batches(month: Month) -> Iterator[pa.RecordBatch]:
@@ -896,7 +896,7 @@ def test_a_transaction_that_has_read_the_month_keeps_it(database: Database, isol
     put(database, NEW)
 
 
-def test_a_reader_of_the_partition_and_then_of_the_table_is_no_deadlocks_victim(
+def test_a_reader_of_partition_and_then_table_meets_no_deadlock(
     database: Database, admin: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as reader:

@@ -115,7 +115,7 @@ def test_a_month_cleaned_before_a_column_was_declared_gets_nulls(
     ]
 
 
-def test_a_column_that_is_no_longer_declared_stays_and_is_null_in_what_comes(scene: Scene) -> None:
+def test_a_column_no_longer_declared_stays_and_is_null_in_new_months(scene: Scene) -> None:
     table = grown(scene.table)
     for month in (MONTH, NEXT):
         scene.clean(table, month)

@@ -16,8 +16,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.forkserver import run
-
-from .test_job_execute import job_execute
+from taxi_pipeline_tests.support.job_execute import job_execute
 
 MONTH = "2020-07"
 PATH = "releases/fhv/fhv_tripdata_{}.csv.gz"

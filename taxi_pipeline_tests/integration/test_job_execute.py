@@ -1,28 +1,10 @@
 """The jobs as CI runs them: `dagster job execute` in processes of their own, one of them cold."""
 
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
-from subprocess import CompletedProcess
-
 import pytest
 
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
-
-
-def job_execute(
-    job: str, *arguments: str, variables: Mapping[str, str] | None = None, start: Start = run
-) -> CompletedProcess[str]:
-    """Run a job; a variable given as empty is unset."""
-    settings = os.environ | (variables or {})
-    environment = {name: value for name, value in settings.items() if value}
-    command = [
-        *(str(Path(sys.executable).with_name("dagster")), "job", "execute"),
-        *("-m", "taxi_pipeline.definitions", "-j", job, *arguments),
-    ]
-    return start(command, env=environment)
+from taxi_pipeline_tests.support.job_execute import job_execute
 
 
 @pytest.mark.parametrize(

@@ -492,7 +492,7 @@ def good_month(platform: Platform) -> Entry:
         *("404", "S3's 403", "400"),
     ],
 )
-def test_a_bad_file_is_a_clear_failure_and_the_stores_keep_what_they_had(
+def test_a_bad_file_is_a_clear_failure_and_changes_no_store(
     publish: Publish, good_month: Entry, bad: bytes, said: str
 ) -> None:
     broken, _ = publish({MIRRORED.format("2019-10"): bad})

@@ -214,7 +214,7 @@ def test_an_object_that_was_deleted_is_requested_by_another_key(
     assert keys(sensor.tick()[0]) == [again]
 
 
-def test_a_month_that_the_preferred_publisher_has_now_is_requested_until_it_is_the_lakes(
+def test_a_month_new_at_the_preferred_publisher_is_requested_until_fetched(
     sensor: Sensor, serve: Serve
 ) -> None:
     mirror, tlc = in_mirror(GREEN, NEWEST), at_tlc(GREEN, NEWEST)
@@ -375,7 +375,7 @@ def test_a_month_that_fails_costs_no_other_its_turn_and_nobody_is_told(
 
 
 @pytest.mark.parametrize("broken", [YELLOW, GREEN])
-def test_a_service_of_which_every_month_fails_costs_the_recent_months_of_another_nothing(
+def test_a_service_whose_months_all_fail_does_not_starve_another(
     sensor: Sensor, serve: Serve, broken: Service
 ) -> None:
     (fine,) = (one for one in (YELLOW, GREEN) if one != broken)
@@ -500,7 +500,7 @@ def everywhere(answer: Answer, *services: Service) -> dict[str, list[Answer]]:
     }
 
 
-def test_what_was_found_is_kept_where_nobody_could_be_told_that_the_publisher_failed(
+def test_the_answers_are_kept_where_the_message_could_not_be_sent(
     sensor: Sensor, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # the first in turn is answered

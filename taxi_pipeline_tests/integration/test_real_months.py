@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.local.publisher import application
-from taxi_pipeline_tests.conftest import REAL_FILES, Platform, with_publisher
+from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import serving_application
+from taxi_pipeline_tests.support.real_files import REAL_FILES, with_real_files
 
 GREEN_CSV = "releases/green/green_tripdata_{}.csv.gz"
 GREEN_PARQUET = "trip-data/green_tripdata_{}.parquet"
@@ -107,7 +107,7 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         yield folder, base
 
 
-@pytest.mark.skipif(not MONTHS, reason=f"TLC's real records are not at {REAL_FILES}")
+@with_real_files
 @pytest.mark.parametrize("path", by_header(MONTHS))
 def test_every_real_month_adds_up(
     platform: Platform, publisher: tuple[Path, str], path: Path
@@ -124,8 +124,7 @@ def test_every_real_month_adds_up(
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_bytes(content)
     # some months are there twice, of another publisher each
-    anew = {REPLACE_RAW: "true"}
-    assert with_publisher(platform, base).run(f"{service}_trips", month, tags=anew).success
+    with_publisher(platform, base).load(service, month, replace_raw=True)
     entry = platform.entry(service, month)
     assert entry.lake.published == rows
     assert entry.adds_up

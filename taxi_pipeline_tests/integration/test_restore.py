@@ -50,7 +50,7 @@ def copy(platform: Platform, source: str, target: str) -> None:
     bucket.copy_blob(bucket.blob(source), bucket, target)
 
 
-def test_an_older_generation_of_raw_that_is_copied_back_comes_into_all_stores_and_stays(
+def test_an_older_raw_generation_copied_back_reaches_all_stores_and_stays(
     publish: Publish,
 ) -> None:
     """The emulator keeps no older generations: a copy under another name stands in for one."""

@@ -200,7 +200,7 @@ def test_no_credentials_at_all_says_where_they_may_be() -> None:
 
 
 @pytest.mark.usefixtures("_no_emulators")
-def test_a_token_that_does_not_come_is_not_waited_for_longer_than_the_timeout(
+def test_a_token_is_waited_for_no_longer_than_the_timeout(
     monkeypatch: pytest.MonkeyPatch, key: dict[str, str]
 ) -> None:
     with silent() as url:

@@ -130,7 +130,7 @@ def published(*rows: str, ending: str = "csv.gz") -> Fetch:
 
 
 @pytest.mark.parametrize("before", [[], [trip()]])
-def test_a_file_that_another_run_stored_meanwhile_is_not_replaced_by_an_older_one(
+def test_a_file_stored_meanwhile_by_another_run_is_not_replaced(
     lake: Lake, before: list[str]
 ) -> None:
     if before:

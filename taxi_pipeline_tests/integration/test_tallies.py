@@ -104,7 +104,7 @@ def test_amounts_beyond_the_limit_that_are_in_the_stores_cause_no_false_alarm(
 
 
 @pytest.mark.parametrize("absurd", ["Infinity", "-Infinity", "NaN", "1e300"])
-def test_an_amount_that_no_integer_can_hold_is_told_and_does_not_end_the_tally(
+def test_an_amount_beyond_any_integer_is_named_and_the_tally_goes_on(
     stores: Stores, absurd: str
 ) -> None:
     amounts = [1.5, 0.0, None]

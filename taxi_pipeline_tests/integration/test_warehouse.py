@@ -189,7 +189,7 @@ BEFORE_THE_JOB = [
 ]
 
 
-def test_a_load_that_meets_a_busy_server_anywhere_is_left_to_its_step_to_try_again(
+def test_a_load_at_a_busy_server_is_retried_by_its_step_alone(
     scene: Scene,
 ) -> None:
     source = scene.stored(3)
@@ -205,7 +205,7 @@ def test_a_load_that_meets_a_busy_server_anywhere_is_left_to_its_step_to_try_aga
     assert [*scene.jobs()] == [f"{source.generation}_a-run_1"]
 
 
-def test_a_query_that_meets_a_busy_server_anywhere_is_left_to_its_step_to_try_again(
+def test_a_query_at_a_busy_server_is_retried_by_its_step_alone(
     scene: Scene,
 ) -> None:
     for method, path in [*BEFORE_THE_JOB, ("GET", "/jobs/"), ("GET", r"/tables/.*/data")]:
@@ -271,7 +271,7 @@ def test_a_job_whose_answer_was_lost_is_found_and_not_run_twice(scene: Scene, ki
     assert scene.rows() == {JANUARY: 3 if kind == "load" else 1}
 
 
-def test_a_job_that_is_said_to_exist_but_not_found_yet_is_looked_for_again(scene: Scene) -> None:
+def test_a_job_that_exists_but_is_not_found_yet_is_asked_for_again(scene: Scene) -> None:
     source = scene.stored(3)
     scene.load(source, 3)
     missing = {"error": {"code": 404, "message": "Not found: Job"}}
@@ -464,7 +464,7 @@ def test_a_type_may_have_either_of_its_names(scene: Scene) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, bigquery.SchemaField) else "",
 )
-def test_a_column_that_differs_from_the_declared_is_named_before_a_job_is_started(
+def test_a_column_that_differs_from_its_declaration_is_named_before_any_job(
     scene: Scene, field: bigquery.SchemaField, words: str
 ) -> None:
     make(scene, field)
@@ -485,7 +485,7 @@ def test_a_column_of_somebodys_is_kept(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "reads", [10, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 )
-def test_two_readers_see_the_old_month_or_the_new_one_while_two_runs_replace_it(
+def test_readers_see_the_old_month_or_the_new_while_two_runs_replace_it(
     platform: Platform,
     tmp_path: Path,
     record_property: Callable[[str, object], None],

@@ -116,7 +116,7 @@ def test_a_line_that_is_no_zone_is_rejected_as_ever(
     assert entry.lake.rejected == {"unparsable": 1}
 
 
-def test_zones_that_a_person_put_into_the_lake_are_looked_at_before_they_are_cleaned(
+def test_zones_that_a_person_put_into_the_lake_are_checked_before_cleaning(
     filled: Platform, lines: Sequence[str], tmp_path: Path
 ) -> None:
     lake = filled.resources.lake

@@ -276,7 +276,7 @@ def test_a_month_that_failed_runs_again(stage: Stage, retried: Retried, settled:
         assert platform.entry(FAILED.name, NEWEST.key).adds_up
 
 
-def test_a_month_is_taken_up_when_published_and_once_when_rewritten_and_one_is_told(
+def test_a_month_runs_once_when_published_and_once_when_rewritten_with_messages(
     stage: Stage, before_publication: BeforePublication, settled: list[str]
 ) -> None:
     assert before_publication == BeforePublication([], [])

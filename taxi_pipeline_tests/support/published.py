@@ -9,11 +9,9 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, open_published
 from taxi_pipeline.tlc.services import GREEN, Table
 
-YELLOW_HEADER = (
-    "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
-    "store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,"
-    "tip_amount,tolls_amount,improvement_surcharge,total_amount,congestion_surcharge"
-)
+from .headers import YELLOW_2019
+
+YELLOW_HEADER = YELLOW_2019
 TRIP = "1,2021-01-15 00:30:10,2021-01-15 00:36:12,1,2.10,1,N,142,43,2,8,3,0.5,0,0,0.3,11.8,2.5"
 
 

@@ -69,7 +69,7 @@ def test_the_ledger_without_an_environment_says_what_to_set(
     assert "taxi local COMMAND" in shown.output
 
 
-def test_without_an_instance_there_is_nothing_to_run_again_and_it_says_what_to_set(
+def test_without_an_instance_retry_failed_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)

@@ -113,7 +113,7 @@ def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
     assert Entry("yellow", Month(2021, 1), lake, TRIPS, TRIPS).problems == said + tables
 
 
-def test_a_table_has_nothing_of_a_month_that_left_no_trips_and_that_is_right() -> None:
+def test_a_month_of_no_trips_adds_up_with_nothing_in_the_tables() -> None:
     month = Month(2021, 1)
     empty = replace(LAKE, kept=Tally(0, 0))
     assert empty.in_table({}, month) == Tally(0, 0)

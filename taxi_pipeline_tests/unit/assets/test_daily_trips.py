@@ -116,7 +116,7 @@ def test_services_loaded_at_once_make_one_request(ticks: Ticks) -> None:
     assert ticks.requested() == set()
 
 
-def test_months_loaded_before_the_first_tick_are_asked_for_where_the_mart_lacks_them(
+def test_months_loaded_before_the_first_tick_are_requested_where_the_mart_lacks_them(
     ticks: Ticks,
 ) -> None:
     ticks.load(YELLOW, "2009-01", "2021-01")

@@ -95,7 +95,7 @@ def test_a_failed_run_is_told_once_by_the_first_line_of_its_error(told: Told) ->
     ]
 
 
-def test_a_run_that_will_be_retried_is_not_told_of_but_the_last_is() -> None:
+def test_only_the_last_of_a_runs_tries_is_a_message() -> None:
     settings = {"run_retries": {"enabled": True, "max_retries": 1}}
     with (
         dg.DagsterInstance.ephemeral(settings=settings) as instance,
@@ -133,7 +133,7 @@ def test_a_run_that_never_came_to_its_steps_is_told_of(
     assert message["message"] == f"green 2021-03: {said}\n{UI}/runs/{lost.run_id}"
 
 
-def test_what_has_no_month_is_told_without_one_also_when_run_from_the_ui(told: Told) -> None:
+def test_a_message_about_what_has_no_month_names_none(told: Told) -> None:
     daemon, received = told
     everything = daemon.definitions.resolve_implicit_global_asset_job_def()
     for _ in range(2):
@@ -267,7 +267,7 @@ def test_backfills_that_end_together_are_told_of_one_by_one(told: Told) -> None:
     assert [message["message"].rpartition("/")[2] for message in received] == ["b10", "b11"]
 
 
-def test_a_backfill_that_still_runs_or_is_of_another_code_location_is_not_told_of(
+def test_no_message_of_a_running_backfill_nor_of_another_code_location(
     told: Told,
 ) -> None:
     daemon, received = told
@@ -315,7 +315,7 @@ def test_a_wrong_address_of_dagster_is_named_before_it_costs_a_message(
 
 
 @pytest.mark.parametrize("url", [f"slac://{SECRET}/b/c", f"json://me:{SECRET}@127.0.0.1:9/"])
-def test_a_run_that_could_not_be_told_of_shows_in_the_tick_and_is_gone(
+def test_a_message_that_no_service_takes_fails_the_tick_and_is_not_repeated(
     instance: dg.DagsterInstance, url: str
 ) -> None:
     daemon = begun(Daemon(code_location(url), instance, SENSORS))

@@ -69,7 +69,7 @@ def test_a_service_that_refuses_is_tried_thrice_then_transient_and_shows_no_secr
     assert SECRET not in f"{caught.value}{caplog.text}{capfd.readouterr()}"
 
 
-def test_a_service_that_refuses_beside_one_that_takes_it_is_a_warning_and_no_error(
+def test_a_message_that_one_of_two_services_takes_is_only_a_warning(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # who sends would try again, and the one that took it would get it again each time

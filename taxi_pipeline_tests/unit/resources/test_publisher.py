@@ -147,7 +147,7 @@ def test_no_month_is_asked_for_that_is_not_due(tmp_path: Path) -> None:
     assert not_due not in asked
 
 
-def test_a_publisher_that_refuses_us_meanwhile_leaves_it_open_whether_a_month_is_missing(
+def test_while_a_publisher_refuses_us_no_month_counts_as_missing(
     tmp_path: Path,
 ) -> None:
     refused = CSV.replace("2021-01", "2021-02")
@@ -215,7 +215,7 @@ def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [status(404), missing_in_s3()], ids=["404", "S3's 403"])
-def test_a_file_that_is_gone_where_it_was_fetched_is_not_taken_from_elsewhere(
+def test_a_file_gone_from_its_publisher_is_not_taken_from_another(
     tmp_path: Path, answer: Answer
 ) -> None:
     with serving({CSV: [answer], PARQUET: [body(b"x")]}) as (base, asked):

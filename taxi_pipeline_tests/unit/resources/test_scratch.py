@@ -161,7 +161,7 @@ def test_a_folder_that_is_not_the_users_alone_is_refused(
         pass
 
 
-def test_a_volume_that_gives_its_group_to_what_is_made_in_it_will_do(tmp_path: Path) -> None:
+def test_a_volume_that_passes_its_group_on_is_accepted(tmp_path: Path) -> None:
     tmp_path.chmod(0o2777)  # as Kubernetes makes a pod's volumes, by its fsGroup
     for _ in range(2):
         with scratch() as folder:

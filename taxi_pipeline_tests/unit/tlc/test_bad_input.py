@@ -24,6 +24,7 @@ from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import FHV, GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.fuzz.apart import apart
 from taxi_pipeline_tests.fuzz.target import clean_measured
+from taxi_pipeline_tests.support import headers
 from taxi_pipeline_tests.support.parquet import read_parquet
 from taxi_pipeline_tests.support.published import (
     TRIP,
@@ -35,51 +36,18 @@ from taxi_pipeline_tests.support.published import (
 
 JANUARY = Month(2021, 1)
 
-# the header of every era, as published
+# a header of each era, as published
 HEADERS = {
     "yellow": (
-        "vendor_name,Trip_Pickup_DateTime,Trip_Dropoff_DateTime,Passenger_Count,Trip_Distance,"
-        "Start_Lon,Start_Lat,Rate_Code,store_and_forward,End_Lon,End_Lat,Payment_Type,Fare_Amt,"
-        "surcharge,mta_tax,Tip_Amt,Tolls_Amt,Total_Amt",
-        "vendor_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, "
-        "pickup_longitude, pickup_latitude, rate_code, store_and_fwd_flag, dropoff_longitude, "
-        "dropoff_latitude, payment_type, fare_amount, surcharge, mta_tax, tip_amount, "
-        "tolls_amount, total_amount",
-        "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,"
-        "pickup_longitude,pickup_latitude,RateCodeID,store_and_fwd_flag,dropoff_longitude,"
-        "dropoff_latitude,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
-        "improvement_surcharge,total_amount",
-        YELLOW_HEADER,
+        headers.YELLOW_2009,
+        headers.YELLOW_2014,
+        headers.YELLOW_2015,
+        headers.YELLOW_2019,
     ),
-    "green": (
-        "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,RateCodeID,"
-        "Pickup_longitude,Pickup_latitude,Dropoff_longitude,Dropoff_latitude,Passenger_count,"
-        "Trip_distance,Fare_amount,Extra,MTA_tax,Tip_amount,Tolls_amount,Ehail_fee,Total_amount,"
-        "Payment_type,Trip_type ",
-        "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,RatecodeID,"
-        "PULocationID,DOLocationID,passenger_count,trip_distance,fare_amount,extra,mta_tax,"
-        "tip_amount,tolls_amount,ehail_fee,improvement_surcharge,total_amount,payment_type,"
-        "trip_type,congestion_surcharge",
-    ),
-    "fhv": (
-        "Dispatching_base_num,Pickup_date,locationID",
-        "Dispatching_base_num,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID",
-        '"Pickup_DateTime","DropOff_datetime","PUlocationID","DOlocationID","SR_Flag",'
-        '"Dispatching_base_number","Dispatching_base_num"',
-        "dispatching_base_num,pickup_datetime,dropOff_datetime,PUlocationID,DOlocationID,SR_Flag,"
-        "Affiliated_base_number",
-    ),
-    "fhvhv": (
-        "hvfhs_license_num,dispatching_base_num,pickup_datetime,dropoff_datetime,PULocationID,"
-        "DOLocationID,SR_Flag",
-        "hvfhs_license_num,dispatching_base_num,originating_base_num,request_datetime,"
-        "on_scene_datetime,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,trip_miles,"
-        "trip_time,base_passenger_fare,tolls,bcf,sales_tax,congestion_surcharge,airport_fee,tips,"
-        "driver_pay,shared_request_flag,shared_match_flag,access_a_ride_flag,wav_request_flag,"
-        "wav_match_flag",
-    ),
+    "green": (headers.GREEN_2013, headers.GREEN_2019),
+    "fhv": (headers.FHV_2015, headers.FHV_2017, headers.FHV_2018, headers.FHV_2021),
+    "fhvhv": (headers.FHVHV_2019, headers.FHVHV_2021),
 }
-FHV_2019 = HEADERS["fhv"][-1]
 
 
 class Bench:
@@ -176,7 +144,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(bench: Bench, header: st
 @pytest.mark.parametrize("before", [(), ("x,y",)], ids=["a good block", "a block with a fault"])
 def test_a_byte_order_mark_in_a_row_stays_in_it(bench: Bench, before: tuple[str, ...]) -> None:
     row = "\ufeffB00009,2021-01-15 10:00:00,2021-01-15 10:10:00,1,2,,"
-    assert bench.clean(bench.csv(*before, row, row, header=FHV_2019), FHV).kept == 2
+    assert bench.clean(bench.csv(*before, row, row, header=headers.FHV_2021), FHV).kept == 2
     assert [trip["dispatching_base_num"] for trip in bench.trips] == ["\ufeffB00009"] * 2
 
 
@@ -290,7 +258,7 @@ def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, line: str, base: str | None, block: int
 ) -> None:
     monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", block)
-    path = bench.csv(FHV_TRIP + ",", line, FHV_TRIP, line, line, header=FHV_2019)
+    path = bench.csv(FHV_TRIP + ",", line, FHV_TRIP, line, line, header=headers.FHV_2021)
     bench.clean(path, FHV)
     if base is None:
         said = "CSV parse error: a quote is not closed"
@@ -556,9 +524,7 @@ def test_a_file_of_another_service_is_an_error(
 
 
 @pytest.mark.parametrize("name", ["line", "number", "rejected_because", " Problem"])
-def test_a_column_with_the_name_of_one_that_rejected_rows_get_is_an_error(
-    bench: Bench, name: str
-) -> None:
+def test_a_column_named_as_one_of_the_rejected_rows_is_an_error(bench: Bench, name: str) -> None:
     path = bench.csv(TRIP + ",1", header=f"{YELLOW_HEADER},{name}")
     plain = name.strip().lower()
     with pytest.raises(PermanentError, match=f"^{path.name}: the column {plain} has.*rename that"):

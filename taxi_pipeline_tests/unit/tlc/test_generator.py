@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,32 +14,19 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.generator import drawing, write_csv_gz, write_parquet, write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline_tests.support import headers
+from taxi_pipeline_tests.support.generated import DEFECTS, DEFECTS_OF, frame, is_reversal, spelled
+from taxi_pipeline_tests.support.real_files import REAL_FILES, with_real_files
 
 REPOSITORY = Path(__file__).parents[3]
-SHARED = REPOSITORY / "../shared/tlc"
 
-with_real_files = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the real TLC files are not there: ../shared/tlc"
-)
 each_service = pytest.mark.parametrize(
     "service", SERVICES.values(), ids=lambda service: service.name
 )
 each_taxi = pytest.mark.parametrize("service", [YELLOW, GREEN], ids=lambda service: service.name)
 each_format = pytest.mark.parametrize("write", [write_csv_gz, write_parquet])
 
-CSV_HEADERS = {
-    "yellow": (
-        "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,"
-        "RatecodeID,store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,"
-        "mta_tax,tip_amount,tolls_amount,improvement_surcharge,total_amount,congestion_surcharge"
-    ),
-    "green": (
-        "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,RatecodeID,"
-        "PULocationID,DOLocationID,passenger_count,trip_distance,fare_amount,extra,mta_tax,"
-        "tip_amount,tolls_amount,ehail_fee,improvement_surcharge,total_amount,payment_type,"
-        "trip_type,congestion_surcharge"
-    ),
-}
+CSV_HEADERS = {"yellow": headers.YELLOW_2019, "green": headers.GREEN_2019}
 
 YELLOW_2019 = (
     "VendorID int64, tpep_pickup_datetime timestamp[us], tpep_dropoff_datetime timestamp[us], "
@@ -102,10 +88,6 @@ PARQUET_SCHEMAS = [
 type Writer = Callable[[Service, Month, int, Path], None]
 
 
-def spelled(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
-
-
 def csv_lines(service: Service, month: Month, rows: int, folder: Path) -> list[str]:
     """Return the header and the rows; every one must end in CRLF."""
     write_csv_gz(service, month, rows, folder / "month.csv.gz")
@@ -114,15 +96,6 @@ def csv_lines(service: Service, month: Month, rows: int, folder: Path) -> list[s
     assert last == ""
     assert "\n" not in "".join(lines)
     return lines
-
-
-def frame(service: Service, month: Month, rows: int, folder: Path) -> pd.DataFrame:
-    """Return a month's Parquet as pandas has it, its two time columns named alike everywhere."""
-    write_parquet(service, month, rows, folder / "month.parquet")
-    trips: pd.DataFrame = pd.read_parquet(folder / "month.parquet")
-    return trips.rename(
-        columns=lambda name: re.sub("^[tl]pep_", "", name).replace("dropOff", "dropoff")
-    )
 
 
 # ---- The files -----------------------------------------------------------------------------------
@@ -298,7 +271,7 @@ def test_csv_cells_are_spelled_as_published(service: Service, tmp_path: Path) ->
     [(YELLOW, "2019-01", "\n"), (YELLOW, "2020-05", "\n"), (GREEN, "2020-04", "\r\n")],
 )
 def test_real_csv_headers(service: Service, month: str, line_end: str, tmp_path: Path) -> None:
-    real = SHARED / f"releases/{service.name}/{service.name}_tripdata_{month}.csv.gz"
+    real = REAL_FILES / f"releases/{service.name}/{service.name}_tripdata_{month}.csv.gz"
     with gzip.open(real, "rt", newline="") as file:
         header = file.readline()
     assert header == csv_lines(service, Month.parse(month), 0, tmp_path)[0] + line_end
@@ -306,7 +279,7 @@ def test_real_csv_headers(service: Service, month: str, line_end: str, tmp_path:
 
 @with_real_files
 def test_real_green_cells_have_the_same_shapes(tmp_path: Path) -> None:
-    real = SHARED / "releases/green/green_tripdata_2020-04.csv.gz"
+    real = REAL_FILES / "releases/green/green_tripdata_2020-04.csv.gz"
     published = shapes(gzip.decompress(real.read_bytes()).decode().removesuffix("\r\n"))
     generated = shapes("\r\n".join(csv_lines(GREEN, Month(2020, 4), 20_000, tmp_path)))
     assert [name for name, seen in generated.items() if not seen <= published[name]] == []
@@ -327,14 +300,14 @@ def shapes(text: str) -> dict[str, set[str]]:
 
 @with_real_files
 def test_real_parquet_schemas(tmp_path: Path) -> None:
-    real = sorted((SHARED / "trip-data").glob("green_tripdata_*.parquet"))
+    real = sorted((REAL_FILES / "trip-data").glob("green_tripdata_*.parquet"))
     assert real
     for path in real:
         month = Month.parse(path.stem.removeprefix("green_tripdata_"))
         write_parquet(GREEN, month, 0, tmp_path / "month.parquet")
         assert spelled(pq.read_schema(tmp_path / "month.parquet")) == spelled(pq.read_schema(path))
 
-    sample = SHARED / "samples/yellow_tripdata_2025_schema.parquet"
+    sample = REAL_FILES / "samples/yellow_tripdata_2025_schema.parquet"
     write_parquet(YELLOW, Month(2025, 1), 0, tmp_path / "month.parquet")
     assert spelled(pq.read_schema(tmp_path / "month.parquet")) == spelled(pq.read_schema(sample))
 
@@ -418,54 +391,6 @@ def test_airports_charge_where_trips_begin(tmp_path: Path) -> None:
 # ---- The defects ---------------------------------------------------------------------------------
 
 
-def is_outside(trips: pd.DataFrame) -> "pd.Series[bool]":
-    month = str(trips.pickup_datetime.median())[:7]
-    start, end = Month.parse(month).start, Month.parse(month).end
-    return ~trips.pickup_datetime.between(start, end, inclusive="left")
-
-
-def is_reversal(trips: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether the next row is the same trip with the amounts turned round."""
-    following = trips.shift(-1)
-    key = ["VendorID", "pickup_datetime", "dropoff_datetime", "PULocationID", "DOLocationID"]
-    amounts = ["fare_amount", "extra", "mta_tax", "tip_amount", "tolls_amount", "total_amount"]
-    return (
-        (trips.fare_amount < 0)
-        & (trips[key] == following[key]).all(axis=1)
-        & (trips[amounts] == -following[amounts]).all(axis=1)
-    )
-
-
-DEFECTS: dict[str, Callable[[pd.DataFrame], "pd.Series[bool]"]] = {
-    "outside the month": is_outside,
-    "years away": lambda trips: trips.pickup_datetime.dt.year.isin([2008, 2009]),
-    "backwards": lambda trips: trips.dropoff_datetime < trips.pickup_datetime,
-    "takes a day": lambda trips: (
-        (trips.dropoff_datetime - trips.pickup_datetime).dt.total_seconds() > 22 * 3_600
-    ),
-    "negative": lambda trips: trips.fare_amount < 0,
-    "reversal": is_reversal,
-    "no distance": lambda trips: trips.trip_distance == 0,
-    "absurd distance": lambda trips: trips.trip_distance > 900,
-    "null block": lambda trips: trips.passenger_count.isna(),
-    "no passengers": lambda trips: trips.passenger_count == 0,
-    "twice": lambda trips: trips.duplicated(),
-    "unknown vendor": lambda trips: trips.VendorID == 5,
-    "unknown rate": lambda trips: trips.RatecodeID == 99,
-}
-FOR_HIRE_DEFECTS = {
-    name: DEFECTS[name] for name in ("outside the month", "backwards", "takes a day", "twice")
-}
-DEFECTS_OF = {
-    "yellow": DEFECTS,
-    "green": DEFECTS,
-    "fhv": FOR_HIRE_DEFECTS,
-    "fhvhv": {
-        **FOR_HIRE_DEFECTS,
-        "no distance": lambda trips: trips.trip_miles == 0,
-        "negative": lambda trips: trips.base_passenger_fare < 0,
-    },
-}
 # Of 100,000 trips of 2021-01.
 COUNTS = {
     "outside the month": (20, 20),
@@ -566,7 +491,7 @@ def test_there_are_265_zones(tmp_path: Path) -> None:
 def test_real_zones_are_spelled_alike(tmp_path: Path) -> None:
     write_zones(tmp_path / "zones.csv")
     generated = (tmp_path / "zones.csv").read_bytes()
-    real = (SHARED / "misc/taxi_zone_lookup.csv").read_bytes()
+    real = (REAL_FILES / "misc/taxi_zone_lookup.csv").read_bytes()
     assert generated.split(b"\r\n")[:2] == real.split(b"\r\n")[:2]
     row = re.compile(rb'\d+,"[^"]+","[^"]+","[^"]+"')
     for text in (generated, real):
@@ -576,6 +501,6 @@ def test_real_zones_are_spelled_alike(tmp_path: Path) -> None:
         assert last == b""
     kinds = [
         pd.read_csv(path, keep_default_na=False)[["Borough", "service_zone"]].drop_duplicates()
-        for path in (tmp_path / "zones.csv", SHARED / "misc/taxi_zone_lookup.csv")
+        for path in (tmp_path / "zones.csv", REAL_FILES / "misc/taxi_zone_lookup.csv")
     ]
     assert {*map(tuple, kinds[0].to_numpy())} <= {*map(tuple, kinds[1].to_numpy())}

@@ -13,70 +13,31 @@ import pytest
 from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
-from taxi_pipeline_tests.unit.tlc.test_generator import SHARED, spelled
+from taxi_pipeline_tests.support.generated import spelled
+from taxi_pipeline_tests.support.headers import (
+    FHV_2015,
+    FHV_2017,
+    FHV_2017_QUOTED,
+    FHV_2018,
+    FHV_2019,
+    FHV_2021,
+    FHVHV_2019,
+    GREEN_2013,
+    GREEN_2015,
+    GREEN_2016,
+    GREEN_2019,
+    YELLOW_2009,
+    YELLOW_2010,
+    YELLOW_2014,
+    YELLOW_2015,
+    YELLOW_2016,
+    YELLOW_2019,
+)
+from taxi_pipeline_tests.support.real_files import NOT_THERE, REAL_FILES
 
 BLANK = "\n\r\n"
 TWO_BLANKS = "\n\n\r\n"
 CRLF = "\r\n"
-
-YELLOW_2009 = (
-    "vendor_name,Trip_Pickup_DateTime,Trip_Dropoff_DateTime,Passenger_Count,Trip_Distance,"
-    "Start_Lon,Start_Lat,Rate_Code,store_and_forward,End_Lon,End_Lat,Payment_Type,Fare_Amt,"
-    "surcharge,mta_tax,Tip_Amt,Tolls_Amt,Total_Amt"
-)
-YELLOW_2010 = (
-    "vendor_id,pickup_datetime,dropoff_datetime,passenger_count,trip_distance,pickup_longitude,"
-    "pickup_latitude,rate_code,store_and_fwd_flag,dropoff_longitude,dropoff_latitude,payment_type,"
-    "fare_amount,surcharge,mta_tax,tip_amount,tolls_amount,total_amount"
-)
-YELLOW_2014 = (
-    "vendor_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, "
-    "pickup_longitude, pickup_latitude, rate_code, store_and_fwd_flag, dropoff_longitude, "
-    "dropoff_latitude, payment_type, fare_amount, surcharge, mta_tax, tip_amount, tolls_amount, "
-    "total_amount"
-)
-YELLOW_2015 = (
-    "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,"
-    "pickup_longitude,pickup_latitude,RateCodeID,store_and_fwd_flag,dropoff_longitude,"
-    "dropoff_latitude,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
-    "improvement_surcharge,total_amount"
-)
-YELLOW_2016 = (
-    "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
-    "store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,"
-    "tip_amount,tolls_amount,improvement_surcharge,total_amount"
-)
-GREEN_2013 = (
-    "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,RateCodeID,"
-    "Pickup_longitude,Pickup_latitude,Dropoff_longitude,Dropoff_latitude,Passenger_count,"
-    "Trip_distance,Fare_amount,Extra,MTA_tax,Tip_amount,Tolls_amount,Ehail_fee,Total_amount,"
-    "Payment_type,Trip_type "
-)
-GREEN_2015 = (
-    "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,RateCodeID,"
-    "Pickup_longitude,Pickup_latitude,Dropoff_longitude,Dropoff_latitude,Passenger_count,"
-    "Trip_distance,Fare_amount,Extra,MTA_tax,Tip_amount,Tolls_amount,Ehail_fee,"
-    "improvement_surcharge,Total_amount,Payment_type,Trip_type "
-)
-GREEN_2016 = (
-    "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,RatecodeID,"
-    "PULocationID,DOLocationID,passenger_count,trip_distance,fare_amount,extra,mta_tax,tip_amount,"
-    "tolls_amount,ehail_fee,improvement_surcharge,total_amount,payment_type,trip_type"
-)
-FHV_2017 = "Dispatching_base_num,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID"
-FHV_QUOTED = (
-    '"Dispatching_base_num","Pickup_DateTime","DropOff_datetime","PUlocationID","DOlocationID",'
-    '"SR_Flag"'
-)
-FHV_2018 = (
-    '"Pickup_DateTime","DropOff_datetime","PUlocationID","DOlocationID","SR_Flag",'
-    '"Dispatching_base_number","Dispatching_base_num"'
-)
-FHV_2019 = "dispatching_base_num,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,SR_Flag"
-FHV_AGAIN = (
-    "dispatching_base_num,pickup_datetime,dropOff_datetime,PUlocationID,DOlocationID,SR_Flag,"
-    "Affiliated_base_number"
-)
 
 # service, first and last month of the era, all that stands above the rows, cells of a row
 CSV_ERAS = [
@@ -87,7 +48,7 @@ CSV_ERAS = [
     (YELLOW, "2015-07", "2016-06", YELLOW_2015.replace("RateCodeID", "RatecodeID") + CRLF, 19),
     (YELLOW, "2016-07", "2016-12", YELLOW_2016 + CRLF, 19),
     (YELLOW, "2017-01", "2018-12", YELLOW_2016 + BLANK, 17),
-    (YELLOW, "2019-01", "2021-07", YELLOW_2016 + ",congestion_surcharge" + CRLF, 18),
+    (YELLOW, "2019-01", "2021-07", YELLOW_2019 + CRLF, 18),
     (GREEN, "2013-08", "2013-12", GREEN_2013 + BLANK, 22),
     (GREEN, "2014-01", "2014-12", GREEN_2013 + TWO_BLANKS, 22),
     (GREEN, "2015-01", "2015-06", GREEN_2015 + CRLF, 23),
@@ -95,15 +56,15 @@ CSV_ERAS = [
     (GREEN, "2016-01", "2016-06", GREEN_2015 + BLANK, 21),
     (GREEN, "2016-07", "2016-12", GREEN_2016 + BLANK, 21),
     (GREEN, "2017-01", "2018-12", GREEN_2016 + BLANK, 19),
-    (GREEN, "2019-01", "2021-07", GREEN_2016 + ",congestion_surcharge" + CRLF, 20),
-    (FHV, "2015-01", "2016-12", "Dispatching_base_num,Pickup_date,locationID" + CRLF, 3),
+    (GREEN, "2019-01", "2021-07", GREEN_2019 + CRLF, 20),
+    (FHV, "2015-01", "2016-12", FHV_2015 + CRLF, 3),
     (FHV, "2017-01", "2017-06", FHV_2017 + CRLF, 5),
-    (FHV, "2017-07", "2017-12", FHV_QUOTED + CRLF, 6),
+    (FHV, "2017-07", "2017-12", FHV_2017_QUOTED + CRLF, 6),
     (FHV, "2018-01", "2018-12", FHV_2018 + CRLF, 7),
     (FHV, "2019-01", "2021-12", FHV_2019 + CRLF, 6),
-    (FHVHV, "2019-02", "2021-05", "hvfhs_license_num," + FHV_2019 + CRLF, 7),
-    (FHVHV, "2021-06", "2021-06", FHV_AGAIN + CRLF, 7),
-    (FHVHV, "2021-07", "2021-12", "hvfhs_license_num," + FHV_2019 + CRLF, 7),
+    (FHVHV, "2019-02", "2021-05", FHVHV_2019 + CRLF, 7),
+    (FHVHV, "2021-06", "2021-06", FHV_2021 + CRLF, 7),
+    (FHVHV, "2021-07", "2021-12", FHVHV_2019 + CRLF, 7),
 ]
 each_csv_era = pytest.mark.parametrize(
     ("service", "first", "last", "top", "cells"),
@@ -266,7 +227,7 @@ def test_csv_and_parquet_hold_the_same_trips(service: Service, month: str, tmp_p
 
 # ---- Real heads ----------------------------------------------------------------------------------
 
-HEADS = sorted((SHARED / "heads").glob("*/*.csv"))
+HEADS = sorted((REAL_FILES / "heads").glob("*/*.csv"))
 # What a hundred lines happen not to show.
 UNSEEN = {
     "payment_type": {"Dispute", "Dis", "No ", "No Charge"},
@@ -292,7 +253,7 @@ def shape(cell: str) -> str:
 
 def test_there_are_heads_of_every_service() -> None:
     if not HEADS:
-        pytest.skip("the real TLC files are not there: ../shared/tlc")
+        pytest.skip(NOT_THERE)
     assert {path.parent.name for path in HEADS} == {*SERVICES}
 
 
@@ -311,7 +272,7 @@ def test_a_real_head_looks_alike(path: Path, tmp_path: Path) -> None:
         assert {shape(cell) for cell in {*cells}} - real[number] <= unseen, number
 
 
-RELEASES = sorted((SHARED / "releases").glob("*/*.csv.gz"))
+RELEASES = sorted((REAL_FILES / "releases").glob("*/*.csv.gz"))
 
 
 @pytest.mark.parametrize("path", RELEASES, ids=[path.name[:-7] for path in RELEASES])

@@ -7,7 +7,7 @@ import pytest
 
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, FHVHV, Service
-from taxi_pipeline_tests.unit.tlc.test_generator import DEFECTS_OF, frame
+from taxi_pipeline_tests.support.generated import DEFECTS_OF, frame
 
 UBER = "HV0003"
 

@@ -3,48 +3,22 @@ import pytest
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.services import FHV, FHVHV, SERVICES, TAXI_ZONES, YELLOW, Service
+from taxi_pipeline_tests.support import headers
 
-# as published, from https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page and its mirrors
 HEADERS = {
-    "yellow 2009": "vendor_name,Trip_Pickup_DateTime,Trip_Dropoff_DateTime,Passenger_Count,"
-    "Trip_Distance,Start_Lon,Start_Lat,Rate_Code,store_and_forward,End_Lon,End_Lat,Payment_Type,"
-    "Fare_Amt,surcharge,mta_tax,Tip_Amt,Tolls_Amt,Total_Amt",
-    "yellow 2014": "vendor_id, pickup_datetime, dropoff_datetime, passenger_count, trip_distance, "
-    "pickup_longitude, pickup_latitude, rate_code, store_and_fwd_flag, dropoff_longitude, "
-    "dropoff_latitude, payment_type, fare_amount, surcharge, mta_tax, tip_amount, tolls_amount, "
-    "total_amount",
-    "yellow 2015": "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,"
-    "trip_distance,pickup_longitude,pickup_latitude,RateCodeID,store_and_fwd_flag,"
-    "dropoff_longitude,dropoff_latitude,payment_type,fare_amount,extra,mta_tax,tip_amount,"
-    "tolls_amount,improvement_surcharge,total_amount",
-    "yellow 2026": "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,"
-    "trip_distance,RatecodeID,store_and_fwd_flag,PULocationID,DOLocationID,payment_type,"
-    "fare_amount,extra,mta_tax,tip_amount,tolls_amount,improvement_surcharge,total_amount,"
-    "congestion_surcharge,Airport_fee,cbd_congestion_fee,request_source",
-    "green 2013": "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,"
-    "RateCodeID,Pickup_longitude,Pickup_latitude,Dropoff_longitude,Dropoff_latitude,"
-    "Passenger_count,Trip_distance,Fare_amount,Extra,MTA_tax,Tip_amount,Tolls_amount,Ehail_fee,"
-    "Total_amount,Payment_type,Trip_type ",
-    "green 2026": "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,"
-    "RatecodeID,PULocationID,DOLocationID,passenger_count,trip_distance,fare_amount,extra,mta_tax,"
-    "tip_amount,tolls_amount,ehail_fee,improvement_surcharge,total_amount,payment_type,trip_type,"
-    "congestion_surcharge,cbd_congestion_fee,request_source",
-    "fhv 2015": "Dispatching_base_num,Pickup_date,locationID",
-    "fhv 2017": "Dispatching_base_num,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID",
-    "fhv 2018": "Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID,SR_Flag,"
-    "Dispatching_base_number,Dispatching_base_num",
-    "fhv 2026": "dispatching_base_num,pickup_datetime,dropOff_datetime,PUlocationID,DOlocationID,"
-    "SR_Flag,Affiliated_base_number",
-    "fhvhv 2019": "hvfhs_license_num,dispatching_base_num,pickup_datetime,dropoff_datetime,"
-    "PULocationID,DOLocationID,SR_Flag",
-    # the mirror's file of 2021-06
-    "fhvhv 2021": "dispatching_base_num,pickup_datetime,dropOff_datetime,PUlocationID,"
-    "DOlocationID,SR_Flag,Affiliated_base_number",
-    "fhvhv 2026": "hvfhs_license_num,dispatching_base_num,originating_base_num,request_datetime,"
-    "on_scene_datetime,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,trip_miles,"
-    "trip_time,base_passenger_fare,tolls,bcf,sales_tax,congestion_surcharge,airport_fee,tips,"
-    "driver_pay,shared_request_flag,shared_match_flag,access_a_ride_flag,wav_request_flag,"
-    "wav_match_flag,cbd_congestion_fee",
+    "yellow 2009": headers.YELLOW_2009,
+    "yellow 2014": headers.YELLOW_2014,
+    "yellow 2015": headers.YELLOW_2015,
+    "yellow 2026": headers.YELLOW_2026,
+    "green 2013": headers.GREEN_2013,
+    "green 2026": headers.GREEN_2026,
+    "fhv 2015": headers.FHV_2015,
+    "fhv 2017": headers.FHV_2017,
+    "fhv 2018": headers.FHV_2018.replace('"', ""),
+    "fhv 2026": headers.FHV_2021,
+    "fhvhv 2019": headers.FHVHV_2019,
+    "fhvhv 2021": headers.FHV_2021,  # the mirror's file of 2021-06
+    "fhvhv 2026": headers.FHVHV_2026,
 }
 
 

@@ -25,12 +25,9 @@ from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.support.parquet import read_parquet
+from taxi_pipeline_tests.support.real_files import REAL_FILES, with_real_files
 
-REAL_FILES = Path(__file__).parents[3] / "../shared/tlc"
-
-pytestmark = pytest.mark.skipif(
-    not REAL_FILES.is_dir(), reason="the real TLC files are not there: ../shared/tlc"
-)
+pytestmark = with_real_files
 
 
 def found(*patterns: str) -> list[Path]:
@@ -272,7 +269,7 @@ def test_all_the_real_files_are_there() -> None:
 # --- CSV and Parquet of one month --------------------------------------------------------------
 
 
-def test_green_2020_04_is_the_same_in_both_formats_but_for_what_tlc_changed(
+def test_green_2020_04_differs_between_formats_only_where_tlc_changed_it(
     tmp_path: Path,
 ) -> None:
     from_csv, from_parquet = (

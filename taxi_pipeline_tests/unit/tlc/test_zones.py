@@ -10,10 +10,10 @@ from taxi_pipeline.tlc.generator import write_zones
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.zones import ZONE_IDS, ensure_all_zones
-from taxi_pipeline_tests.conftest import REAL_FILES
+from taxi_pipeline_tests.support.real_files import REAL_FILES, with_real_files
 
 
-@pytest.mark.skipif(not REAL_FILES.is_dir(), reason=f"TLC's real records are not at {REAL_FILES}")
+@with_real_files
 @pytest.mark.parametrize("name", ["taxi_zone_lookup.csv", "taxi_zone_lookup_2019_2023.csv"])
 def test_tlcs_own_files_have_them_all(name: str) -> None:
     ensure_all_zones(open_published(REAL_FILES / "misc" / name, TAXI_ZONES))
