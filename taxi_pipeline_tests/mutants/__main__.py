@@ -154,8 +154,17 @@ def copies(number: int) -> Iterator[Queue[Path]]:
         yield folders
 
 
-def run(folder: Path, module: str, code: str, limit: float) -> tuple[bool, float]:
-    """Run a module's tests on other code of it, in a copy; return if they pass, and the seconds."""
+@dataclass(frozen=True)
+class Run:
+    """A run of a module's tests: if they passed, in how many seconds, and what they printed."""
+
+    passed: bool
+    seconds: float
+    output: str
+
+
+def run(folder: Path, module: str, code: str, limit: float) -> Run:
+    """Run a module's tests on other code of it, in a copy."""
     path = folder / "taxi_pipeline" / module
     path.write_text(code)
     words = [
@@ -165,9 +174,9 @@ def run(folder: Path, module: str, code: str, limit: float) -> tuple[bool, float
         *(str(folder / test) for test in TESTS[module]),
     ]
     started = time.monotonic()
-    outcome, _ = run_tests(" ".join(words), limit)
+    outcome, output = run_tests(" ".join(words), limit)
     path.write_text(source(module))
-    return outcome is TestOutcome.SURVIVED, time.monotonic() - started
+    return Run(outcome is TestOutcome.SURVIVED, time.monotonic() - started, output)
 
 
 def main() -> int:
@@ -180,7 +189,7 @@ def main() -> int:
     args = parser.parse_args()
     with copies(args.workers) as folders, ThreadPoolExecutor(args.workers) as workers:
 
-        def in_a_copy(module: str, code: str, limit: float) -> tuple[bool, float]:
+        def in_a_copy(module: str, code: str, limit: float) -> Run:
             folder = folders.get()
             try:
                 return run(folder, module, code, limit)
@@ -188,20 +197,21 @@ def main() -> int:
                 folders.put(folder)
 
         limits = {}
-        for module, (passes, seconds) in zip(
+        for module, unmutated in zip(
             args.modules,
             workers.map(lambda name: in_a_copy(name, source(name), 600), args.modules),
             strict=True,
         ):
-            if not passes:
+            if not unmutated.passed:
+                print(unmutated.output, file=sys.stderr)
                 print(f"The tests of {module} fail without a mutant.", file=sys.stderr)
+                workers.shutdown(cancel_futures=True)
                 return 1
-            limits[module] = 3 * seconds + 30
+            limits[module] = 3 * unmutated.seconds + 30
 
         def test(mutant: Mutant) -> Result:
-            result = Result(
-                mutant, *in_a_copy(mutant.module, mutant.mutated(), limits[mutant.module])
-            )
+            done = in_a_copy(mutant.module, mutant.mutated(), limits[mutant.module])
+            result = Result(mutant, done.passed, done.seconds)
             word = "survived" if result.survived else "killed"
             print(f"{word:8} {result.seconds:5.0f} s  {mutant}", flush=True)
             return result
