@@ -486,18 +486,26 @@ def test_a_declared_column_may_be_not_null_and_collated(
         put(database, NEW)
 
 
+ADDED, DROPPED = "ADD COLUMN own text", "DROP COLUMN own"
+
+
+@pytest.mark.parametrize("alters", [ADDED, DROPPED])
 def test_a_table_altered_while_rows_are_copied_is_a_transient_error(
-    database: Database, admin: psycopg.Connection, run: Run
+    database: Database, admin: psycopg.Connection, run: Run, alters: str
 ) -> None:
+    alters_back = DROPPED if alters == ADDED else ADDED
+    if alters == DROPPED:
+        run(f"ALTER TABLE tlc.tested_trips {ADDED}")
+
     def batches(month: Month) -> Iterator[pa.RecordBatch]:
         yield some(NEW, month)
-        run("ALTER TABLE tlc.tested_trips ADD COLUMN own text")
+        run(f"ALTER TABLE tlc.tested_trips {alters}")
 
     for month in (MONTH, Month(2015, 5)):  # one that is there, one that is not
         with pytest.raises(TransientError, match="tested_trips was altered while the month's rows"):
             database.replace_month(TRIPS, month, batches(month), NEW)
         assert count(admin) == OLD
-        run("ALTER TABLE tlc.tested_trips DROP COLUMN own")
+        run(f"ALTER TABLE tlc.tested_trips {alters_back}")
     put(database, NEW)
     assert count(admin) == NEW
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import dagster as dg
@@ -236,7 +237,9 @@ def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
     month = "2018-03"
     rows = [in_month(month), in_month(month), "garbage", in_month(month, passenger_count="0")]
     platform, _ = publish({MIRRORED.format(month): csv_gz(*rows)})
+    began = monotonic()
     said = metadata_by_layer(platform.run("yellow_trips", month))
+    took = monotonic() - began
     cleaned = {name: value.value for name, value in said["cleaned"].items()}
     assert cleaned["picture"].startswith("![yellow 2018-03: ")
     assert base64.b64decode(cleaned["picture"].partition("base64,")[2].rstrip(")")).startswith(
@@ -254,6 +257,9 @@ def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
             metadata = said[layer][name]
             assert isinstance(metadata, dg.IntMetadataValue | dg.FloatMetadataValue)
             assert metadata.value
+        seconds = said[layer]["seconds"].value
+        assert isinstance(seconds, float)
+        assert seconds < took
 
 
 def test_a_link_leads_to_the_object(publish: Publish) -> None:

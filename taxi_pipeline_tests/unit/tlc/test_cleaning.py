@@ -61,6 +61,16 @@ def test_a_row_that_is_no_trip_is_rejected_with_its_reason(
         assert [kept_out[name] or "" for name in YELLOW_HEADER.split(",")] == row.split(",")
 
 
+def test_only_codes_that_are_not_declared_are_unknown(tmp_path: Path) -> None:
+    odd = trip(VendorID="77", RatecodeID="78", store_and_fwd_flag="Q", payment_type="79")
+    assert clean(tmp_path, [TRIP, odd, odd]).unknown_codes == {
+        ("vendor_id", "77"): 2,
+        ("ratecode_id", "78"): 2,
+        ("store_and_fwd_flag", "Q"): 2,
+        ("payment_type", "79"): 2,
+    }
+
+
 @pytest.mark.parametrize(
     "row",
     [
