@@ -62,8 +62,14 @@ TESTS = {
         f"{INTEGRATION}/test_lake.py",
         f"{INTEGRATION}/test_steps.py",
     ),
-    "resources/database.py": (f"{INTEGRATION}/test_database.py",),
-    "resources/warehouse.py": (f"{INTEGRATION}/test_warehouse.py",),
+    "resources/database.py": (
+        f"{UNIT}/test_reliability.py",  # which holds the defaults of settings
+        f"{INTEGRATION}/test_database.py",
+    ),
+    "resources/warehouse.py": (
+        f"{UNIT}/test_reliability.py",
+        f"{INTEGRATION}/test_warehouse.py",
+    ),
     "automation/published.py": (f"{INTEGRATION}/test_published_months.py",),
 }
 
