@@ -104,6 +104,7 @@ sys.exit(7)
     assert not (whole / "stack.json").exists()
 
 
+@pytest.mark.timeout(300)  # it starts whole stacks
 def test_data_stays_from_one_stack_to_the_next_whatever_the_user_has_set(whole: Path) -> None:
     assert run(whole, *TAXI, "demo", taxi=TAXI, rows="500").returncode == 0
     ledger = subprocess.run(

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.local.publisher import application
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import serving_application
@@ -124,7 +125,8 @@ def test_every_real_month_adds_up(
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_bytes(content)
     # some months are there twice, of another publisher each
-    with_publisher(platform, base).load(service, month, replace_raw=True)
+    anew = {REPLACE_RAW: "true"}
+    assert with_publisher(platform, base).run(f"{service}_trips", month, tags=anew).success
     entry = platform.entry(service, month)
     assert entry.lake.published == rows
     assert entry.adds_up
