@@ -9,15 +9,16 @@ BigQuery takes it for a partition of `trips`: a load job's or a query's rows rep
 rows of others are refused, and what is listed of it are its rows.
 A Parquet file may lack columns of a load job's schema: in BigQuery they are null in the table.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
-is told that it exists. It lists all tables to learn of one. And it leaves a job that it died in the
-middle of running forever, so that nobody can retry it.
+is told that it exists. It lists all tables to learn of one, and keeps them where every look takes
+long. And it leaves a job that it died in the middle of running forever, so that nobody can retry
+it.
 """
 
 import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.resources import files
@@ -55,6 +56,7 @@ def main() -> None:
     _teach_partition_decorators()
     _teach_missing_columns()
     _define_one_table_at_a_time()
+    _keep_tables_in_one_file()
     _look_up_tables_by_name()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
@@ -70,16 +72,22 @@ def main() -> None:
 
 
 def _install_extensions(home: Path) -> None:
-    """Install DuckDB's extensions from their wheels, as it would else download them."""
+    """Let DuckDB find its extensions, which lie in wheels, as it would else download them."""
     import duckdb
 
-    home.mkdir(parents=True, exist_ok=True)
     # DuckDB keeps its extensions in the home directory; the user's own stays clean.
     os.environ["HOME"] = str(home)
+    version = f"v{duckdb.__version__}"
     with duckdb.connect() as connection:
-        for name in ("ducklake", "icu", "spatial"):
-            folder = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
-            connection.install_extension(str(folder / f"{name}.duckdb_extension"))
+        ((platform,),) = connection.execute("PRAGMA platform").fetchall()
+    installed = home / ".duckdb" / "extensions" / version / platform
+    installed.mkdir(parents=True, exist_ok=True)
+    for name in ("ducklake", "icu", "spatial"):
+        file = f"{name}.duckdb_extension"
+        link = installed / file
+        link.unlink(missing_ok=True)  # the environment of its target may be gone
+        # to copy them takes a second and 137 MB
+        link.symlink_to(str(files(f"duckdb_extension_{name}") / "extensions" / version / file))
 
 
 def _fail_interrupted_jobs(project: str) -> None:
@@ -171,35 +179,35 @@ def _define_one_table_at_a_time() -> None:
     tables.get = alone(tables.get)
 
 
-# What stands for DuckDB's own table functions: the same columns, of one project's tables alone.
-_OF_A_PROJECT = {
-    "duckdb_tables()": """
-        SELECT {database} AS database_name, schema_name, table_name,
-            coalesce(record_count, 0) AS estimated_size
-        FROM {records}.ducklake_table t
-        JOIN {records}.ducklake_schema s USING (schema_id)
-        LEFT JOIN {records}.ducklake_table_stats USING (table_id)
-        WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
-    "duckdb_views()": """
-        SELECT {database} AS database_name, schema_name, view_name, false AS internal
-        FROM {records}.ducklake_view v
-        JOIN {records}.ducklake_schema s USING (schema_id)
-        WHERE v.end_snapshot IS NULL AND s.end_snapshot IS NULL""",
-    "duckdb_columns()": """
-        SELECT {database} AS database_name, schema_name, table_name, column_name,
-            nulls_allowed AS is_nullable
-        FROM {records}.ducklake_column c
-        JOIN {records}.ducklake_table t USING (table_id)
-        JOIN {records}.ducklake_schema s USING (schema_id)
-        WHERE c.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-            AND c.parent_column IS NULL""",
-}
-# And of one query's result, which is a table that nothing but its name is known of.
-_OF_A_RESULT = {
+def _keep_tables_in_one_file() -> None:
+    """Replace the functions that attach a project's tables: they are DuckDB's own.
+
+    The emulator's are DuckLake's, whose catalog is asked anew for every statement. In a folder of
+    an earlier release they stay so.
+    """
+    from local_bigquery.engine import database
+    from local_bigquery.settings import settings
+
+    attach_lake = database._attach
+
+    def attach(connection: "DuckDBPyConnection", project: str) -> None:
+        if (settings.data_dir / f"{project}.ducklake").exists():
+            attach_lake(connection, project)
+            return
+        file = _literal(str(settings.data_dir / f"{project}.tables.duckdb"))
+        connection.execute(f"ATTACH IF NOT EXISTS {file} AS {database.quote(project)}")
+        database._attached.add(project)
+
+    database._attach = attach
+    database.projects = lambda: sorted(database._attached)
+
+
+# What stands for DuckDB's own table functions: the same columns, of one table alone.
+_OF_A_TABLE = {
     "duckdb_tables()": """
         SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
             count(*) AS estimated_size
-        FROM {table}""",
+        FROM (SELECT rowid FROM {table})""",
     "duckdb_views()": """
         SELECT {database} AS database_name, {schema} AS schema_name, {name} AS view_name,
             false AS internal
@@ -215,47 +223,32 @@ def _look_up_tables_by_name() -> None:
     """Wrap the function that asks about tables, half a dozen times a query.
 
     DuckDB lists all tables of all databases for it, which takes the longer the more there are, and
-    each query's result is one. What DuckLake answers holds until a project's next snapshot.
+    each query's result is one.
     """
     import duckdb
-    from local_bigquery.catalog.tables import RESULTS
     from local_bigquery.engine import database
 
     fetch = database.fetch
-    answers: dict[str, tuple[int, dict[str, list[tuple[Any, ...]]]]] = {}  # by project
-
-    def ask(
-        sql: str, params: Sequence[Any] | None, functions: Mapping[str, str], **words: str
-    ) -> list[tuple[Any, ...]]:
-        for function, query in functions.items():
-            sql = sql.replace(function, f"({query.format(**words)})")
-        rows: list[tuple[Any, ...]] = fetch(sql, params)
-        return rows
 
     def fetch_by_name(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        match params if any(name in sql for name in _OF_A_PROJECT) else None:
-            case ["emulator", schema, str(name)] if schema == RESULTS:
-                table = database.quote("emulator", schema, name)
-                words = {"database": "emulator", "schema": schema, "name": name, "path": table}
+        query = sql
+        match params:
+            case [str(project), str(schema), str(name)]:
+                table = database.quote(project, schema, name)
+                words = {"database": project, "schema": schema, "name": name, "path": table}
                 literals = {word: _literal(value) for word, value in words.items()}
-                try:
-                    return ask(sql, params, _OF_A_RESULT, table=table, **literals)
-                except duckdb.CatalogException:
-                    return []
-            case [project, *_] if project in database._attached:
-                records = database.quote(f"__ducklake_metadata_{project}", "main")
-                newest = f"SELECT max(snapshot_id) FROM {records}.ducklake_snapshot"  # noqa: S608
-                ((snapshot,),) = fetch(newest)
-                of, known = answers.get(project, (None, {}))
-                if of != snapshot:
-                    known = {}
-                    answers[project] = snapshot, known
-                question = repr((sql, params))
-                if question not in known:
-                    words = {"database": _literal(project), "records": records}
-                    known[question] = ask(sql, params, _OF_A_PROJECT, **words)
-                return [*known[question]]
-        rows: list[tuple[Any, ...]] = fetch(sql, params)
+                for function, stand_in in _OF_A_TABLE.items():
+                    query = query.replace(function, f"({stand_in.format(table=table, **literals)})")
+        try:
+            rows: list[tuple[Any, ...]] = fetch(query, params)
+        except duckdb.CatalogException:
+            if query == sql:
+                raise
+            return []  # there is no such table
+        except duckdb.BinderException:
+            if query == sql:
+                raise
+            rows = fetch(sql, params)  # a view, which has no `rowid`
         return rows
 
     database.fetch = fetch_by_name

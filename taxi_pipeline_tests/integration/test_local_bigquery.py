@@ -15,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 
+import duckdb
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -560,6 +562,35 @@ def test_a_reader_sees_the_old_month_or_the_new_one(
 
     assert len(seen) >= 10
     assert all(counts in [{"2021-01": size} for size in sizes] for counts in seen)
+
+
+def test_a_view_is_one_and_has_its_tables_rows(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    load(client, emulator.put("jan", pickups(JANUARY, 3)), table)
+    view = f"{table}_seen"
+    client.query_and_wait(f"CREATE VIEW {DATASET}.{view} AS SELECT * FROM {DATASET}.{table}")
+
+    assert client.get_table(f"{DATASET}.{view}").table_type == "VIEW"
+    assert client.get_table(f"{DATASET}.{table}").table_type == "TABLE"
+    assert months(client, view) == {"2021-01": 3}
+
+
+def test_a_folder_of_an_earlier_release_keeps_its_tables(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    extension = files("duckdb_extension_ducklake") / "extensions" / f"v{duckdb.__version__}"
+    with duckdb.connect() as connection:
+        connection.load_extension(str(extension / "ducklake.duckdb_extension"))
+        lake = f"ducklake:{data / PROJECT}.ducklake"
+        connection.execute(f"ATTACH '{lake}' AS lake (DATA_PATH '{data / PROJECT}/')")
+        connection.execute(f"CREATE SCHEMA lake.{DATASET}")
+        trips = "SELECT TIMESTAMP '2021-01-01' AS pickup_datetime, 12.5::DOUBLE AS total_amount"
+        connection.execute(f"CREATE TABLE lake.{DATASET}.trips AS {trips}")
+
+    with running(tmp_path) as emulator, emulator.client() as client:
+        assert months(client, "trips") == {"2021-01": 1}
+        assert client.get_table(f"{DATASET}.trips").num_rows == 1
 
 
 def test_it_listens_on_the_loopback_interface_only(
