@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 700, 260  # in pixels
 _DPI = 100
+# Where a month's trips by day and its rejected rows are, as shares of the picture (left, bottom,
+# width, height): room for millions a day and for the longest reason. A layout that measures its
+# texts takes a third of a picture's time.
+_PLACES = ((0.125, 0.165, 0.48, 0.74), (0.84, 0.165, 0.15, 0.74))
 
 _INK = "#828b96"
 _TRIPS, _REJECTED = "#3b8bd0", "#d9772b"
@@ -38,10 +42,15 @@ def month_picture(
 
     `trips` has one count for each day of the month, from the first on.
     """
+    import numpy as np
+
     figure = _figure()
-    by_day, by_reason = figure.subplots(1, 2, width_ratios=(7, 2))
+    by_day, by_reason = (figure.add_axes(place) for place in _PLACES)
     _style(by_day, f"{service.name} {month}: {sum(trips):,} trips")
-    by_day.bar(range(1, len(trips) + 1), trips, color=_TRIPS)
+    # one shape instead of a bar a day, which takes twice as long
+    edges = np.arange(1, len(trips) + 1).repeat(2) + np.tile((-0.4, 0.4), len(trips))
+    heights = np.ravel([[count, 0] for count in trips])[:-1]
+    by_day.stairs(heights, edges, fill=True, color=_TRIPS)
     by_day.set(xlabel="day of the month", ylabel="trips a day")
     by_day.set(xlim=(0.4, len(trips) + 0.6), xticks=range(1, len(trips) + 1, 7))
     by_day.set_ylim(0, max(*trips, 1) * 1.05)
@@ -69,7 +78,7 @@ def daily_picture(
     import numpy as np
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
-    figure = _figure()
+    figure = _figure(layout="constrained")
     axes = figure.subplots()
     if not days:
         _style(axes, "no trips")
@@ -113,10 +122,10 @@ def as_markdown(figure: "Figure", alt: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
 
 
-def _figure() -> "Figure":
+def _figure(layout: Literal["constrained"] | None = None) -> "Figure":
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures in one global list
 
-    return Figure((WIDTH / _DPI, HEIGHT / _DPI), layout="constrained")
+    return Figure((WIDTH / _DPI, HEIGHT / _DPI), layout=layout)
 
 
 def _style(axes: "Axes", title: str, loc: Literal["left", "right"] = "left") -> None:

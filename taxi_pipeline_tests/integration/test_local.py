@@ -1,7 +1,7 @@
 """The embedded stack, as a person uses it: `taxi local CMD` from a shell.
 
 What is about the servers themselves runs `taxi` with all of them; what is about locks, signals,
-terminals and folders the same command with a stack of two small ones.
+terminals and folders the same command with a stack of few or small ones.
 """
 
 import fcntl
@@ -388,13 +388,17 @@ def test_addresses_stay_the_same_from_one_stack_to_the_next(folder: Path) -> Non
     assert run(folder, *words).stdout == run(folder, *words).stdout != ""
 
 
-def test_an_end_while_the_database_is_first_made_leaves_nothing_half_made(scratch: Path) -> None:
+def test_an_end_while_the_database_is_first_made_leaves_nothing_half_made(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVERS", "postgres")
     data = scratch / "data"
-    with started(taxi_local(data, "true", taxi=TAXI)) as process:
+    with started(taxi_local(data, "true")) as process:
         until((data / "postgres.unfinished" / "base").exists)
         process.terminate()
     assert not (data / "postgres").exists()
-    done = run(data, "true", taxi=TAXI)
+    connect = "import os, psycopg; psycopg.connect(os.environ['TAXI_POSTGRES_URL']).close()"
+    done = run(data, sys.executable, "-c", connect)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,9 +1,11 @@
-"""`taxi` with a stack of two small servers, for tests that need a stack, whatever it consists of.
+"""`taxi` with a stack of few servers, for tests that need a stack, whatever it consists of.
 
 `python -m taxi_pipeline_tests.support.small_stack local CMD` is the very command `taxi local CMD`;
-only the list of servers is another. They are Python's own, and real ones.
+only the list of servers is another: two of Python's own, or PostgreSQL alone where the variable
+`SERVERS` says `postgres`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from taxi_pipeline.cli import main
-from taxi_pipeline.local import stack
+from taxi_pipeline.local import servers, stack
 from taxi_pipeline.local.servers import Server, responds
 from taxi_pipeline.local.stack import Settings
 
@@ -24,8 +26,16 @@ def two_servers(
 ) -> tuple[list[Server], dict[str, str]]:
     """Return two servers of the stack's own folder, and where the first of them is."""
     first, second = f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
-    servers = [_server("first", folder, first), _server("second", folder, second)]
-    return servers, {"TAXI_ZONES_URL": first}
+    both = [_server("first", folder, first), _server("second", folder, second)]
+    return both, {"TAXI_ZONES_URL": first}
+
+
+def postgres_alone(
+    folder: Path, settings: Settings, ports: Sequence[int]
+) -> tuple[list[Server], dict[str, str]]:
+    """Return PostgreSQL, with its data in the stack's own folder, and its URL."""
+    postgres, url = servers.postgres(folder / "postgres", ports[0])
+    return [postgres], {"TAXI_POSTGRES_URL": url}
 
 
 def _server(name: str, folder: Path, url: str) -> Server:
@@ -38,5 +48,6 @@ def _server(name: str, folder: Path, url: str) -> Server:
 
 
 if __name__ == "__main__":
-    with patch.object(stack, "running", partial(stack.running, make_servers=two_servers)):
+    chosen = postgres_alone if os.environ.get("SERVERS") == "postgres" else two_servers
+    with patch.object(stack, "running", partial(stack.running, make_servers=chosen)):
         main(prog_name="taxi")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from taxi_pipeline.assets.pictures import HEIGHT, WIDTH, daily_picture, month_picture
+from taxi_pipeline.tlc.cleaning import REJECTIONS
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
 
@@ -70,6 +71,14 @@ def test_trips_and_rejected_rows_have_a_colour_each_only_where_there_are_any() -
     assert {blue, orange} & nothing == set()
     assert {blue, orange} & trips == {blue}
     assert {blue, orange} & rejected == {orange}
+
+
+def test_the_largest_numbers_and_the_longest_reasons_have_room() -> None:
+    # fhvhv has had 27 million trips in a month
+    rejected = {rule.name: 27_000_000 for rule in REJECTIONS}
+    alpha = image_of(month_picture(GREEN, JANUARY, [1_200_000] * 31, rejected)).getchannel("A")
+    at_the_edge, between = alpha.crop((0, 0, 2, HEIGHT)), alpha.crop((426, 30, 446, 220))
+    assert at_the_edge.getextrema() == between.getextrema() == (0, 0)
 
 
 def luminance(colour: tuple[int, ...]) -> float:
