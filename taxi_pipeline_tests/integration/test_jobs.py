@@ -581,31 +581,31 @@ def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
     lake, table = platform.resources.lake, "yellow_trips"
     place = place_of(YELLOW, Month.parse(month))
 
-    def run_again() -> None:
-        assert platform.run(table, month).success
+    def load_again() -> None:
+        platform.load("yellow", month)
         assert platform.entry("yellow", month).adds_up
 
     def tampered() -> bool:
         return not platform.entry("yellow", month).adds_up
 
-    run_again()
+    load_again()
     with psycopg.connect(platform.resources.database.url) as connection:
         connection.execute(
             "DELETE FROM tlc.yellow_trips_2019_12 WHERE ctid IN "
             "(SELECT ctid FROM tlc.yellow_trips_2019_12 LIMIT 1)"
         )
     assert tampered()
-    run_again()
+    load_again()
     platform.bigquery(f"INSERT INTO {table} (pickup_datetime) VALUES (DATETIME '{month}-15')")
     assert tampered()
-    run_again()
+    load_again()
     for prefix in (place.rejected, place.cleaned, place.raw):
         (found,) = lake.find(prefix)
         lake.delete(found)
         assert tampered()
         chosen = ["--service", "yellow", "--month", month]
         assert CliRunner().invoke(main, ["ledger", *chosen]).exit_code == 1
-        run_again()
+        load_again()
 
 
 def test_a_raw_object_that_went_bad_is_fetched_again(publish: Publish, tmp_path: Path) -> None:

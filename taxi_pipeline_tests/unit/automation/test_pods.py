@@ -1,7 +1,6 @@
 import json
 
 import pytest
-from dagster_k8s.job import get_user_defined_k8s_config
 
 from taxi_pipeline.automation.pods import LARGEST, Requests, pod_tags
 from taxi_pipeline.definitions import defs
@@ -11,6 +10,8 @@ JOBS = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.sta
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_tells_dagster_what_its_runs_ask_of_a_cluster(name: str) -> None:
+    from dagster_k8s.job import get_user_defined_k8s_config
+
     tags = JOBS[name].run_tags
     asked = get_user_defined_k8s_config(tags)
     resources = asked.container_config["resources"]

@@ -25,7 +25,6 @@ from cryptography.x509.oid import NameOID
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
-from dagster_webserver.app import create_app_from_workspace_process_context
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import redirects
@@ -187,6 +186,8 @@ def test_a_private_publisher_leads_to_private_addresses(tmp_path: Path) -> None:
 def test_a_redirect_deletes_no_run_in_dagster(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, make_public: MakePublic
 ) -> None:
+    from dagster_webserver.app import create_app_from_workspace_process_context
+
     home = tmp_path_factory.mktemp("dagster")
     with (
         dg.DagsterInstance.local_temp(str(home)) as instance,
