@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
+from taxi_pipeline.local.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHVHV, YELLOW
 

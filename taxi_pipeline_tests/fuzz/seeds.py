@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from taxi_pipeline.tlc.generator import first_parquet, write_csv_gz, write_parquet
+from taxi_pipeline.local.generator import first_parquet, write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.fuzz.target import Hostile

@@ -20,7 +20,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
-from taxi_pipeline.tlc.generator import write_parquet, write_zones
+from taxi_pipeline.local.generator import write_parquet, write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import GREEN

@@ -31,7 +31,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.ledger import Entry
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import place_of
-from taxi_pipeline.tlc.generator import write_parquet
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service

@@ -33,7 +33,7 @@ from taxi_pipeline.resources.lake import (
 )
 from taxi_pipeline.resources.publisher import Download, Unchanged
 from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
-from taxi_pipeline.tlc.generator import write_parquet
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import PublishedFile
 from taxi_pipeline.tlc.services import YELLOW

@@ -13,7 +13,7 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, read_zones
 from taxi_pipeline.local.publisher import ZONES
 from taxi_pipeline.resources.lake import ZONES_PLACE
-from taxi_pipeline.tlc.generator import write_zones
+from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from taxi_pipeline.tlc.generator import write_parquet
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 

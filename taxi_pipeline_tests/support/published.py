@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
-from taxi_pipeline.tlc.generator import write_csv_gz
+from taxi_pipeline.local.generator import write_csv_gz
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, open_published
 from taxi_pipeline.tlc.services import GREEN, Table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taxi_pipeline.tlc.generator import write_parquet
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev

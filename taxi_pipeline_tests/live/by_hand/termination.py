@@ -20,7 +20,7 @@ import psycopg
 
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.tlc.generator import write_csv_gz
+from taxi_pipeline.local.generator import write_csv_gz
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHVHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 from psycopg import sql
 
-from taxi_pipeline.tlc.generator import write_csv_gz
+from taxi_pipeline.local.generator import write_csv_gz
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.support.dagster_dev import TAXI

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import cleaning
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips, clean_zones
-from taxi_pipeline.tlc.generator import write_zones
+from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema

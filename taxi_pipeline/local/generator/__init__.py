@@ -5,7 +5,7 @@ Parquet (`columns`), the headers and lines of the CSV (`layouts`), how trips and
 spread (`drawing`, `taxis`, `for_hire`, `zones`) and how they are written down (`writing`).
 """
 
-from taxi_pipeline.tlc.generator.writing import first_parquet, write_csv_gz, write_parquet
-from taxi_pipeline.tlc.generator.zones import write_zones
+from taxi_pipeline.local.generator.writing import first_parquet, write_csv_gz, write_parquet
+from taxi_pipeline.local.generator.zones import write_zones
 
 __all__ = ["first_parquet", "write_csv_gz", "write_parquet", "write_zones"]

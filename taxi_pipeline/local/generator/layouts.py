@@ -6,7 +6,7 @@ one is found by the other.
 
 from dataclasses import dataclass
 
-from taxi_pipeline.tlc.generator.dated import Dated
+from taxi_pipeline.local.generator.dated import Dated
 from taxi_pipeline.tlc.month import Month
 
 _BLANK_LINE = "\n\r\n"

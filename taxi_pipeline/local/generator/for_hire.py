@@ -5,14 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from taxi_pipeline.tlc.generator.dated import Dated, in_force
-from taxi_pipeline.tlc.generator.drawing import Chunk, Drawn, Trips, Values, Weights, chunks
-from taxi_pipeline.tlc.generator.zones import (
+from taxi_pipeline.local.generator.dated import Dated, in_force
+from taxi_pipeline.local.generator.drawing import Chunk, Drawn, Trips, Values, Weights, chunks
+from taxi_pipeline.local.generator.zones import (
     BUSIEST_GREEN,
     BUSIEST_YELLOW,
-    JFK,
-    LAGUARDIA,
-    NEWARK,
     UNKNOWN,
     weighed,
 )
@@ -141,14 +138,9 @@ _DISPATCHED: Dated[Weights] = (
     (Month(2023, 1), _dispatchers(_ONE_BASE_EACH, HV0003=0.73, HV0005=0.27)),
 )
 _POOLED: Dated[float] = ((_FHVHV_FIRST, 0.2), (Month(2020, 4), 0.0), (Month(2022, 6), 0.02))
-_FARE_LEVEL: Dated[float] = ((_FHVHV_FIRST, 1.0), (Month(2021, 5), 1.3))
-_BLACK_CAR_FUND: Dated[float] = (
-    *((_FHVHV_FIRST, 0.025), (Month(2021, 1), 0.03), (Month(2024, 1), 0.0275)),
-)
+# Each amount by itself, in US dollars: real sizes and decimals, but no tariff. NaN: not recorded yet.
 _AIRPORT_FEE: Dated[float] = ((_FHVHV_FIRST, np.nan), (Month(2021, 4), 2.5))
-_AIRPORTS = (NEWARK, JFK, LAGUARDIA)
-_SALES_TAX = 0.08875
-_CBD_LEVIED = np.datetime64("2025-01-05")
+_CBD: Dated[float] = ((_FHVHV_FIRST, 0.0), (Month(2025, 1), 1.5))
 _FHVHV_DEFECTS = _DEFECTS | {"no distance": 0.0003, "negative": 0.0002}
 
 
@@ -156,7 +148,7 @@ def draw_fhvhv(month: Month, rows: int) -> Iterator[Drawn]:
     """Draw a month of fhvhv, in the order of its file."""
     for chunk in chunks(4, month, rows):
         rides = _ride(chunk)
-        charges = _charge(chunk, rides)
+        charges = _charge(chunk)
         at = chunk.places(_FHVHV_DEFECTS)
         chunk.misdate(at, rides["pickup_datetime"], rides["dropoff_datetime"])
         rides["trip_miles"][at["no distance"]] = 0.0
@@ -191,28 +183,20 @@ def _ride(chunk: Chunk) -> dict[str, Values]:
     }
 
 
-def _charge(chunk: Chunk, rides: dict[str, Values]) -> dict[str, Values]:
-    """Charge the rides, in dollars; NaN where nothing is recorded."""
+def _charge(chunk: Chunk) -> dict[str, Values]:
+    """Draw the amounts."""
     rows, rng, month = chunk.rows, chunk.rng, chunk.month
-    miles, minutes = rides["trip_miles"], rides["trip_time"] / 60
-    level = in_force(_FARE_LEVEL, month) * rng.lognormal(0.0, 0.25, rows)
-    fare = np.round(level * (2.5 + 1.6 * miles + 0.4 * minutes), 2)
-    tolls = 6.55 * ((miles > 8) & chunk.happens(0.5))
-    ends = rides["pulocationid"], rides["dolocationid"]
-    at_airport = np.isin(ends, _AIRPORTS).any(axis=0)
-    congested = chunk.happens(0.35)
-    in_cbd = congested & chunk.happens(0.75) & (rides["pickup_datetime"] >= _CBD_LEVIED)
-    tips = fare * rng.uniform(0.1, 0.3, rows) * chunk.happens(0.18)
+    fare = np.round(5 + rng.gamma(1.5, 12.0, rows), 2)
     return {
         "base_passenger_fare": fare,
-        "tolls": tolls,
-        "bcf": np.round((fare + tolls) * in_force(_BLACK_CAR_FUND, month), 2),
-        "sales_tax": np.round((fare + tolls) * _SALES_TAX, 2),
-        "congestion_surcharge": 2.75 * congested,
-        "airport_fee": at_airport * in_force(_AIRPORT_FEE, month),
-        "tips": np.round(tips, 2),
-        "driver_pay": np.round(fare * rng.normal(0.77, 0.06, rows), 2),
-        "cbd_congestion_fee": 1.5 * in_cbd,
+        "tolls": 6.55 * chunk.happens(0.08),
+        "bcf": np.round(0.03 * fare, 2),
+        "sales_tax": np.round(0.08875 * fare, 2),
+        "congestion_surcharge": 2.75 * chunk.happens(0.35),
+        "airport_fee": in_force(_AIRPORT_FEE, month) * chunk.happens(0.1),
+        "tips": np.round(rng.gamma(1.5, 3.0, rows), 2) * chunk.happens(0.18),
+        "driver_pay": np.round(0.77 * fare, 2),
+        "cbd_congestion_fee": in_force(_CBD, month) * chunk.happens(0.25),
     }
 
 

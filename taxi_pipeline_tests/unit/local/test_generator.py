@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.generator import drawing, write_csv_gz, write_parquet, write_zones
+from taxi_pipeline.local.generator import drawing, write_csv_gz, write_parquet, write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.support import headers
@@ -205,7 +205,7 @@ def test_memory_does_not_grow_with_the_month(service: Service, tmp_path: Path) -
 def peak_kilobytes(service: Service, rows: int, folder: Path) -> int:
     program = (
         "import resource; from pathlib import Path\n"
-        "from taxi_pipeline.tlc.generator import write_parquet\n"
+        "from taxi_pipeline.local.generator import write_parquet\n"
         "from taxi_pipeline.tlc.services import SERVICES\n"
         "from taxi_pipeline.tlc.month import Month\n"
         f"service, path = SERVICES[{service.name!r}], Path({str(folder / 'month')!r})\n"
@@ -354,38 +354,6 @@ def test_the_total_is_the_sum_of_its_parts(service: Service, month: Month, tmp_p
     parts += ["airport_fee"] if service is YELLOW else []
     summed = trips[parts].astype(float).fillna(0).sum(axis=1)
     assert np.allclose(summed, trips.total_amount, atol=0.001)
-
-
-@each_taxi
-def test_only_cards_tip(service: Service, tmp_path: Path) -> None:
-    trips = frame(service, Month(2024, 1), 5_000, tmp_path)
-    tipped = trips[trips.tip_amount > 0]
-    assert set(tipped.payment_type) == {1}
-    assert 0.7 < len(tipped) / (trips.payment_type == 1).sum() <= 1
-
-
-def test_the_congestion_surcharge_appears_in_january_2019(tmp_path: Path) -> None:
-    trips = frame(YELLOW, Month(2019, 1), 5_000, tmp_path)
-    trips = trips[trips.passenger_count.notna() & ~DEFECTS["outside the month"](trips)]
-    early = trips.pickup_datetime < "2019-01-21"
-    assert trips.congestion_surcharge[early].isna().all()
-    assert (trips.congestion_surcharge[~early] == 0).all()
-
-
-def test_the_congestion_zone_is_charged_from_its_fifth_day(tmp_path: Path) -> None:
-    trips = frame(YELLOW, Month(2025, 1), 5_000, tmp_path)
-    trips = trips[~DEFECTS["outside the month"](trips)]
-    charged = trips.cbd_congestion_fee != 0
-    assert trips.pickup_datetime[charged].min() >= pd.Timestamp("2025-01-05")
-    assert 0.5 < charged.mean() < 0.8
-
-
-def test_airports_charge_where_trips_begin(tmp_path: Path) -> None:
-    trips = frame(YELLOW, Month(2022, 1), 5_000, tmp_path)
-    trips = trips[trips.passenger_count.notna()]
-    charged = trips.airport_fee != 0
-    assert (charged == trips.PULocationID.isin([132, 138])).all()
-    assert set(trips.airport_fee.abs()) == {0, 1.25}
 
 
 # ---- The defects ---------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.generator import columns, for_hire, layouts, taxis
-from taxi_pipeline.tlc.generator.columns import Columns
-from taxi_pipeline.tlc.generator.dated import Dated, in_force
-from taxi_pipeline.tlc.generator.drawing import Drawn, drawn_as
-from taxi_pipeline.tlc.generator.layouts import Layout
+from taxi_pipeline.local.generator import columns, for_hire, layouts, taxis
+from taxi_pipeline.local.generator.columns import Columns
+from taxi_pipeline.local.generator.dated import Dated, in_force
+from taxi_pipeline.local.generator.drawing import Drawn, drawn_as
+from taxi_pipeline.local.generator.layouts import Layout
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 

@@ -6,7 +6,7 @@ found by the other. Arrow's null type stands where TLC's writer met a column wit
 
 import pyarrow as pa
 
-from taxi_pipeline.tlc.generator.dated import Dated
+from taxi_pipeline.local.generator.dated import Dated
 from taxi_pipeline.tlc.month import Month
 
 type Types = Dated[pa.DataType | None]  # None: not published

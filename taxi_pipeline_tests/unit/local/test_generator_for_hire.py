@@ -130,25 +130,6 @@ def test_the_time_is_that_of_the_trip(tmp_path: Path) -> None:
     assert (trips.trip_time > 0).all()
 
 
-def test_taxes_and_fees_follow_the_fare(tmp_path: Path) -> None:
-    trips = frame(FHVHV, Month(2024, 1), 5_000, tmp_path)
-    taxed = (trips.base_passenger_fare + trips.tolls)[trips.base_passenger_fare > 0]
-    assert (trips.sales_tax[taxed.index] - 0.08875 * taxed).abs().max() < 0.006
-    assert (trips.bcf[taxed.index] - 0.0275 * taxed).abs().max() < 0.006
-    assert {*trips.congestion_surcharge} == {0, 2.75}
-    at_airport = trips[["PULocationID", "DOLocationID"]].isin([1, 132, 138]).any(axis=1)
-    assert (trips.airport_fee == at_airport * 2.5).all()
-    assert 0.1 < (trips.tips > 0).mean() < 0.25
-    assert 0.7 < trips.driver_pay.sum() / trips.base_passenger_fare.sum() < 0.85
-
-
-def test_the_congestion_zone_is_charged_from_its_fifth_day(tmp_path: Path) -> None:
-    trips = frame(FHVHV, Month(2025, 1), 5_000, tmp_path)
-    charged = trips.cbd_congestion_fee == 1.5
-    assert trips.pickup_datetime[charged].min() >= pd.Timestamp("2025-01-05")
-    assert 0.1 < charged.mean() < 0.4
-
-
 def test_flags_are_yes_or_no_and_nobody_pools_in_the_pandemic(tmp_path: Path) -> None:
     flags = ["shared_request_flag", "shared_match_flag", "wav_request_flag", "wav_match_flag"]
     for month, pooled in (("2019-06", True), ("2020-04", False), ("2024-01", True)):

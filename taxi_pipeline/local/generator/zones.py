@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taxi_pipeline.tlc.generator.drawing import Weights
+from taxi_pipeline.local.generator.drawing import Weights
 
 NEWARK, JFK, LAGUARDIA, UNKNOWN, LAST = 1, 132, 138, 264, 265
 BUSIEST_YELLOW = (

@@ -5,18 +5,16 @@ records that reached TLC by another way, with many columns null.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from taxi_pipeline.tlc.generator.dated import Dated, in_force
-from taxi_pipeline.tlc.generator.drawing import Chunk, Drawn, Trips, Values, Weights, chunks
-from taxi_pipeline.tlc.generator.zones import (
+from taxi_pipeline.local.generator.dated import Dated, in_force
+from taxi_pipeline.local.generator.drawing import Chunk, Drawn, Trips, Values, Weights, chunks
+from taxi_pipeline.local.generator.zones import (
     BUSIEST_GREEN,
     BUSIEST_YELLOW,
-    JFK,
-    LAGUARDIA,
     LAST,
     weighed,
 )
@@ -24,45 +22,17 @@ from taxi_pipeline.tlc.month import Month
 
 _FIRST = Month(2009, 1)
 
-# ---- What is charged, and how trips are spread ---------------------------------------------------
+# ---- How trips and amounts are spread -----------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class _Tariff:
-    """What every meter charges, in US dollars."""
-
-    base: float
-    unit: float
-    rush: float
-    night: float
-    tax: float
-    improvement: float
-    to_jfk: float
-
-
-_TARIFF_2009 = _Tariff(base=2.5, unit=0.4, rush=1, night=0.5, tax=0, improvement=0, to_jfk=45)
-_TARIFF_2012 = replace(_TARIFF_2009, unit=0.5, tax=0.5, to_jfk=52)
-_TARIFF: Dated[_Tariff] = (
-    (_FIRST, _TARIFF_2009),
-    (Month(2009, 11), replace(_TARIFF_2009, tax=0.5)),
-    (Month(2012, 9), _TARIFF_2012),
-    (Month(2015, 1), replace(_TARIFF_2012, improvement=0.3)),
-    (
-        Month(2023, 1),
-        _Tariff(base=3, unit=0.7, rush=2.5, night=1, tax=0.5, improvement=1, to_jfk=70),
-    ),
-)
-_TOLL: Dated[float] = (
-    *((_FIRST, 4.15), (Month(2010, 1), 4.57), (Month(2011, 1), 4.8), (Month(2013, 3), 5.33)),
-    *((Month(2015, 3), 5.54), (Month(2017, 3), 5.76), (Month(2019, 4), 6.12)),
-    *((Month(2021, 5), 6.55), (Month(2023, 8), 6.94)),
-)
+# Each amount by itself, in US dollars: real sizes and decimals, but no tariff. What was not levied
+# yet is 0, what was not recorded yet is NaN.
+_EXTRAS = (0.0, 0.5, 1.0, 2.5)
+_TAX: Dated[float] = ((_FIRST, 0.0), (Month(2009, 11), 0.5))
+_TOLL = 6.55
+_IMPROVEMENT: Dated[float] = ((_FIRST, 0.0), (Month(2015, 1), 0.3), (Month(2023, 1), 1.0))
+_CONGESTION: Dated[float] = ((_FIRST, np.nan), (Month(2019, 2), 2.5))
+_CBD: Dated[float] = ((_FIRST, 0.0), (Month(2025, 1), 0.75))
 _AIRPORT_FEE: Dated[float] = ((_FIRST, np.nan), (Month(2021, 4), 1.25), (Month(2023, 4), 1.75))
-# The congestion surcharge was first not recorded, then zero for some days, then levied.
-_CONGESTION_RECORDED = np.datetime64("2019-01-21")
-_CONGESTION_LEVIED = np.datetime64("2019-02-01")
-_CBD_LEVIED = np.datetime64("2025-01-05")
-_TIP_RATES = np.repeat((0.2, 0.25, 0.15, 0.3, 0.1, 0.0), (12, 3, 2, 1, 1, 1))
 
 _CMT, _VTS, _DDS = 1, 2, 3
 _CARD, _FLEX_FARE = 1, 0
@@ -72,16 +42,13 @@ _CARD, _FLEX_FARE = 1, 0
 class _Profile:
     """What sets a service apart.
 
-    `codes` weighs the codes of every column that is drawn on its own. `congested`, `null_block` and
-    `defects` are shares of all rows; the columns that the null block leaves empty differ by format.
-    `unrecorded` columns are empty in all rows.
+    `codes` weighs the codes of every column that is drawn on its own. `null_block` and `defects` are
+    shares of all rows; the columns that the null block leaves empty differ by format. `unrecorded`
+    columns are empty in all rows.
     """
 
     seed: int
     codes: Mapping[str, Dated[Weights]]
-    congestion: float
-    congested: float
-    fee_airports: tuple[int, ...]
     null_block: Dated[float]
     null_in_csv: frozenset[str]
     null_in_parquet: frozenset[str]
@@ -120,9 +87,6 @@ YELLOW = _Profile(
             (Month(2015, 1), {_CARD: 0.72, 2: 0.27, 3: 0.006, 4: 0.004}),
         ),
     },
-    congestion=2.5,
-    congested=0.93,
-    fee_airports=(JFK, LAGUARDIA),
     null_block=(
         *((_FIRST, 0.0), (Month(2019, 1), 0.006)),
         *((Month(2020, 4), 0.07), (Month(2025, 1), 0.22)),
@@ -148,9 +112,6 @@ GREEN = _Profile(
         "dolocationid": ((_FIRST, weighed(BUSIEST_GREEN, 35)),),
         "payment_type": ((_FIRST, {_CARD: 0.53, 2: 0.46, 3: 0.008, 4: 0.002}),),
     },
-    congestion=2.75,
-    congested=0.25,
-    fee_airports=(),
     null_block=(
         *((_FIRST, 0.0), (Month(2019, 1), 0.06), (Month(2020, 3), 0.3)),
         *((Month(2022, 1), 0.1), (Month(2023, 1), 0.07)),
@@ -259,7 +220,7 @@ def draw(profile: _Profile, month: Month, rows: int) -> Iterator[Drawn]:
         trips = _draw(profile, chunk)
         if early:
             _forget_seconds(trips)
-        charges = _charge(profile, chunk, trips)
+        charges = _charge(chunk)
         if month < _ZONES_BEGIN:
             trips |= _positions(chunk, trips, single=not early)
         _spoil(profile, chunk, trips, charges)
@@ -280,11 +241,8 @@ def _draw(profile: _Profile, chunk: Chunk) -> dict[str, Values]:
     codes = {
         name: chunk.pick(in_force(weights, chunk.month)) for name, weights in profile.codes.items()
     }
-    to_jfk = codes["ratecodeid"] == 2
-    distance = 0.01 + rng.lognormal(0.6 if chunk.ordinary else 1.6, 0.9, rows)
-    distance = np.round(np.where(to_jfk, rng.normal(17.5, 1.2, rows), distance), 2)
+    distance = np.round(0.01 + rng.lognormal(0.6 if chunk.ordinary else 1.6, 0.9, rows), 2)
     seconds = 400 * distance**0.7 * rng.lognormal(0.0, 0.35, rows)
-    codes["dolocationid"][to_jfk] = JFK
     if not chunk.ordinary:
         codes["payment_type"][:] = _FLEX_FARE
     return codes | {
@@ -295,41 +253,21 @@ def _draw(profile: _Profile, chunk: Chunk) -> dict[str, Values]:
     }
 
 
-def _charge(profile: _Profile, chunk: Chunk, trips: dict[str, Values]) -> dict[str, Values]:
-    """Charge the trips, in dollars: the parts and the total; NaN where nothing is recorded."""
+def _charge(chunk: Chunk) -> dict[str, Values]:
+    """Draw the amounts: the parts and, as their sum, the total."""
     month, rows, rng = chunk.month, chunk.rows, chunk.rng
-    tariff = in_force(_TARIFF, month)
-    pickup, dropoff = trips["pickup_datetime"], trips["dropoff_datetime"]
-    distance, ratecode = trips["trip_distance"], trips["ratecodeid"]
-    minutes = (dropoff - pickup).astype(int) / 60
-    if chunk.ordinary:
-        fare = tariff.base + tariff.unit * np.rint(3.84 * distance + 0.7 * minutes)
-    else:
-        fare = 4 + 2.9 * distance * rng.uniform(0.8, 1.2, rows)
-    hour = pickup.astype("datetime64[h]").astype(int) % 24
-    workday = np.is_busday(pickup.astype("datetime64[D]"))
-    rush = (ratecode == 1) & workday & (hour >= 16) & (hour < 20)
-    night = (ratecode == 1) & ((hour >= 20) | (hour < 6))
-    congested = chunk.happens(profile.congested)
-    from_airport = np.isin(trips["pulocationid"], profile.fee_airports)
     parts = {
-        "fare_amount": np.where(ratecode == 2, tariff.to_jfk, np.round(fare, 2)),
-        "extra": np.select([rush, night], [tariff.rush, tariff.night], 0.0),
-        "mta_tax": np.where(np.isin(ratecode, (3, 5)), 0.0, tariff.tax),
-        "tolls_amount": (distance > 8) * chunk.happens(0.5) * in_force(_TOLL, month),
-        "improvement_surcharge": np.full(rows, tariff.improvement, float),
-        "congestion_surcharge": np.select(
-            [pickup < _CONGESTION_RECORDED, pickup < _CONGESTION_LEVIED, congested],
-            [np.nan, 0.0, profile.congestion],
-            0.0,
-        ),
-        "cbd_congestion_fee": 0.75 * (congested & chunk.happens(0.75) & (pickup >= _CBD_LEVIED)),
-        "airport_fee": from_airport * in_force(_AIRPORT_FEE, month),
+        "fare_amount": np.round(2.5 + rng.gamma(1.5, 8.0, rows), 2),
+        "extra": rng.choice(_EXTRAS, rows),
+        "mta_tax": np.full(rows, in_force(_TAX, month)),
+        "tolls_amount": _TOLL * chunk.happens(0.05),
+        "improvement_surcharge": np.full(rows, in_force(_IMPROVEMENT, month)),
+        "congestion_surcharge": in_force(_CONGESTION, month) * chunk.happens(0.7),
+        "cbd_congestion_fee": in_force(_CBD, month) * chunk.happens(0.5),
+        "airport_fee": in_force(_AIRPORT_FEE, month) * chunk.happens(0.1),
+        "tip_amount": np.round(rng.gamma(1.5, 2.0, rows), 2) * chunk.happens(0.6),
     }
-    charged = np.nansum(list(parts.values()), axis=0)
-    tip = np.round(charged * rng.choice(_TIP_RATES, rows), 2)
-    tip = np.where(chunk.happens(0.2), np.rint(tip), tip) * (trips["payment_type"] == _CARD)
-    return parts | {"tip_amount": tip, "total_amount": np.round(charged + tip, 2)}
+    return parts | {"total_amount": np.round(np.nansum(list(parts.values()), axis=0), 2)}
 
 
 def _spoil(

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.tlc.generator import write_csv_gz, write_parquet
+from taxi_pipeline.local.generator import write_csv_gz, write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.support.generated import spelled
