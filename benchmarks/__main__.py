@@ -23,7 +23,7 @@ import click
 
 from benchmarks import inputs, report
 from benchmarks.report import Comparison, Cost, Size
-from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline_tests.support.dagster_dev import dagster_dev
 from taxi_pipeline_tests.support.processes import until
@@ -138,7 +138,7 @@ def main(rounds: int, only: tuple[str, ...], into: Path) -> None:
 def _stack(folder: Path) -> Iterator[None]:
     """Run the embedded stack on the generated files, and let what we start find it."""
     before = dict(os.environ)
-    with running(folder, Settings(str(inputs.published()), 0), _say) as variables:
+    with running(folder, PublisherOptions(str(inputs.published()), 0), _say) as variables:
         os.environ.update(variables)
         yield
     os.environ.clear()

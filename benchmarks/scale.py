@@ -19,7 +19,7 @@ import click
 import psycopg
 
 from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline_tests.rehearsal.production import Production, production
 
@@ -160,7 +160,7 @@ def main(months: int, minutes: int) -> None:
         folder = Path(name)
         folder.chmod(0o755)
         with (
-            running(folder / "stores", Settings(None, 20)) as stores,
+            running(folder / "stores", PublisherOptions(None, 20)) as stores,
             production(folder / "production", stores) as there,
         ):
             columns["before"] = _measure(there)

@@ -19,9 +19,9 @@ import dagster as dg
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.publisher import url_templates
-from taxi_pipeline.local.stack import Settings, running
-from taxi_pipeline.resources.environment import ready
-from taxi_pipeline.resources.lake import PENDING, STORED_AT, place_of
+from taxi_pipeline.local.stack import PublisherOptions, running
+from taxi_pipeline.resources.environment import load_resources
+from taxi_pipeline.resources.lake import PENDING, STORED_AT, object_paths
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -36,11 +36,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _measure(urls: str) -> None:
-    resources = {**vars(ready()), "publisher": Publisher(urls=urls, zones_url="")}
+    resources = {**vars(load_resources()), "publisher": Publisher(urls=urls, zones_url="")}
     months = [(of, key) for of in SERVICES.values() for key in months_of(of).get_partition_keys()]
     for service, key in months:
         url = urls.split(",")[1].format(service=service.name, month=key)
-        name = f"{place_of(service, Month.parse(key)).raw}parquet"
+        name = f"{object_paths(service, Month.parse(key)).raw}parquet"
         resources["lake"].upload(
             Path(__file__), name, {"source_url": url, STORED_AT: PENDING, "etag": '"1"'}, replaced=0
         )
@@ -57,6 +57,9 @@ def _measure(urls: str) -> None:
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    with TemporaryDirectory() as folder, running(Path(folder), Settings(None, 1)) as variables:
+    with (
+        TemporaryDirectory() as folder,
+        running(Path(folder), PublisherOptions(None, 1)) as variables,
+    ):
         os.environ.update(variables)
         _measure(url_templates(f"http://127.0.0.1:{server.server_port}"))

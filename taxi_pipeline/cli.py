@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Never
 import click
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
@@ -90,7 +90,7 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     taxi local bash
     """  # noqa: D301 - click's \\b must be the character
     from taxi_pipeline.local.command import run
-    from taxi_pipeline.local.stack import Settings, running
+    from taxi_pipeline.local.stack import PublisherOptions, running
 
     # A shell ignores these two in what a script puts into the background, and what is ignored is
     # inherited: `dagster dev` could not end its processes. What is caught is not.
@@ -102,7 +102,9 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
             signal.signal(number, _exit_by_signal)
     with (
         _errors_shown(),
-        running(data_dir, Settings(publisher, 0 if publisher else rows), _progress) as environment,
+        running(
+            data_dir, PublisherOptions(publisher, 0 if publisher else rows), _progress
+        ) as environment,
     ):
         code = run(command, environment)
     sys.exit(code)
@@ -113,7 +115,7 @@ def _service(name: str) -> "Service":
 
     if name not in SERVICES:
         raise click.BadParameter(
-            f"'{legible(name, 40)}' is not a service: write one of {', '.join(SERVICES)}."
+            f"'{printable(name, 40)}' is not a service: write one of {', '.join(SERVICES)}."
         )
     return SERVICES[name]
 
@@ -208,14 +210,14 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
         names = {service.trips.name for service in services}
         jobs = defs.get_repository_def().get_all_jobs()
         with dagster_instance() as instance:
-            asked = [job for job in jobs if not names or job.name in names]
-            failed = failed_partitions(instance, asked)
+            chosen = [job for job in jobs if not names or job.name in names]
+            failed = failed_partitions(instance, chosen)
         if not failed:
             click.echo("No month has failed.")
-        for one in failed:
-            assets = ", ".join(asset.to_user_string() for asset in one.assets)
-            ran = f"would run {assets}" if dry_run else run_again(one, dagster_url())
-            click.echo(f"{one}: {ran}")
+        for partition in failed:
+            assets = ", ".join(asset.to_user_string() for asset in partition.assets)
+            ran = f"would run {assets}" if dry_run else run_again(partition, dagster_url())
+            click.echo(f"{partition}: {ran}")
 
 
 @main.command()
@@ -232,7 +234,7 @@ def demo() -> None:
 
 
 def _show_ledger(
-    asked: Iterable["Service"] = (),
+    chosen: Iterable["Service"] = (),
     first: Month | None = None,
     last: Month | None = None,
     as_json: bool = False,
@@ -243,8 +245,8 @@ def _show_ledger(
     from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
 
-    stores = environment.ready()
-    services = [service for service in SERVICES.values() if service in asked]
+    stores = environment.load_resources()
+    services = [service for service in SERVICES.values() if service in chosen]
     entries = [
         entry
         for service in services or SERVICES.values()

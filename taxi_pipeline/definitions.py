@@ -19,10 +19,10 @@ from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
-from taxi_pipeline.automation.published import published_months
+from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import mart_checks, trips_checks, zones_checks
-from taxi_pipeline.resources.environment import from_environment
+from taxi_pipeline.resources.environment import resources_for_dagster
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
 
@@ -82,7 +82,7 @@ def build_definitions(resources: Mapping[str, object] | None = None) -> dg.Defin
             failed_months(),
             *notification_sensors(),
         ],
-        resources={**vars(from_environment()), "mart_month": mart_month, **(resources or {})},
+        resources={**vars(resources_for_dagster()), "mart_month": mart_month, **(resources or {})},
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )

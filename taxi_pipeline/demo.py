@@ -28,7 +28,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 def materialize(say: Callable[[str], None]) -> None:
     """Run the jobs of the demo; raise `PermanentError` if one fails. `say` gets the progress."""
-    environment.ready()  # or it names what is not set
+    environment.load_resources()  # or it names what is not set
     with dg.DagsterInstance.get() as instance:
         for number, (job, month) in enumerate(RUNS, start=1):
             what = f"{job} {month}" if month else job

@@ -19,13 +19,13 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.lake import (
     REJECTED_ROWS,
-    ZONES_PLACE,
+    ZONES_PATHS,
     Lake,
     LakeObject,
-    Place,
+    ObjectPaths,
     ReplacedError,
     month_of_object,
-    place_of,
+    object_paths,
 )
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.tlc.month import Month
@@ -64,27 +64,27 @@ class LakeEntry:
                 "The lake's objects were replaced while they were read, again and again: look "
                 "at the month again when its runs have ended."
             ]
-        said = list(self.faults)
+        lines = list(self.faults)
         if self.published is None:
-            said.append("The lake has no published file that says how many rows it has.")
+            lines.append("The lake has no published file that says how many rows it has.")
         if self.kept is None:
-            said.append(f"The lake has no cleaned {self.content} that can be read.")
+            lines.append(f"The lake has no cleaned {self.content} that can be read.")
         if self.rejected is None:
-            said.append("The lake has no rejected rows that can be read.")
+            lines.append("The lake has no rejected rows that can be read.")
         if self.published is None or self.kept is None or self.rejected is None:
-            return said
+            return lines
         kept, rejected = self.kept.rows, self.rejected.total()
         if self.published != kept + rejected:
-            said.append(
+            lines.append(
                 f"The published file has {self.published:,} rows, the lake {kept + rejected:,}: "
                 f"{kept:,} kept and {rejected:,} rejected."
             )
         if not self.of_this_raw:
-            said.append(
+            lines.append(
                 f"The lake's {self.content} or its rejected rows were cleaned from another "
                 "published file than the one that is there."
             )
-        return said
+        return lines
 
     def problems_with(self, store: str, tally: Tally | None) -> list[str]:
         """Say what does not add up between the lake and another store, in sentences."""
@@ -94,9 +94,13 @@ class LakeEntry:
             return [f"{store} has {tally.rows:,} rows, the lake none."]
         if tally == self.kept:
             return []
-        if tally.rows != self.kept.rows or tally.strays:
-            strays = f", {tally.strays:,} of them without a pick-up time," if tally.strays else ""
-            return [f"{store} has {tally.rows:,} rows{strays or ','} the lake {self.kept.rows:,}."]
+        if tally.rows != self.kept.rows or tally.rows_without_pickup:
+            of_them = (
+                f" {tally.rows_without_pickup:,} of them without a pick-up time,"
+                if tally.rows_without_pickup
+                else ""
+            )
+            return [f"{store} has {tally.rows:,} rows,{of_them} the lake {self.kept.rows:,}."]
         return [f"{store} has a total of {_dollars(tally)}, the lake {_dollars(self.kept)}."]
 
     def in_table(self, tallies: Mapping[Month, Tally], month: Month) -> Tally | None:
@@ -205,10 +209,10 @@ def _entry(
     Where the month does not add up, and its objects are other ones by then, all stores are asked
     again, up to `LOOKS` times in all.
     """
-    place = place_of(service, month)
+    paths = object_paths(service, month)
     for _ in range(LOOKS):
         try:
-            in_lake = _lake_entry(stores.lake, place, objects, service.total, recount)
+            in_lake = _lake_entry(stores.lake, paths, objects, service.total, recount)
         except ReplacedError:
             in_lake = LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
         entry = Entry(
@@ -221,7 +225,7 @@ def _entry(
         )
         if entry.adds_up:
             break
-        newest = _objects(stores.lake, place)
+        newest = _objects(stores.lake, paths)
         if _generations(newest) == _generations(objects):
             break
         objects, tables = newest, _tally_tables(service, stores, month, month)
@@ -233,13 +237,13 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
 
     `recount` reads the published file again.
     """
-    objects = _objects(stores.lake, ZONES_PLACE)
+    objects = _objects(stores.lake, ZONES_PATHS)
     tallies = [store.tally(TAXI_ZONES) for store in (stores.warehouse, stores.database)]
     if not objects and not any(tally.rows for tally in tallies):
         return []
-    found = _zones_lake_entry(stores.lake, objects, recount)
-    tables = [tally if tally.rows or found.kept else None for tally in tallies]
-    return [Entry(TAXI_ZONES.name, None, found, *tables)]
+    in_lake = _zones_lake_entry(stores.lake, objects, recount)
+    tables = [tally if tally.rows or in_lake.kept else None for tally in tallies]
+    return [Entry(TAXI_ZONES.name, None, in_lake, *tables)]
 
 
 def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
@@ -257,22 +261,22 @@ def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
 
 def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
     """Return what the lake has of one month."""
-    place = place_of(service, month)
-    return _lake_entry(lake, place, _objects(lake, place), service.total, recount=False)
+    paths = object_paths(service, month)
+    return _lake_entry(lake, paths, _objects(lake, paths), service.total, recount=False)
 
 
 def zones_lake_entry(lake: Lake) -> LakeEntry:
     """Return what the lake has of the taxi zones."""
-    return _zones_lake_entry(lake, _objects(lake, ZONES_PLACE), recount=False)
+    return _zones_lake_entry(lake, _objects(lake, ZONES_PATHS), recount=False)
 
 
 def _zones_lake_entry(lake: Lake, objects: Iterable[LakeObject], recount: bool) -> LakeEntry:
-    return replace(_lake_entry(lake, ZONES_PLACE, objects, None, recount), content="zones")
+    return replace(_lake_entry(lake, ZONES_PATHS, objects, None, recount), content="zones")
 
 
-def _objects(lake: Lake, place: Place) -> list[LakeObject]:
-    prefixes = (place.raw, place.cleaned, place.rejected)
-    return [item for prefix in prefixes for item in lake.find(prefix) if place.holds(item.name)]
+def _objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
+    prefixes = (paths.raw, paths.cleaned, paths.rejected)
+    return [item for prefix in prefixes for item in lake.find(prefix) if paths.holds(item.name)]
 
 
 def _generations(objects: Iterable[LakeObject]) -> set[tuple[str, int]]:
@@ -281,20 +285,21 @@ def _generations(objects: Iterable[LakeObject]) -> set[tuple[str, int]]:
 
 def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:
     """Return the service's objects by month, the newest of each folder first."""
-    found = defaultdict(list)
+    objects = defaultdict(list)
     for folder in ("raw", "cleaned", "rejected"):
         for item in lake.find(f"{folder}/{service.name}/"):
-            if whose := month_of_object(item.name):  # others are none of ours
-                found[whose[1]].append(item)
-    return found
+            if named := month_of_object(item.name):  # others are none of ours
+                _, month = named
+                objects[month].append(item)
+    return objects
 
 
 def _lake_entry(
-    lake: Lake, place: Place, objects: Iterable[LakeObject], total: str | None, recount: bool
+    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
 ) -> LakeEntry:
     by_name = {item.name: item for item in objects}
-    raw = next((item for name, item in by_name.items() if name.startswith(place.raw)), None)
-    cleaned = by_name.get(place.cleaned)
+    raw = next((item for name, item in by_name.items() if name.startswith(paths.raw)), None)
+    cleaned = by_name.get(paths.cleaned)
     rejected = by_name.get(cleaned.metadata.get(REJECTED_ROWS, "")) if cleaned else None
     faults: list[str] = []
     kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
@@ -343,8 +348,8 @@ def _reasons(rejected: BinaryIO) -> Counter[str]:
     with pq.ParquetFile(rejected, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, [REJECTED_BECAUSE], use_threads=False)
-            for found in rows[REJECTED_BECAUSE].value_counts().to_pylist():
-                reasons[str(found["values"])] += found["counts"]
+            for counted in rows[REJECTED_BECAUSE].value_counts().to_pylist():
+                reasons[str(counted["values"])] += counted["counts"]
     return reasons
 
 

@@ -57,7 +57,7 @@ def to_json(entries: Iterable[Entry]) -> str:
 
 
 def missing(
-    entries: Iterable[Entry], asked: Sequence[Service], first: Month | None, last: Month | None
+    entries: Iterable[Entry], chosen: Sequence[Service], first: Month | None, last: Month | None
 ) -> list[str]:
     """Say what was asked for, services or months, and is in no store, in sentences."""
     match first, last:
@@ -69,11 +69,11 @@ def missing(
             when = f" of {last} or earlier"
         case _:
             when = f" of {first}" if first == last else f" of {first} to {last}"
-    found = {entry.service for entry in entries}
-    if asked:
-        names = [service.name for service in asked if service.name not in found]
+    present = {entry.service for entry in entries}
+    if chosen:
+        names = [service.name for service in chosen if service.name not in present]
         return [f"No store has {name} trips{when}." for name in names]
-    return [f"No store has trips{when}."] if when and not found else []
+    return [f"No store has trips{when}."] if when and not present else []
 
 
 def _as_object(entry: Entry) -> dict[str, Any]:

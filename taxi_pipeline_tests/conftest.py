@@ -25,10 +25,10 @@ from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake,
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
-from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -66,7 +66,7 @@ def stack() -> Iterator[Path]:
     # pytest's own folders are closed to other users, and root's PostgreSQL runs as another
     with (
         TemporaryDirectory(prefix="taxi-") as folder,
-        running(Path(folder), Settings(None, ROWS)) as variables,
+        running(Path(folder), PublisherOptions(None, ROWS)) as variables,
         patch.dict(os.environ, variables),
     ):
         yield Path(folder)
@@ -127,7 +127,7 @@ class Platform:
         from taxi_pipeline.tlc.daily import trips_by_day
 
         log, of, to = logging.getLogger(), Month.parse(month), self.resources
-        table, place = SERVICES[service].trips, place_of(SERVICES[service], of)
+        table, place = SERVICES[service].trips, object_paths(SERVICES[service], of)
         fetch = partial(to.publisher.fetch_month, SERVICES[service], of)
         store_raw(to.lake, place, table, fetch, log, replace=replace_raw)
         days = partial(trips_by_day, month=of)
@@ -186,7 +186,7 @@ def platform(stack: Path) -> Iterator[Platform]:
     dagster_yaml = yaml.safe_load((stack / "dagster" / "dagster.yaml").read_text())
     settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
     with dg.DagsterInstance.ephemeral(settings=settings) as instance:
-        yield Platform(environment.ready(), instance)
+        yield Platform(environment.load_resources(), instance)
 
 
 type Publish = Callable[[Mapping[str, bytes | Answer]], tuple[Platform, list[str]]]

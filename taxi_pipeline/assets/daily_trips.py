@@ -121,7 +121,7 @@ def _lineage() -> dg.TableColumnLineage:
         if origin
     ]
     return dg.TableColumnLineage(
-        {column: [dep for of, dep in origins if of == column] for column, _ in origins}
+        {column: [dep for name, dep in origins if name == column] for column, _ in origins}
     )
 
 
@@ -161,7 +161,7 @@ def daily_trips(
         rows = warehouse.replace_month_by_query(
             DAILY_TRIPS, mart_month, daily_trips_query(), sources, labels
         )
-        found = warehouse.query_month(_READ_BACK, mart_month)
+        by_day = warehouse.query_month(_READ_BACK, mart_month)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,
@@ -169,8 +169,8 @@ def daily_trips(
                 "dagster/column_lineage": _lineage(),
                 "dagster/uri": warehouse.uri(DAILY_TRIPS),
                 "seconds": monotonic() - began,
-                "preview": preview(found[:PREVIEW_ROWS], arrow_schema(DAILY_TRIPS)),
-                "picture": _picture(found),
+                "preview": preview(by_day[:PREVIEW_ROWS], arrow_schema(DAILY_TRIPS)),
+                "picture": _picture(by_day),
             }
         )
 
@@ -178,7 +178,7 @@ def daily_trips(
 def _picture(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
     trips = {(row["service"], row["day"]): row["trips"] for row in rows}
     days = sorted({day for _, day in trips})
-    there = [name for name in SERVICES if any(name == service for service, _ in trips)]
+    names = [name for name in SERVICES if any(name == service for service, _ in trips)]
     return daily_picture(
-        days, {name: [trips.get((name, day), 0) for day in days] for name in there}
+        days, {name: [trips.get((name, day), 0) for day in days] for name in names}
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.text import printable
 
 UNKNOWN_COLUMNS = "unknown_columns"
 UNKNOWN_CODES = "unknown_codes"
@@ -24,18 +24,20 @@ type Finding = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class Findings:
-    """The first of what was found, each as named values, and how many more there were."""
+    """The first findings, each as named values, and how many more there were."""
 
     listed: Sequence[Finding]
     left_out: int
 
     @classmethod
-    def cut(cls, found: Sequence[Finding]) -> Self:
-        """Cut what was found to what an object's metadata can hold."""
-        listed = [{name: _cut(value) for name, value in one.items()} for one in found[:MOST]]
+    def cut(cls, findings: Sequence[Finding]) -> Self:
+        """Cut findings to what an object's metadata can hold."""
+        listed = [
+            {name: _cut(value) for name, value in finding.items()} for finding in findings[:MOST]
+        ]
         while len(json.dumps(listed)) > JSON_CHARACTERS:
             listed.pop()
-        return cls(listed, len(found) - len(listed))
+        return cls(listed, len(findings) - len(listed))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,4 +49,4 @@ class Findings:
 
 
 def _cut(value: str | int) -> str | int:
-    return legible(value, CHARACTERS) if isinstance(value, str) else value
+    return printable(value, CHARACTERS) if isinstance(value, str) else value

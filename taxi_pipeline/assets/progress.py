@@ -13,38 +13,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EVERY_SECONDS = 10
+    from taxi_pipeline.tlc.cleaning import ProgressCallback
 
-type Seen = Callable[[int, int], None]
+EVERY_SECONDS = 10
 
 
 @contextmanager
-def progress(doing: str, log: logging.Logger, rows: int | None = None) -> Iterator[Seen]:
+def progress(
+    doing: str, log: logging.Logger, rows: int | None = None
+) -> "Iterator[ProgressCallback]":
     """Yield a function that takes what was done since its last call, in rows and in bytes.
 
     `rows` is how many there will be, if that is known. Work that ends before `EVERY_SECONDS` have
     passed leaves the log as it was.
     """
-    began = said = monotonic()
+    began = logged = monotonic()
     done = size = 0
     with _bar(doing, rows) as show:
 
-        def seen(more_rows: int, more_bytes: int) -> None:
-            nonlocal said, done, size
+        def on_progress(more_rows: int, more_bytes: int) -> None:
+            nonlocal logged, done, size
             done, size = done + more_rows, size + more_bytes
             show(done, size)
-            if monotonic() - said >= EVERY_SECONDS:
-                said = monotonic()
-                log.info(f"{doing}: {_so_far(done, size, rows)} in {said - began:.0f} s")
+            if monotonic() - logged >= EVERY_SECONDS:
+                logged = monotonic()
+                log.info(f"{doing}: {_so_far(done, size, rows)} in {logged - began:.0f} s")
 
-        yield seen
+        yield on_progress
 
 
-def passing(batches: "Iterable[pa.RecordBatch]", seen: Seen) -> "Iterator[pa.RecordBatch]":
-    """Yield the batches as they are asked for, and say so of each."""
+def report_progress(
+    batches: "Iterable[pa.RecordBatch]", on_progress: "ProgressCallback"
+) -> "Iterator[pa.RecordBatch]":
+    """Yield the batches, and report each once its consumer asks for the next."""
     for batch in batches:
         yield batch
-        seen(len(batch), batch.nbytes)
+        on_progress(len(batch), batch.nbytes)
 
 
 def _so_far(done: int, size: int, rows: int | None) -> str:

@@ -12,10 +12,10 @@ import dagster as dg
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import retries, retry_seconds
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,13 +69,13 @@ def _wait_for_next_try(
 ) -> None:
     """Wait until the step may be tried again; raise `dg.Failure` where it may not."""
     tried = context.op_execution_context.retry_number + 1
-    asked = error.retry_after or 0.0
-    if asked > _PATIENCE_SECONDS:
-        asks = f"It asks to wait for {asked:,.0f} s: run it again then."
-        raise _failure(context, f"{error} {asks}") from error
+    wanted = error.retry_after or 0.0
+    if wanted > _PATIENCE_SECONDS:
+        advice = f"It asks to wait for {wanted:,.0f} s: run it again then."
+        raise _failure(context, f"{error} {advice}") from error
     if tried > RETRIES.max_retries:
         raise _failure(context, f"{error} It was tried {tried} times.") from error
-    seconds = asked + RETRIES.calculate_delay(tried)
+    seconds = wanted + RETRIES.calculate_delay(tried)
     context.log.warning(
         f"Try {tried} of {RETRIES.max_retries + 1} failed, the next is in {seconds:.0f} s: {error}"
     )
@@ -114,10 +114,12 @@ def table_columns(table: Table) -> dg.TableSchema:
 
 def file_columns(schema: "pa.Schema") -> dg.TableSchema:
     """Return a file's own columns as Dagster's catalog shows them."""
-    fields = [schema.field(place) for place in range(min(len(schema), _COLUMNS))]
+    fields = [schema.field(index) for index in range(min(len(schema), _COLUMNS))]
     return dg.TableSchema(
         [
-            dg.TableColumn(legible(field.name, _CHARACTERS), legible(str(field.type), _CHARACTERS))
+            dg.TableColumn(
+                printable(field.name, _CHARACTERS), printable(str(field.type), _CHARACTERS)
+            )
             for field in fields
         ]
     )
@@ -128,25 +130,25 @@ def columns_from(
 ) -> dg.TableColumnLineage:
     """Return which columns of the table's asset in `layer` each column was made of.
 
-    `origins` are the pairs of a column's name and one's there that it was made of.
+    `origins` are pairs: a column's name, and the name of a column that it was made of.
     """
-    there: dict[str, list[dg.TableColumnDep]] = {}
+    dependencies: dict[str, list[dg.TableColumnDep]] = {}
     for column, origin in origins:
-        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), legible(origin, _CHARACTERS))
-        there.setdefault(column, []).append(dep)
-    return dg.TableColumnLineage(there)
+        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), printable(origin, _CHARACTERS))
+        dependencies.setdefault(column, []).append(dep)
+    return dg.TableColumnLineage(dependencies)
 
 
 def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.TableMetadataValue:
-    """Return a few rows as a table, legible and cut, for Dagster keeps it with the event.
+    """Return a few rows as a table, printable and cut, for Dagster keeps it with the event.
 
     A row that is cut short has no value in the last columns.
     """
-    names = {name: legible(name, _CHARACTERS) for name in schema.names[:_COLUMNS]}
-    found = [{shown: row.get(name) for name, shown in names.items()} for row in rows]
+    names = {name: printable(name, _CHARACTERS) for name in schema.names[:_COLUMNS]}
+    printable_rows = [{shown: row.get(name) for name, shown in names.items()} for row in rows]
     texts = [
-        {k: None if v is None else legible(str(v), _CHARACTERS) for k, v in row.items()}
-        for row in found
+        {k: None if v is None else printable(str(v), _CHARACTERS) for k, v in row.items()}
+        for row in printable_rows
     ]
     return table(dict.fromkeys(names.values(), "string"), texts)
 
@@ -171,11 +173,11 @@ def query(name: str, month: Month | None) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(["```sql", *lines, "LIMIT 100", "```"]))
 
 
-def counts(of: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
+def counts(label: str, rows: Mapping[str, int]) -> dg.TableMetadataValue:
     """Return counts of rows by name as a table, the largest first."""
     ordered = sorted(rows.items(), key=lambda item: -item[1])
     return table(
-        {of: "string", "rows": "int"}, [{of: name, "rows": count} for name, count in ordered]
+        {label: "string", "rows": "int"}, [{label: name, "rows": count} for name, count in ordered]
     )
 
 

@@ -23,7 +23,7 @@ from taxi_pipeline.assets.findings import (
     Finding,
     Findings,
 )
-from taxi_pipeline.assets.progress import Seen, passing, progress
+from taxi_pipeline.assets.progress import progress, report_progress
 from taxi_pipeline.assets.reporting import (
     PREVIEW_ROWS,
     columns_from,
@@ -46,24 +46,24 @@ from taxi_pipeline.resources.lake import (
     STORED_AT,
     Lake,
     LakeObject,
-    Place,
+    ObjectPaths,
 )
-from taxi_pipeline.resources.publisher import Download, Unchanged
+from taxi_pipeline.resources.publisher import Download, FileVersion, NotModified
 from taxi_pipeline.resources.scratch import scratch
 from taxi_pipeline.resources.warehouse import Warehouse
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import UNKNOWN_WORDS, Table
+from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from taxi_pipeline.tlc.cleaning import Summary
-    from taxi_pipeline.tlc.reading import Examination, PublishedFile
+    from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary
+    from taxi_pipeline.tlc.reading import Examination, SourceFile
 
-type Fetch = Callable[[Path, Unchanged | None, Callable[[int], None]], Download | Unchanged]
-type Clean = Callable[[PublishedFile, Path, Path, Seen], Summary]
-type Ensure = Callable[[PublishedFile], None]
+type Fetch = Callable[[Path, FileVersion | None, Callable[[int], None]], Download | NotModified]
+type Clean = Callable[[SourceFile, Path, Path, ProgressCallback], Summary]
+type Ensure = Callable[[SourceFile], None]
 type ByDay = Callable[[Path], Sequence[int]]
 type Picture = Callable[[Sequence[int], Summary], dg.MarkdownMetadataValue]
 
@@ -82,7 +82,7 @@ class _Raw(NamedTuple):
 
 def store_raw(
     lake: Lake,
-    place: Place,
+    paths: ObjectPaths,
     table: Table,
     fetch: Fetch,
     log: logging.Logger,
@@ -100,12 +100,12 @@ def store_raw(
     `replace` says that the published file shall take its place.
     """
     began = monotonic()
-    before = _raw_objects(lake, place)
+    before = _raw_objects(lake, paths)
     newest = next(iter(before), None)
     if newest and not newest.is_fetched and not replace:
-        raw = _kept(lake, table, ensure, newest, log)
+        raw = _keep(lake, table, ensure, newest, log)
     else:
-        raw = _fetched(lake, place, table, ensure, fetch, before, log, anew=replace)
+        raw = _fetch(lake, paths, table, ensure, fetch, before, log, anew=replace)
     stored, examination = raw.stored, raw.examination
     return dg.MaterializeResult(
         data_version=dg.DataVersion(stored.metadata["sha256"]),
@@ -126,7 +126,7 @@ def store_raw(
     )
 
 
-def _kept(
+def _keep(
     lake: Lake, table: Table, ensure: Ensure | None, raw: LakeObject, log: logging.Logger
 ) -> _Raw:
     """Leave a raw object that somebody else put into the lake, and count it."""
@@ -137,12 +137,12 @@ def _kept(
         path = lake.download(raw, folder)
         examination = examine(path, PREVIEW_ROWS)
         _ensure_usable(path, table, ensure)
-        return _Raw(_counted(lake, raw, path, examination.rows), examination, downloaded=False)
+        return _Raw(_count(lake, raw, path, examination.rows), examination, downloaded=False)
 
 
-def _fetched(
+def _fetch(
     lake: Lake,
-    place: Place,
+    paths: ObjectPaths,
     table: Table,
     ensure: Ensure | None,
     fetch: Fetch,
@@ -157,12 +157,14 @@ def _fetched(
     """
     from taxi_pipeline.tlc.reading import examine
 
-    with scratch() as arrived, scratch() as stored:
+    with scratch() as downloads, scratch() as stored:
         copy = None if anew else _intact_copy(lake, before, stored)
-        known = copy and Unchanged(copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", ""))
-        with progress(f"Downloading {place.stem}", log) as seen:
-            fetched = fetch(arrived, known, partial(seen, 0))
-        if copy and isinstance(fetched, Unchanged):
+        version = copy and FileVersion(
+            copy[0].metadata[SOURCE_URL], copy[0].metadata.get("etag", "")
+        )
+        with progress(f"Downloading {paths.stem}", log) as on_progress:
+            fetched = fetch(downloads, version, partial(on_progress, 0))
+        if copy and isinstance(fetched, NotModified):
             raw = copy[0]
             examination = examine(copy[1], PREVIEW_ROWS)
         elif isinstance(fetched, Download):
@@ -176,20 +178,20 @@ def _fetched(
                 "sha256": fetched.sha256,
                 "rows": str(examination.rows),
             }
-            name = _raw_name(place, fetched.path)
-            if _generations(lake.raw_objects(place)) != _generations(before):
+            name = _raw_name(paths, fetched.path)
+            if _generations(lake.raw_objects(paths)) != _generations(before):
                 raise TransientError(
-                    f"{lake.uri(place.raw)}*: another file was stored while this one was fetched, "
+                    f"{lake.uri(paths.raw)}*: another file was stored while this one was fetched, "
                     "which may be the older one: run the month again."
                 )
             if copy and (copy[0].name, copy[0].metadata["sha256"]) == (name, fetched.sha256):
                 raw = lake.annotate(copy[0], origin | {STORED_AT: copy[0].created})
             else:
                 replaced = _generations(before).get(name, 0)
-                raw = _uploaded(lake, fetched.path, name, origin, replaced, log)
-                _give_way(lake, place, raw, before)
+                raw = _upload(lake, fetched.path, name, origin, replaced, log)
+                _give_way(lake, paths, raw, before)
                 raw = lake.annotate(raw, {STORED_AT: raw.created})
-    _delete_older(lake, place, raw)  # what was served before, in another format
+    _delete_older(lake, paths, raw)  # what was served before, in another format
     return _Raw(raw, examination, isinstance(fetched, Download))
 
 
@@ -204,7 +206,7 @@ def _ensure_usable(path: Path, table: Table, ensure: Ensure | None) -> None:
 
 def clean_raw(
     lake: Lake,
-    place: Place,
+    paths: ObjectPaths,
     table: Table,
     clean: Clean,
     log: logging.Logger,
@@ -223,11 +225,11 @@ def clean_raw(
 
     began = monotonic()
     # first what may be replaced: trips of a newer file, which another run cleans meanwhile, stay
-    replaced = lake.generation_of(place.cleaned)
-    raw = next(iter(_raw_objects(lake, place)), None)
+    replaced = lake.generation_of(paths.cleaned)
+    raw = next(iter(_raw_objects(lake, paths)), None)
     if raw is None:
         raise PermanentError(
-            f"{lake.uri(place.raw)}* is not in the lake: materialize the raw asset first."
+            f"{lake.uri(paths.raw)}* is not in the lake: materialize the raw asset first."
         )
     if not raw.is_fetched:
         log.warning(not_published(raw))
@@ -235,15 +237,15 @@ def clean_raw(
         path = lake.download(raw, folder)
         source = open_published(path, table)
         if not (raw.is_fetched and raw.metadata.keys() >= {"rows", "sha256"}):
-            raw = _counted(lake, raw, path, examine(path, first_rows=0).rows)
+            raw = _count(lake, raw, path, examine(path, first_rows=0).rows)
         kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
         expected = int(raw.metadata["rows"])
-        with progress(f"Cleaning {place.stem}", log, expected) as seen:
-            summary = clean(source, kept, rejected, seen)
+        with progress(f"Cleaning {paths.stem}", log, expected) as on_progress:
+            summary = clean(source, kept, rejected, on_progress)
         if unknown := source.header.unknown:
             log.warning(
                 f"{raw.uri} has columns that are not declared: "
-                f"{legible(', '.join(unknown), _LISTED_CHARACTERS)}. They stay in "
+                f"{printable(', '.join(unknown), _LISTED_CHARACTERS)}. They stay in "
                 "raw; declare them in tlc/services.py to carry them on."
             )
         if summary.published != expected or expected != summary.kept + summary.rejected.total():
@@ -274,14 +276,14 @@ def clean_raw(
         if days:
             empty = [day for day, trips in enumerate(days, start=1) if not trips]
             findings[DAYS_WITHOUT_TRIPS] = json.dumps(empty)
-        name = f"{place.rejected}{_sha256(rejected)[:16]}.parquet"
-        beside = _uploaded(lake, rejected, name, history, lake.generation_of(name), log)
+        name = f"{paths.rejected}{_sha256(rejected)[:16]}.parquet"
+        beside = _upload(lake, rejected, name, history, lake.generation_of(name), log)
         # another run of the month may have put another raw file there, or deleted what it knew not
         with lake.unchanged(raw), lake.unchanged(beside):
             named = {REJECTED_ROWS: beside.name}
             history |= findings | named
-            cleaned = _uploaded(lake, kept, place.cleaned, history, replaced, log)
-            _delete_other_rejected(lake, place, beside)
+            cleaned = _upload(lake, kept, paths.cleaned, history, replaced, log)
+            _delete_other_rejected(lake, paths, beside)
         with opened_parquet(kept) as file:
             first_rows = parquet_preview(file)
         return dg.MaterializeResult(
@@ -301,13 +303,13 @@ def clean_raw(
                 "rejected_because": counts("reason", summary.rejected),
                 "rejected_rows": beside.uri,
                 "kept_but_odd": counts("oddity", summary.noted),
-                "unknown_columns": [found["column"] for found in undeclared.listed],
+                "unknown_columns": [finding["column"] for finding in undeclared.listed],
                 "preview": first_rows,
             }
         )
 
 
-def _uploaded(
+def _upload(
     lake: Lake,
     path: Path,
     name: str,
@@ -316,26 +318,28 @@ def _uploaded(
     log: logging.Logger,
 ) -> LakeObject:
     """Put a file into the lake, and say how far that has come."""
-    with progress(f"Uploading {name}", log) as seen:
-        return lake.upload(path, name, metadata, replaced, partial(seen, 0))
+    with progress(f"Uploading {name}", log) as on_progress:
+        return lake.upload(path, name, metadata, replaced, partial(on_progress, 0))
 
 
-def _raw_name(place: Place, path: Path) -> str:
+def _raw_name(paths: ObjectPaths, path: Path) -> str:
     """Return the raw object's name for a published file, which ends as the file's name does."""
     return next(
-        f"{place.raw}{ending}" for ending in RAW_ENDINGS if path.name.endswith(f".{ending}")
+        f"{paths.raw}{ending}" for ending in RAW_ENDINGS if path.name.endswith(f".{ending}")
     )
 
 
-def _give_way(lake: Lake, place: Place, stored: LakeObject, before: Iterable[LakeObject]) -> None:
+def _give_way(
+    lake: Lake, paths: ObjectPaths, stored: LakeObject, before: Iterable[LakeObject]
+) -> None:
     """Delete the stored object where somebody has put a file beside it while it was uploaded.
 
     Theirs is older by then, and would not count. Raises `TransientError`, since the next try finds
     it.
     """
-    known = _generations([*before, stored]).items()
-    for other in lake.raw_objects(place):
-        if (other.name, other.generation) not in known and not other.is_fetched:
+    expected = _generations([*before, stored]).items()
+    for other in lake.raw_objects(paths):
+        if (other.name, other.generation) not in expected and not other.is_fetched:
             lake.delete(stored)
             raise TransientError(
                 f"{other.uri} was put there by somebody else while the published file was stored: "
@@ -343,9 +347,9 @@ def _give_way(lake: Lake, place: Place, stored: LakeObject, before: Iterable[Lak
             )
 
 
-def _delete_older(lake: Lake, place: Place, kept: LakeObject) -> None:
+def _delete_older(lake: Lake, paths: ObjectPaths, kept: LakeObject) -> None:
     """Delete the raw objects that a run has fetched before `kept`; all others stay."""
-    objects = lake.raw_objects(place)
+    objects = lake.raw_objects(paths)
     names = [each.name for each in objects]
     if kept.name in names:  # or else another run has replaced it
         for older in objects[names.index(kept.name) + 1 :]:
@@ -353,14 +357,14 @@ def _delete_older(lake: Lake, place: Place, kept: LakeObject) -> None:
                 lake.delete(older)
 
 
-def _delete_other_rejected(lake: Lake, place: Place, kept: LakeObject) -> None:
+def _delete_other_rejected(lake: Lake, paths: ObjectPaths, kept: LakeObject) -> None:
     """Delete the objects with rejected rows that no trips name any more."""
-    for other in lake.find(place.rejected):
-        if place.is_rejected(other.name) and other.name != kept.name:
+    for other in lake.find(paths.rejected):
+        if paths.is_rejected(other.name) and other.name != kept.name:
             lake.delete(other)
 
 
-def _origins(source: "PublishedFile") -> Iterator[tuple[str, str]]:
+def _origins(source: "SourceFile") -> Iterator[tuple[str, str]]:
     """Yield the pairs of a canonical column and a published one that it is read from."""
     for column, published in zip(source.header.columns, source.header.published, strict=True):
         if column:
@@ -384,7 +388,7 @@ def _intact_copy(
     return (newest, path) if _sha256(path) == newest.metadata.get("sha256") else None
 
 
-def _counted(lake: Lake, raw: LakeObject, path: Path, rows: int) -> LakeObject:
+def _count(lake: Lake, raw: LakeObject, path: Path, rows: int) -> LakeObject:
     """Note on a raw object how many rows it has, and its SHA-256."""
     counts = {"rows": str(rows), "sha256": _sha256(path)}
     if not raw.is_fetched and SOURCE_URL in raw.metadata:
@@ -424,18 +428,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _raw_objects(lake: Lake, place: Place) -> list[LakeObject]:
+def _raw_objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
     """List a place's raw objects, the newest first; note when it was created, if that lacks.
 
     It does on an object whose run was killed as it stored it, and on one that an earlier release
     has stored: that is the one that the cleaned object was made of, or else a copy.
     """
-    objects = lake.raw_objects(place)
+    objects = lake.raw_objects(paths)
     if not objects or SOURCE_URL not in objects[0].metadata:
         return objects
     newest, *older = objects
     noted = newest.metadata.get(STORED_AT)
-    cleaned = next((item for item in lake.find(place.cleaned) if item.name == place.cleaned), None)
+    cleaned = next((item for item in lake.find(paths.cleaned) if item.name == paths.cleaned), None)
     of_earlier_release = (
         noted is None
         and cleaned is not None
@@ -505,7 +509,7 @@ class Cleaned:
 
 
 @contextmanager
-def cleaned_in_lake(lake: Lake, place: Place, table: Table) -> Iterator[Cleaned]:
+def cleaned_in_lake(lake: Lake, paths: ObjectPaths, table: Table) -> Iterator[Cleaned]:
     """Yield the cleaned object, of which only the footer and the first rows are read.
 
     Raises `PermanentError` where BigQuery cannot load it as the table is declared, and
@@ -516,7 +520,7 @@ def cleaned_in_lake(lake: Lake, place: Place, table: Table) -> Iterator[Cleaned]
 
     from taxi_pipeline.tlc.conforming import check_loadable
 
-    began, stored = monotonic(), _cleaned(lake, place)
+    began, stored = monotonic(), _cleaned(lake, paths)
     try:
         with (
             lake.opened(stored) as file,
@@ -535,7 +539,7 @@ def cleaned_in_lake(lake: Lake, place: Place, table: Table) -> Iterator[Cleaned]
 
 @contextmanager
 def cleaned_copy(
-    lake: Lake, place: Place, table: Table, log: logging.Logger
+    lake: Lake, paths: ObjectPaths, table: Table, log: logging.Logger
 ) -> Iterator[tuple[Cleaned, "Iterator[pa.RecordBatch]"]]:
     """Yield the cleaned object and its rows as a stream, of a copy as long as the context lasts.
 
@@ -545,28 +549,31 @@ def cleaned_copy(
     from taxi_pipeline.tlc.conforming import conformed, differences
     from taxi_pipeline.tlc.reading import opened_parquet
 
-    began, stored = monotonic(), _cleaned(lake, place)
+    began, stored = monotonic(), _cleaned(lake, paths)
     with scratch() as folder:
         path = lake.download(stored, folder)
         with opened_parquet(path) as file:
             cleaned = Cleaned(stored, file.metadata.num_rows, parquet_preview(file), began)
-            if said := differences(file.schema_arrow, table):
+            if difference := differences(file.schema_arrow, table):
                 log.warning(
                     f"{stored.uri} was cleaned before {table.name} was declared as it is now: it "
-                    f"{said}. The first are null in the table, the others are left out; "
+                    f"{difference}. The first are null in the table, the others are left out; "
                     "materialize `cleaned` again for their values."
                 )
         batches = conformed(parquet_batches(path), table, stored.uri)
-        with lake.unchanged(stored), progress(f"Copying {place.stem}", log, cleaned.rows) as seen:
-            yield cleaned, passing(batches, seen)
+        with (
+            lake.unchanged(stored),
+            progress(f"Copying {paths.stem}", log, cleaned.rows) as on_progress,
+        ):
+            yield cleaned, report_progress(batches, on_progress)
 
 
-def _cleaned(lake: Lake, place: Place) -> LakeObject:
-    for found in lake.find(place.cleaned):
-        if found.name == place.cleaned:  # another's may only begin like it
-            return found
+def _cleaned(lake: Lake, paths: ObjectPaths) -> LakeObject:
+    for item in lake.find(paths.cleaned):
+        if item.name == paths.cleaned:  # another's may only begin like it
+            return item
     raise PermanentError(
-        f"{lake.uri(place.cleaned)} is not in the lake: materialize the cleaned asset first."
+        f"{lake.uri(paths.cleaned)} is not in the lake: materialize the cleaned asset first."
     )
 
 

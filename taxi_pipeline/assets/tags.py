@@ -6,7 +6,7 @@ Dagster's UI takes them where a run or a backfill is launched, `dagster job exec
 import dagster as dg
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.text import printable
 
 # The publisher's file takes the place of one that somebody else put into the lake.
 REPLACE_RAW = "taxi/replace_raw"
@@ -26,7 +26,7 @@ def is_set(run: dg.DagsterRun, tag: str) -> bool:
     value = run.tags.get(tag)
     if value not in (None, "true"):
         raise PermanentError(
-            f"The tag {tag} has the value '{legible(value, 40)}': give it the value true, or leave "
-            "it out."
+            f"The tag {tag} has the value '{printable(value, 40)}': give it the value true, or "
+            "leave it out."
         )
     return value == "true"

@@ -19,7 +19,7 @@ from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake,
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT, REPLACE_RAW, is_set
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import Lake, place_of
+from taxi_pipeline.resources.lake import Lake, object_paths
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
@@ -77,8 +77,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             month = month_of(context, service)
             fetch = partial(publisher.fetch_month, service, month)
             replace = is_set(context.run, REPLACE_RAW)
-            place = place_of(service, month)
-            return store_raw(lake, place, table, fetch, context.log, replace=replace)
+            paths = object_paths(service, month)
+            return store_raw(lake, paths, table, fetch, context.log, replace=replace)
 
     @asset(
         key=["cleaned", table.name],
@@ -98,8 +98,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             clean = partial(clean_trips, month)
             by_day = partial(trips_by_day, month=month)
             picture = partial(_picture, service, month)
-            place = place_of(service, month)
-            return clean_raw(lake, place, table, clean, context.log, by_day, picture)
+            paths = object_paths(service, month)
+            return clean_raw(lake, paths, table, clean, context.log, by_day, picture)
 
     @asset(
         key=["bigquery", table.name],
@@ -117,7 +117,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
         with retried_if_transient(context):
             month = month_of(context, service)
             labels = {"service": service.name, "month": month.key, "run": context.run.run_id}
-            with cleaned_in_lake(lake, place_of(service, month), table) as trips:
+            with cleaned_in_lake(lake, object_paths(service, month), table) as trips:
                 _ensure_enough(context.run, table, month, trips.rows, warehouse)
                 warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
                 return trips.loaded(table, month, warehouse, warehouse.link(table))
@@ -137,8 +137,8 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult[None]:
         with retried_if_transient(context):
             month = month_of(context, service)
-            place = place_of(service, month)
-            with cleaned_copy(lake, place, table, context.log) as (trips, batches):
+            paths = object_paths(service, month)
+            with cleaned_copy(lake, paths, table, context.log) as (trips, batches):
                 _ensure_enough(context.run, table, month, trips.rows, database)
                 database.replace_month(table, month, batches, trips.rows)
                 return trips.loaded(table, month, database)
@@ -163,7 +163,7 @@ def _ensure_enough(
     if is_set(run, ACCEPT_FEWER_ROWS):
         return
     tally = store.tallies(table, None, month, month).get(month)
-    replaced = tally.rows - tally.strays if tally else None
+    replaced = tally.rows - tally.rows_without_pickup if tally else None
     comparison = Comparison(month, rows, replaced, neighbours={})
     if comparison.next_to_nothing:
         raise PermanentError(" ".join([*comparison.shortfalls(0), HOW_TO_ACCEPT]))
@@ -176,7 +176,7 @@ def month_of(
     return month_among(context.run, months_of(service), service.name)
 
 
-def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, whose: str) -> Month:
+def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, owner: str) -> Month:
     """Return the run's month; raise `PermanentError` where it has none or none of these."""
     newest = months.get_last_partition_key()
     key = run.tags.get("dagster/partition")
@@ -190,7 +190,7 @@ def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, whos
     month = Month.parse(key)
     if not months.has_partition_key(month.key):
         raise PermanentError(
-            f"{month} is not a month of {whose}: it has {months.get_first_partition_key()} to "
+            f"{month} is not a month of {owner}: it has {months.get_first_partition_key()} to "
             f"{newest}."
         )
     return month

@@ -12,7 +12,7 @@ from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.assets.tags import REPLACE_RAW, is_set
 from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import ZONES_PLACE, Lake
+from taxi_pipeline.resources.lake import ZONES_PATHS, Lake
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.services import TAXI_ZONES
@@ -39,7 +39,7 @@ def raw_taxi_zones(
         replace = is_set(context.run, REPLACE_RAW)
         fetch, log = publisher.fetch_zones, context.log
         return store_raw(
-            lake, ZONES_PLACE, TAXI_ZONES, fetch, log, ensure_all_zones, replace=replace
+            lake, ZONES_PATHS, TAXI_ZONES, fetch, log, ensure_all_zones, replace=replace
         )
 
 
@@ -56,7 +56,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
     from taxi_pipeline.tlc.cleaning import clean_zones
 
     with retried_if_transient(context):
-        return clean_raw(lake, ZONES_PLACE, TAXI_ZONES, clean_zones, context.log)
+        return clean_raw(lake, ZONES_PATHS, TAXI_ZONES, clean_zones, context.log)
 
 
 @_asset(
@@ -72,7 +72,7 @@ def bigquery_taxi_zones(
     context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse
 ) -> dg.MaterializeResult[None]:
     """Load the zones into BigQuery."""
-    with retried_if_transient(context), cleaned_in_lake(lake, ZONES_PLACE, TAXI_ZONES) as zones:
+    with retried_if_transient(context), cleaned_in_lake(lake, ZONES_PATHS, TAXI_ZONES) as zones:
         warehouse.replace(TAXI_ZONES, zones.stored, zones.rows, {"run": context.run.run_id})
         return zones.loaded(TAXI_ZONES, None, warehouse, warehouse.link(TAXI_ZONES))
 
@@ -92,7 +92,7 @@ def postgres_taxi_zones(
     """Copy the zones into PostgreSQL."""
     with (
         retried_if_transient(context),
-        cleaned_copy(lake, ZONES_PLACE, TAXI_ZONES, context.log) as (zones, batches),
+        cleaned_copy(lake, ZONES_PATHS, TAXI_ZONES, context.log) as (zones, batches),
     ):
         database.replace(TAXI_ZONES, batches, zones.rows)
         return zones.loaded(TAXI_ZONES, None, database)

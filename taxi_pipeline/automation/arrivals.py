@@ -16,15 +16,15 @@ from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.resources.environment import automation_is_on
 from taxi_pipeline.resources.lake import (
     RAW_ENDINGS,
-    ZONES_PLACE,
+    ZONES_PATHS,
     Lake,
     LakeObject,
-    Place,
-    place_of,
+    ObjectPaths,
+    object_paths,
 )
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -58,20 +58,24 @@ def lake_arrivals(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.Sens
         running = set(unfinished_partitions(context.instance))
         # consoles of Cloud Storage make an object for a folder, which ends in a slash
         raw = [item for item in lake.find("raw/") if not item.name.endswith("/")]
-        newest, strays = _by_place(raw)
-        if strays:
-            more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
+        newest, unrecognised = _newest_by_paths(raw)
+        if unrecognised:
+            more = (
+                f" and {len(unrecognised) - _MOST_NAMED} more"
+                if len(unrecognised) > _MOST_NAMED
+                else ""
+            )
             context.log.warning(
-                f"Left alone: {', '.join(map(legible, strays[:_MOST_NAMED]))}{more}. The name of a "
-                "raw object is raw/SERVICE/SERVICE_tripdata_YYYY-MM of a month that TLC has "
-                f"published, and ends in .{', .'.join(RAW_ENDINGS)}."
+                f"Left alone: {', '.join(map(printable, unrecognised[:_MOST_NAMED]))}{more}. The "
+                "name of a raw object is raw/SERVICE/SERVICE_tripdata_YYYY-MM of a month that TLC "
+                f"has published, and ends in .{', .'.join(RAW_ENDINGS)}."
             )
         made_of = {item.name: item.metadata.get("raw_generation") for item in lake.find("cleaned/")}
         requests = [
             arrival.request()
             for arrival in newest
             if (arrival.table, arrival.key) not in running
-            and made_of.get(arrival.place.cleaned) != str(arrival.raw.generation)
+            and made_of.get(arrival.paths.cleaned) != str(arrival.raw.generation)
         ]
         return requests or dg.SkipReason(
             f"The lake has {len(raw)} raw objects; the newest of each month is cleaned, or a run "
@@ -87,38 +91,38 @@ class _Arrival:
 
     table: str
     key: str
-    place: Place
+    paths: ObjectPaths
     raw: LakeObject
 
     def request(self) -> dg.RunRequest:
         return dg.RunRequest(
-            run_key="/".join(filter(None, (self.place.folder, self.key, str(self.raw.generation)))),
+            run_key="/".join(filter(None, (self.paths.folder, self.key, str(self.raw.generation)))),
             job_name=self.table,
             partition_key=self.key or None,
             asset_selection=[dg.AssetKey([layer, self.table]) for layer in _LAYERS],
         )
 
 
-def _places() -> Iterator[tuple[str, str, Place]]:
-    """Yield each place of the lake with its table and its partition key."""
+def _all_paths() -> Iterator[tuple[str, str, ObjectPaths]]:
+    """Yield the paths of each published file with its table and its partition key."""
     for service in SERVICES.values():
         for key in months_of(service).get_partition_keys():
-            yield service.trips.name, key, place_of(service, Month.parse(key))
-    yield TAXI_ZONES.name, "", ZONES_PLACE
+            yield service.trips.name, key, object_paths(service, Month.parse(key))
+    yield TAXI_ZONES.name, "", ZONES_PATHS
 
 
-def _by_place(raw: list[LakeObject]) -> tuple[list[_Arrival], list[str]]:
-    """Return each place's newest object, and the names of the objects that are of no place.
+def _newest_by_paths(raw: list[LakeObject]) -> tuple[list[_Arrival], list[str]]:
+    """Return the newest object of each published file, and the names that are none of theirs.
 
     `raw` has the newest first.
     """
-    places = {name: place for place in _places() for name in place[2].raw_names}
-    newest: dict[Place, _Arrival] = {}
-    strays = []
+    paths_by_name = {name: entry for entry in _all_paths() for name in entry[2].raw_names}
+    newest: dict[ObjectPaths, _Arrival] = {}
+    unrecognised = []
     for item in raw:
-        if item.name in places:
-            table, key, place = places[item.name]
-            newest.setdefault(place, _Arrival(table, key, place, item))
+        if item.name in paths_by_name:
+            table, key, paths = paths_by_name[item.name]
+            newest.setdefault(paths, _Arrival(table, key, paths, item))
         else:
-            strays.append(item.name)
-    return list(newest.values()), strays
+            unrecognised.append(item.name)
+    return list(newest.values()), unrecognised

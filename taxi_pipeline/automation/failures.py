@@ -17,7 +17,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from taxi_pipeline.assets.tags import TAGS
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import automation_is_on, people_are_told
+from taxi_pipeline.resources.environment import automation_is_on, notifications_enabled
 from taxi_pipeline.resources.notifier import Notifier
 
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -79,8 +79,8 @@ def _failed_partitions(
                 instance, first, made, key
             ):
                 del status[first]
-        found = set(status.values())
-        if AssetPartitionStatus.FAILED in found and AssetPartitionStatus.IN_PROGRESS not in found:
+        kinds = set(status.values())
+        if AssetPartitionStatus.FAILED in kinds and AssetPartitionStatus.IN_PROGRESS not in kinds:
             again = tuple(
                 asset
                 for asset in status
@@ -98,7 +98,7 @@ def _tags_of_runs(
     planned = (
         instance.get_latest_planned_materialization_info(asset, partition=key) for asset in failures
     )
-    runs = (instance.get_run_by_id(run_id) for run_id in {one.run_id for one in planned if one})
+    runs = (instance.get_run_by_id(run_id) for run_id in {info.run_id for info in planned if info})
     return {name: run.tags[name] for run in runs if run for name in TAGS if name in run.tags}
 
 
@@ -112,7 +112,7 @@ def _made_since(
     planned = instance.get_latest_planned_materialization_info(failed, partition=key)
     since = planned.storage_id if planned else None
     made = (dg.AssetRecordsFilter(asset, [key], after_storage_id=since) for asset in assets)
-    return any(instance.fetch_materializations(one, limit=1).records for one in made)
+    return any(instance.fetch_materializations(records, limit=1).records for records in made)
 
 
 def failed_months(
@@ -125,7 +125,7 @@ def failed_months(
         minimum_interval_seconds=600,
         default_status=(
             dg.DefaultSensorStatus.RUNNING
-            if automation_is_on() or people_are_told()
+            if automation_is_on() or notifications_enabled()
             else dg.DefaultSensorStatus.STOPPED
         ),
         description="Reminds people of the months that failed and were not run again, once a day "
@@ -142,17 +142,17 @@ def failed_months(
         time = now().astimezone(_NEW_YORK)
         today = time.date().isoformat()
         if not notifier.url:
-            told = "nobody is told, since TAXI_NOTIFY_URL is not set"
+            notice = "nobody is told, since TAXI_NOTIFY_URL is not set"
         elif context.cursor == today:
-            told = "people were told today"
+            notice = "people were told today"
         elif time.hour < _FIRST_HOUR:
-            told = f"people are told from {_FIRST_HOUR}:00 on, in New York"
+            notice = f"people are told from {_FIRST_HOUR}:00 on, in New York"
         else:
             again = "Run them again when they can succeed: taxi retry-failed"
             notifier.send(title, "\n".join([*listed, again]))
             context.update_cursor(today)
-            told = "people were told now"
-        return dg.SkipReason(f"{title} ({told}). {'; '.join(listed)}.")
+            notice = "people were told now"
+        return dg.SkipReason(f"{title} ({notice}). {'; '.join(listed)}.")
 
     return sensor
 
@@ -191,10 +191,10 @@ def run_again(failed: FailedPartition, url: str) -> str:
 def _by_job(failed: Iterable[FailedPartition]) -> list[str]:
     """Say which partitions failed, in a line for each job."""
     keys: dict[str, list[str]] = {}
-    for one in failed:
-        keys.setdefault(one.job, []).append(one.key)
+    for partition in failed:
+        keys.setdefault(partition.job, []).append(partition.key)
     return [
-        f"{job}: {', '.join(its[:_MOST_NAMED])}"
-        + (f" and {len(its) - _MOST_NAMED} more" if len(its) > _MOST_NAMED else "")
-        for job, its in keys.items()
+        f"{job}: {', '.join(of_job[:_MOST_NAMED])}"
+        + (f" and {len(of_job) - _MOST_NAMED} more" if len(of_job) > _MOST_NAMED else "")
+        for job, of_job in keys.items()
     ]

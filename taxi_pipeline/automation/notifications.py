@@ -8,6 +8,7 @@ leaves is for `resources.notifier` to know.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -15,7 +16,7 @@ from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
-from taxi_pipeline.resources.environment import dagster_url, people_are_told
+from taxi_pipeline.resources.environment import dagster_url, notifications_enabled
 from taxi_pipeline.resources.notifier import Notifier
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     Raises `PermanentError` where TAXI_DAGSTER_URL is wrong, which would cost every message.
     """
     dagster_url()
-    status = dg.DefaultSensorStatus.RUNNING if people_are_told() else dg.DefaultSensorStatus.STOPPED
+    status = (
+        dg.DefaultSensorStatus.RUNNING
+        if notifications_enabled()
+        else dg.DefaultSensorStatus.STOPPED
+    )
 
     @dg.run_failure_sensor(
         default_status=status,
@@ -76,11 +81,11 @@ def notification_sensors() -> list[dg.SensorDefinition]:
         if context.cursor is None or context.is_first_tick_since_sensor_start:
             context.update_cursor(str(max((end for end, _ in ended), default=0.0)))
             return dg.SkipReason("Backfills that end from now on will be told of.")
-        untold = [found for found in ended if found[0] > float(context.cursor)]
-        if not untold:
+        pending = [(end, backfill) for end, backfill in ended if end > float(context.cursor)]
+        if not pending:
             return dg.SkipReason("No backfill has ended.")
         # one a tick: if it cannot be sent, the next tick tries that one again and no other
-        end, backfill = min(untold, key=lambda found: found[0])
+        end, backfill = min(pending, key=itemgetter(0))
         notifier.send(*_backfill_message(context.instance, backfill))
         context.update_cursor(str(end))
         return dg.SkipReason(f"Told of the backfill {backfill.backfill_id}.")
@@ -94,12 +99,12 @@ def _ended_backfills(
     """Return this code location's backfills that have ended, each with when."""
     from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter
 
-    found = context.instance.get_backfills(
+    backfills = context.instance.get_backfills(
         BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES), limit=_BACKFILLS_LOOKED_AT
     )
     return [
         (backfill.backfill_end_timestamp, backfill)
-        for backfill in found
+        for backfill in backfills
         if backfill.backfill_end_timestamp and _is_of(context.repository_def, backfill)
     ]
 
@@ -118,9 +123,9 @@ def _backfill_message(
     """Return the title and the body of the message that speaks for all the backfill's runs."""
     from dagster._core.execution.backfill import BulkActionStatus
 
-    its = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
+    of_backfill = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
     # newest first; of a month that was retried the last run counts
-    runs = {_subject(run): run for run in reversed(instance.get_runs(its))}
+    runs = {_subject(run): run for run in reversed(instance.get_runs(of_backfill))}
     outcomes = Counter(_OUTCOMES.get(run.status, "not finished") for run in runs.values())
     counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common())
     ended = "canceled" if backfill.status == BulkActionStatus.CANCELED else "ended"
@@ -183,10 +188,10 @@ def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str
         for event in _events(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     }
     return [
-        f"{key.asset_key.to_user_string()}, check {key.name} ({found.severity.value}): "
-        f"{_first_line(found.description or 'failed')}"
-        for key, found in evaluations.items()
-        if not found.passed
+        f"{key.asset_key.to_user_string()}, check {key.name} ({evaluation.severity.value}): "
+        f"{_first_line(evaluation.description or 'failed')}"
+        for key, evaluation in evaluations.items()
+        if not evaluation.passed
     ]
 
 
@@ -209,8 +214,8 @@ def _publication(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
                 asset_partitions=[made.partition] if made.partition else None,
                 before_timestamp=record.timestamp,
             )
-            known = instance.fetch_materializations(before, limit=1).records
-            published = "republished" if known else "published"
+            earlier = instance.fetch_materializations(before, limit=1).records
+            published = "republished" if earlier else "published"
     return (published, ["Rows: " + ", ".join(rows)]) if published else ("", [])
 
 

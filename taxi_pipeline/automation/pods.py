@@ -12,7 +12,7 @@ from taxi_pipeline.tlc.services import FHV, FHVHV, YELLOW
 
 
 @dataclass(frozen=True)
-class Requests:
+class PodResources:
     """What the cluster keeps for a run: cores, and GiB of memory and of scratch disk.
 
     Memory is some 0.6 GB whatever the month's rows. The disk holds its largest month: the published
@@ -34,17 +34,17 @@ class Requests:
 
 
 # A month of fhvhv has 20 million rows; two cores clean and encode them side by side.
-LARGEST = Requests(cores=2, memory=2, disk=8)
+LARGEST = PodResources(cores=2, memory=2, disk=8)
 
-_BY_JOB: Mapping[str, Requests] = {
-    YELLOW.trips.name: Requests(disk=4),
-    FHV.trips.name: Requests(disk=4),
+_BY_JOB: Mapping[str, PodResources] = {
+    YELLOW.trips.name: PodResources(disk=4),
+    FHV.trips.name: PodResources(disk=4),
     FHVHV.trips.name: LARGEST,
 }
 
 
 def pod_tags(job: str) -> dict[str, Any]:
     """Return the tags of the job of that name, for its runs to ask for what they need."""
-    requests = _BY_JOB.get(job, Requests())
+    requests = _BY_JOB.get(job, PodResources())
     resources = {"requests": requests.resources}
     return {"dagster-k8s/config": {"container_config": {"resources": resources}}}

@@ -84,7 +84,9 @@ class _Ending:
     def _end(self) -> None:
         """End the group and its descendants outside: ask, wait, then kill."""
         deadline = time.monotonic() + _GRACE_SECONDS
-        outside = {one for child in self._outside for one in (child, *_descendants(child.pid))}
+        outside = {
+            process for child in self._outside for process in (child, *_descendants(child.pid))
+        }
         alive = self._signal(outside, signal.SIGTERM)
         while alive and time.monotonic() < deadline:
             time.sleep(0.05)

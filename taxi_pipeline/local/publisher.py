@@ -112,7 +112,7 @@ class _GeneratedFiles(_PublishedFiles):
 
     def _writer(self, path: str) -> Callable[[Path], None] | None:
         """Return what writes the file of this path; None if no such file is published."""
-        from taxi_pipeline.tlc import generator
+        from taxi_pipeline.local import generator
 
         if path == ZONES:
             return generator.write_zones

@@ -32,7 +32,7 @@ _STATE = "stack.json"
 
 
 @dataclass(frozen=True)
-class Settings:
+class PublisherOptions:
     """Who plays the publisher: a folder, or the generator with so many `rows` a file."""
 
     publisher: str | None
@@ -44,7 +44,9 @@ class Settings:
 
 # Given the folder, the settings and four free ports: servers to start, and the variables by which
 # they are found.
-type Servers = Callable[[Path, Settings, Sequence[int]], tuple[list[Server], dict[str, str]]]
+type Servers = Callable[
+    [Path, PublisherOptions, Sequence[int]], tuple[list[Server], dict[str, str]]
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class _Running:
 
 
 def every_server(
-    folder: Path, settings: Settings, ports: Sequence[int]
+    folder: Path, settings: PublisherOptions, ports: Sequence[int]
 ) -> tuple[list[Server], dict[str, str]]:
     """Return PostgreSQL, the emulators and the publisher."""
     postgres_port, gcs_port, bigquery_port, publisher_port = ports
@@ -96,7 +98,7 @@ def every_server(
 @contextmanager
 def running(
     folder: Path,
-    settings: Settings,
+    settings: PublisherOptions,
     say: Callable[[str], None] = lambda _: None,
     make_servers: Servers = every_server,
 ) -> Iterator[dict[str, str]]:
@@ -179,7 +181,9 @@ def _is_last(users: IO[str]) -> bool:
     return True
 
 
-def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, str] | None:
+def _join(
+    folder: Path, settings: PublisherOptions, say: Callable[[str], None]
+) -> dict[str, str] | None:
     """Return the environment of the stack that runs in the folder; clear away a broken one."""
     try:
         state = json.loads((folder / _STATE).read_text())
@@ -194,10 +198,10 @@ def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[
     with (folder / "users.lock").open("a") as users:
         used = not _is_last(users)
     if used and len(alive) == len(processes):
-        if (theirs := Settings(**state["settings"])) != settings:
+        if (running_options := PublisherOptions(**state["settings"])) != settings:
             raise PermanentError(
-                f"A stack with {theirs} runs in {folder}, not one with {settings}: use the same, "
-                "stop that one, or name another folder with --data-dir."
+                f"A stack with {running_options} runs in {folder}, not one with {settings}: use "
+                "the same, stop that one, or name another folder with --data-dir."
             )
         environment: dict[str, str] = state["environment"]
         return environment
@@ -208,13 +212,13 @@ def _join(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[
 
 
 def _start(
-    folder: Path, settings: Settings, say: Callable[[str], None], make_servers: Servers
+    folder: Path, settings: PublisherOptions, say: Callable[[str], None], make_servers: Servers
 ) -> dict[str, str]:
     dagster_home = folder / "dagster"
     dagster_home.mkdir(exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
-        ours = resources.files("taxi_pipeline.local").joinpath("dagster.yaml")
-        (dagster_home / "dagster.yaml").write_text(ours.read_text())
+        template = resources.files("taxi_pipeline.local").joinpath("dagster.yaml")
+        (dagster_home / "dagster.yaml").write_text(template.read_text())
     say(f"Starting the embedded stack in {folder} …")
     to_start, addresses = make_servers(folder, settings, _ports(folder))
     environment = {

@@ -111,7 +111,7 @@ _DAMAGED = "doesn't match calculated"  # Cloud Storage's words for a checksum, w
 # A URL has no space in it, but may have quotes and brackets.
 _QUERY = re.compile(r"\?\S+")
 _USER = re.compile(r"(?<=://)[^\s/?]*@")
-_SAID_CHARACTERS = 1000
+_MESSAGE_CHARACTERS = 1000
 
 _BUSY = re.compile("|".join(map(re.escape, TRANSIENT_REFUSALS)), re.IGNORECASE)
 
@@ -132,9 +132,9 @@ def classified(
         transient = is_transient(error)
         if transient is None:
             raise
-        message = f"{where}: {_said(error)}".rstrip(". ") + "."
+        message = f"{where}: {_message(error)}".rstrip(". ") + "."
         signs = _signs(error)
-        if hint := next((said for sign, said in (advice or {}).items() if sign in signs), None):
+        if hint := next((text for sign, text in (advice or {}).items() if sign in signs), None):
             message = f"{message} {hint}"
         # without its cause, which would show the URL
         if transient:
@@ -246,10 +246,10 @@ def _retry_after_of(error: Exception) -> float | None:
     return None if headers is None else retry_after(headers)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return the error's own words on one line, without any URL's query, user and password."""
     diagnosis = getattr(error, "diag", None)  # of PostgreSQL, which else quotes the statement too
-    its = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
-    said = ": ".join(filter(None, its)) or getattr(error, "message", None) or error
-    words = " ".join(str(said).split())
-    return _USER.sub("…@", _QUERY.sub("?…", words))[:_SAID_CHARACTERS] or type(error).__name__
+    parts = [diagnosis.message_primary, diagnosis.message_detail] if diagnosis else []
+    message = ": ".join(filter(None, parts)) or getattr(error, "message", None) or error
+    words = " ".join(str(message).split())
+    return _USER.sub("…@", _QUERY.sub("?…", words))[:_MESSAGE_CHARACTERS] or type(error).__name__

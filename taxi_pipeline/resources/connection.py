@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from psycopg.abc import ConnDict, PQGen
 
 # A network that is gone is noticed after two minutes, by us and by the server.
-_OURS: "ConnDict" = {
+_CLIENT_SETTINGS: "ConnDict" = {
     "keepalives_idle": 60,
     "keepalives_interval": 10,
     "keepalives_count": 6,
     "tcp_user_timeout": 120_000,  # ms, which the kernel then also takes for the keepalives
 }
-_SERVERS = {
+_SERVER_SETTINGS = {
     "tcp_keepalives_idle": "60s",
     "tcp_keepalives_interval": "10s",
     "tcp_keepalives_count": "6",
@@ -40,10 +40,13 @@ class Connection(psycopg.Connection):
     timeout = 0  # seconds that a statement may take
 
     @classmethod
-    def to(cls, url: str, connect_timeout: int, timeout: int) -> Self:
+    def open(cls, url: str, connect_timeout: int, timeout: int) -> Self:
         """Connect, with those timeouts in seconds. What the URL says of the connection counts."""
-        ours = _OURS | {"connect_timeout": connect_timeout, "application_name": "taxi_pipeline"}
-        conninfo = make_conninfo("", **ours | conninfo_to_dict(url))
+        defaults = _CLIENT_SETTINGS | {
+            "connect_timeout": connect_timeout,
+            "application_name": "taxi_pipeline",
+        }
+        conninfo = make_conninfo("", **defaults | conninfo_to_dict(url))
         # a prepared statement would stay in a session that a pooler gives to somebody else
         connection = cls.connect(conninfo, prepare_threshold=None)
         connection.timeout = timeout
@@ -52,7 +55,7 @@ class Connection(psycopg.Connection):
     def begin(self, lock_timeout: int) -> None:
         """Begin a transaction that waits for a lock for so many seconds, and ends without us."""
         settings = {
-            **_SERVERS,
+            **_SERVER_SETTINGS,
             "statement_timeout": f"{self.timeout}s",
             "lock_timeout": f"{lock_timeout}s",
         }

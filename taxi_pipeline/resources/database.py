@@ -17,7 +17,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import classified
-from taxi_pipeline.tlc.ahead import map_ahead
+from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
 from taxi_pipeline.tlc.services import Column, Table
@@ -50,7 +50,7 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _ExistingColumn:
     """A column that a table has, as the catalog says it: its type as SQL writes it.
 
     `collation` is its schema and name, where it is not the type's. `filled` says whether a row that
@@ -221,7 +221,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         }
         with self._connected() as connection:
             try:
-                found = _run(
+                rows = _run(
                     connection,
                     statement + " GROUP BY {month}",
                     names,
@@ -229,9 +229,9 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ).fetchall()
             except errors.UndefinedTable:
                 return {}
-        return {Month(year, month): Tally(*figures) for year, month, *figures in found}
+        return {Month(year, month): Tally(*figures) for year, month, *figures in rows}
 
-    def _ensure(self, table: Table, partitioning: LiteralString = "") -> "list[_Kept]":
+    def _ensure(self, table: Table, partitioning: LiteralString = "") -> "list[_ExistingColumn]":
         """Create the table if it is not there; add what was declared, or described anew, since.
 
         Return the columns that it has. Raises `PermanentError` where one is another than is
@@ -247,8 +247,8 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._transaction("definitions") as connection:
             described = {column.name: column.description for column in _catalog(connection, table)}
             if not described:
-                found = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
-                if found == (None,):
+                schema = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
+                if schema == (None,):
                     _run(connection, "CREATE SCHEMA {schema}", names)
                 created = {**names, "columns": _columns(table.columns)}
                 _run(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
@@ -256,16 +256,20 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 _run(connection, "COMMENT ON TABLE {table} IS {comment}", names, comment)
             _check_kind(connection, table, partitioning)
             for column in table.columns:
-                its = {**names, "column": sql.Identifier(column.name), "added": _columns([column])}
+                identifiers = {
+                    **names,
+                    "column": sql.Identifier(column.name),
+                    "added": _columns([column]),
+                }
                 if described and column.name not in described:
                     statement: LiteralString = "ALTER TABLE {table} ADD COLUMN {added}"
                     self._in_turns(
-                        connection, partial(_run, connection, statement, its), table.name
+                        connection, partial(_run, connection, statement, identifiers), table.name
                     )
                 if described.get(column.name) != column.description:
                     comment = {"comment": column.description}
                     statement = "COMMENT ON COLUMN {table}.{column} IS {comment}"
-                    _run(connection, statement, its, comment)
+                    _run(connection, statement, identifiers, comment)
             columns = _catalog(connection, table)
             _check_columns(table, columns, partitioning)
             return columns
@@ -298,8 +302,8 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
                 return
             except (LockNotAvailable, DeadlockDetected):
                 if monotonic() >= end:
-                    its = {"tables": [f"{SCHEMA}.{table}" for table in tables]}
-                    holders = _holders(connection, _HOLD_TABLES, its)
+                    values = {"tables": [f"{SCHEMA}.{table}" for table in tables]}
+                    holders = _holders(connection, _HOLD_TABLES, values)
                     raise self._held(tables[-1], holders) from None
             sleep(_PAUSE_SECONDS)
 
@@ -316,7 +320,7 @@ class Database(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         conninfo = self._conninfo()
         with classified("PostgreSQL cannot be reached (check TAXI_POSTGRES_URL)"):
-            connection = Connection.to(conninfo, self.connect_timeout, self.timeout)
+            connection = Connection.open(conninfo, self.connect_timeout, self.timeout)
         with (
             classified("PostgreSQL broke off at the commit, so all of it was done or nothing"),
             connection,
@@ -413,16 +417,16 @@ def _identifier(name: str) -> "sql.Identifier":
     return sql.Identifier(SCHEMA, name)
 
 
-def _catalog(connection: "psycopg.Connection", table: Table) -> list[_Kept]:
+def _catalog(connection: "psycopg.Connection", table: Table) -> list[_ExistingColumn]:
     """Return the columns that the table has; none where there is no table."""
-    found = _run(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{table.name}"})
+    columns = _run(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{table.name}"})
     return [
-        _Kept(name, type_, (schema, collation) if collation else None, *rest)
-        for name, type_, schema, collation, *rest in found.fetchall()
+        _ExistingColumn(name, type_, (schema, collation) if collation else None, *rest)
+        for name, type_, schema, collation, *rest in columns.fetchall()
     ]
 
 
-def _definition(column: _Kept) -> "sql.Composed":
+def _definition(column: _ExistingColumn) -> "sql.Composed":
     """Return the definition of a column like that one, without which none can be attached."""
     from psycopg import sql
 
@@ -436,11 +440,11 @@ def _definition(column: _Kept) -> "sql.Composed":
 def _check_kind(connection: "psycopg.Connection", table: Table, partitioning: str) -> None:
     """Raise `PermanentError` where something else has the table's name, or new partitions fail."""
     name = f"{SCHEMA}.{table.name}"
-    found = _run(connection, _KIND, {}, {"table": name}).fetchall()
-    ((kind, by_range, key, constraint),) = found
-    by = f"PARTITION BY RANGE ({key})" if by_range else None
-    right = by == partitioning if partitioning else kind in "rp"
-    if not right:
+    rows = _run(connection, _KIND, {}, {"table": name}).fetchall()
+    ((kind, is_by_range, key, constraint),) = rows
+    clause = f"PARTITION BY RANGE ({key})" if is_by_range else None
+    is_expected = clause == partitioning if partitioning else kind in "rp"
+    if not is_expected:
         what = f"a table {partitioning}" if partitioning else "a table"
         raise PermanentError(
             f"PostgreSQL: {name} is there, but is not {what}. Nothing was changed: rename it or "
@@ -453,7 +457,7 @@ def _check_kind(connection: "psycopg.Connection", table: Table, partitioning: st
         )
 
 
-def _check_columns(table: Table, columns: Iterable[_Kept], partitioning: str) -> None:
+def _check_columns(table: Table, columns: Iterable[_ExistingColumn], partitioning: str) -> None:
     """Raise `PermanentError` where a column cannot hold what is declared, and say what to run."""
     types = {column.name: TYPE_NAMES[column.type].postgres for column in table.columns}
     for column in columns:
@@ -488,12 +492,13 @@ def _has_partition(connection: "psycopg.Connection", table: Table, month: Month)
     Raises `PermanentError` where somebody's relation has that name, or another partition the
     month's rows.
     """
-    ours, parent = (SCHEMA, _partition(table, month)), f"{SCHEMA}.{table.name}"
+    expected, parent = (SCHEMA, _partition(table, month)), f"{SCHEMA}.{table.name}"
+    partition = ".".join(expected)
     bounds = f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')"
     _run(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which the bounds are written
-    asked = {"parent": parent, "start": month.start, "end": month.end}
-    found = _run(connection, _OVERLAPPING, {}, asked).fetchall()
-    for schema, name, exactly, detaching in found:
+    values = {"parent": parent, "start": month.start, "end": month.end}
+    overlapping = _run(connection, _OVERLAPPING, {}, values).fetchall()
+    for schema, name, exactly, detaching in overlapping:
         where = f"PostgreSQL: {schema}.{name} is a partition of {parent}"
         if detaching:
             raise PermanentError(
@@ -505,19 +510,19 @@ def _has_partition(connection: "psycopg.Connection", table: Table, month: Month)
                 f"{where} with {month} and more, or a part of it. Nothing was changed: detach it, "
                 "or drop it."
             )
-        if (schema, name) != ours:
+        if (schema, name) != expected:
             raise PermanentError(
-                f"{where} with {month}, under another name than ours, {'.'.join(ours)}. Nothing "
-                "was changed: rename it to that, or drop it."
+                f"{where} with {month}, under another name than ours, {partition}. Nothing was "
+                "changed: rename it to that, or drop it."
             )
-    if found:
+    if overlapping:
         return True
-    there = _run(connection, "SELECT to_regclass({name})", {}, {"name": ".".join(ours)}).fetchone()
-    if there != (None,):
+    relation = _run(connection, "SELECT to_regclass({name})", {}, {"name": partition}).fetchone()
+    if relation != (None,):
         raise PermanentError(
-            f"PostgreSQL: {'.'.join(ours)} is there, and is not {parent}'s partition of {month}: "
+            f"PostgreSQL: {partition} is there, and is not {parent}'s partition of {month}: "
             "somebody has detached it, or made it. Nothing was changed: rename it or drop it, or "
-            f"attach it again by ALTER TABLE {parent} ATTACH PARTITION {'.'.join(ours)} {bounds}."
+            f"attach it again by ALTER TABLE {parent} ATTACH PARTITION {partition} {bounds}."
         )
     return False
 
@@ -584,7 +589,7 @@ def _copy(
         with cursor.copy(statement) as copy, connection.closed_if_interrupted():
             copy.write(encoder.write_header())
             # the next rows are encoded while PostgreSQL stores these
-            for encoded in map_ahead(encoder.write_batch, batches, threads=1):
+            for encoded in ordered_parallel_map(encoder.write_batch, batches, threads=1):
                 copy.write(encoded)
             copy.write(encoder.finish())
         if cursor.rowcount != rows:

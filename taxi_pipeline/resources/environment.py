@@ -1,7 +1,7 @@
 """The resources as the environment describes them: the one place where variables get their names.
 
 Dagster gets them with the variables still unread, so that a missing one stops a run and names
-itself instead of breaking the code location; others ask for them `ready`.
+itself instead of breaking the code location; others `load_resources`.
 """
 
 import math
@@ -73,7 +73,7 @@ TIMEOUTS: Mapping[type[dg.ConfigurableResource], Mapping[str, str]] = {  # type:
 }
 
 
-def from_environment() -> Resources:
+def resources_for_dagster() -> Resources:
     """Return the resources with their variables unread, for Dagster to read when a run starts."""
     return _resources(
         lambda name: (
@@ -82,7 +82,7 @@ def from_environment() -> Resources:
     )
 
 
-def ready() -> Resources:
+def load_resources() -> Resources:
     """Return the resources with their variables read; `PermanentError` names those unset."""
     if missing := [name for name in _REQUIRED if not os.environ.get(name)]:
         raise PermanentError(
@@ -133,7 +133,7 @@ def retry_seconds() -> int:
     return _seconds("TAXI_RETRY_SECONDS")
 
 
-def people_are_told() -> bool:
+def notifications_enabled() -> bool:
     """Return whether there is somewhere to send messages to."""
     return bool(_setting("TAXI_NOTIFY_URL"))
 

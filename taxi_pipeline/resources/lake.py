@@ -91,7 +91,7 @@ class LakeObject:
 
 
 @dataclass(frozen=True)
-class Place:
+class ObjectPaths:
     """Where the objects that come of one published file lie; `stem` is TLC's own name for it."""
 
     folder: str
@@ -123,26 +123,26 @@ class Place:
         return ending != name and _REJECTED_ENDING.fullmatch(ending) is not None
 
     def holds(self, name: str) -> bool:
-        """Whether an object's name is one of this place's."""
+        """Whether a name is that of one of these objects."""
         return name in (*self.raw_names, self.cleaned) or self.is_rejected(name)
 
 
-ZONES_PLACE = Place("taxi_zones", "taxi_zone_lookup")
+ZONES_PATHS = ObjectPaths("taxi_zones", "taxi_zone_lookup")
 
 
-def place_of(service: Service, month: Month) -> Place:
+def object_paths(service: Service, month: Month) -> ObjectPaths:
     """Return where a month of a service lies."""
-    return Place(service.name, f"{service.name}_tripdata_{month}")
+    return ObjectPaths(service.name, f"{service.name}_tripdata_{month}")
 
 
 def month_of_object(name: str) -> tuple[Service, Month] | None:
-    """Return whose object it is and of which month, by its name; None for one of no month."""
+    """Return the service and the month of an object by its name; None for one of no month."""
     match = _OF_MONTH.fullmatch(name)
     if match is None or match["service"] not in SERVICES or not Month.is_key(match["month"]):
         return None
     service, month = SERVICES[match["service"]], Month.parse(match["month"])
-    place = place_of(service, month)
-    return (service, month) if place.holds(name) else None
+    paths = object_paths(service, month)
+    return (service, month) if paths.holds(name) else None
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -172,13 +172,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         name: str,
         metadata: dict[str, str],
         replaced: int,
-        sent: Callable[[int], None] = lambda _: None,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> LakeObject:
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
 
         Its CRC32C goes ahead of it: Cloud Storage refuses bytes that do not match, and what was
         there stays. Raises `TransientError` then, and where another object is there than the one
-        of the generation `replaced`, 0 for none. `sent` is called with the bytes of each part.
+        of the generation `replaced`, 0 for none. `on_progress` is called with the
+        number of bytes of each part.
         """
         from google.api_core.exceptions import GoogleAPICallError, PreconditionFailed
 
@@ -188,14 +189,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             blob.crc32c = checksum = _crc32c(path)
             # no checksum of the client's own: where the answer has another, it deletes the object
             try:
-                with _Watched(path, sent) as file:
+                with _ProgressFile(path, on_progress) as file:
                     blob.upload_from_file(
                         file,
                         size=path.stat().st_size,
                         content_type=guess_type(path.name)[0],
                         checksum=None,
                         if_generation_match=replaced,
-                        **self._once,
+                        **self._call_options,
                     )
             except PreconditionFailed:
                 raise TransientError(
@@ -212,51 +213,51 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"{self.uri(name)}: Cloud Storage has got other bytes than those of {path.name}"
                     f" (CRC32C {blob.crc32c} instead of {checksum}). Run the month again."
                 )
-            return self._described(blob)
+            return self._describe(blob)
 
-    def download(self, known: LakeObject, folder: Path) -> Path:
-        """Copy an object as it is known into `folder` under its own last name; check its checksum.
+    def download(self, item: LakeObject, folder: Path) -> Path:
+        """Copy this version of an object into `folder` under its last name; check its checksum.
 
         Raises `ReplacedError` where it was replaced meanwhile.
         """
-        path = folder / known.name.rpartition("/")[2]
-        with self._known(known) as blob:
-            blob.download_to_filename(str(path), **self._once)
+        path = folder / item.name.rpartition("/")[2]
+        with self._version(item) as blob:
+            blob.download_to_filename(str(path), **self._call_options)
         return path
 
     @contextmanager
-    def opened(self, known: LakeObject) -> Iterator[BinaryIO]:
-        """Open an object as it is known, to read parts of it.
+    def opened(self, item: LakeObject) -> Iterator[BinaryIO]:
+        """Open this version of an object, to read parts of it.
 
         Raises `ReplacedError` where it was replaced meanwhile.
         """
-        with self._known(known) as blob:
-            blob.reload(**self._once)  # the reader would, with retries
+        with self._version(item) as blob:
+            blob.reload(**self._call_options)  # the reader would, with retries
             # small chunks: who reads a whole object downloads it
-            with blob.open("rb", chunk_size=1 << 18, **self._once) as file:
+            with blob.open("rb", chunk_size=1 << 18, **self._call_options) as file:
                 yield file
 
-    def annotate(self, known: LakeObject, metadata: dict[str, str]) -> LakeObject:
-        """Add metadata to an object as it is known; return it with all it has.
+    def annotate(self, item: LakeObject, metadata: dict[str, str]) -> LakeObject:
+        """Add metadata to this version of an object; return it with all it has.
 
         Its bytes and its generation stay. Raises `ReplacedError` where it was replaced meanwhile.
         """
-        with self._known(known) as blob:
-            blob.metadata = known.metadata | metadata
-            blob.patch(if_generation_match=known.generation, **self._once)
+        with self._version(item) as blob:
+            blob.metadata = item.metadata | metadata
+            blob.patch(if_generation_match=item.generation, **self._call_options)
             # the emulator makes a generation of it, and answers without the rest
-            return replace(known, generation=blob.generation, metadata=dict(blob.metadata))
+            return replace(item, generation=blob.generation, metadata=dict(blob.metadata))
 
-    def ensure_current(self, known: LakeObject) -> None:
+    def ensure_current(self, item: LakeObject) -> None:
         """Raise `ReplacedError` where an object is gone, or another one has taken its place."""
-        with self._known(known):
-            newest = self._bucket.blob(known.name)
-            newest.reload(**self._once)
-        if newest.generation != known.generation:
-            raise _replaced(known)
+        with self._version(item):
+            newest = self._bucket.blob(item.name)
+            newest.reload(**self._call_options)
+        if newest.generation != item.generation:
+            raise _replaced_error(item)
 
     @contextmanager
-    def unchanged(self, known: LakeObject) -> Iterator[None]:
+    def unchanged(self, item: LakeObject) -> Iterator[None]:
         """Raise `ReplacedError` where an object is replaced while the context lasts.
 
         A `PermanentError` that came of it gives way: the object that is there now may be good.
@@ -264,9 +265,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         try:
             yield
         except PermanentError:
-            self.ensure_current(known)
+            self.ensure_current(item)
             raise
-        self.ensure_current(known)
+        self.ensure_current(item)
 
     def find(self, prefix: str) -> list[LakeObject]:
         """List the objects whose names begin with `prefix`, the newest first.
@@ -274,33 +275,35 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         Names that only begin so are among them, such as those of notes and backups.
         """
         with self._errors_named(prefix):
-            blobs = list(self._bucket.list_blobs(prefix=prefix, **self._once))
+            blobs = list(self._bucket.list_blobs(prefix=prefix, **self._call_options))
         # by when its bytes arrived: to annotate an object makes it no newer
         blobs.sort(key=lambda blob: blob.time_created, reverse=True)
-        return [self._described(blob) for blob in blobs]
+        return [self._describe(blob) for blob in blobs]
 
-    def raw_objects(self, place: Place) -> list[LakeObject]:
-        """List the raw objects of a place, the newest first, which is the one that counts.
+    def raw_objects(self, paths: ObjectPaths) -> list[LakeObject]:
+        """List the raw objects of a file, the newest first, which is the one that counts.
 
         An older one of another ending was left by a run that was killed before it could delete it,
         or lay there when somebody put the newer one beside it.
         """
-        return [item for item in self.find(place.raw) if item.name in place.raw_names]
+        return [item for item in self.find(paths.raw) if item.name in paths.raw_names]
 
     def generation_of(self, name: str) -> int:
         """Return the generation of the object of that name, 0 where there is none."""
         generations = {item.name: item.generation for item in self.find(name)}
         return generations.get(name, 0)
 
-    def delete(self, known: LakeObject) -> None:
-        """Delete an object as it is known; one that is gone or replaced meanwhile stays so."""
+    def delete(self, item: LakeObject) -> None:
+        """Delete this version of an object; one that is gone or replaced meanwhile stays so."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        with self._errors_named(known.name), suppress(NotFound, PreconditionFailed):
-            self._bucket.blob(known.name).delete(if_generation_match=known.generation, **self._once)
+        with self._errors_named(item.name), suppress(NotFound, PreconditionFailed):
+            self._bucket.blob(item.name).delete(
+                if_generation_match=item.generation, **self._call_options
+            )
 
     @property
-    def _once(self) -> dict[str, Any]:
+    def _call_options(self) -> dict[str, Any]:
         """How a call is made: once, since it is steps that are tried again, and not for ever."""
         return {"retry": None, "timeout": self.timeout}
 
@@ -319,7 +322,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return self._client.bucket(self.bucket)
 
-    def _described(self, blob: "storage.Blob") -> LakeObject:
+    def _describe(self, blob: "storage.Blob") -> LakeObject:
         return LakeObject(
             name=blob.name,
             uri=self.uri(blob.name),
@@ -330,15 +333,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     @contextmanager
-    def _known(self, known: LakeObject) -> "Iterator[storage.Blob]":
-        """Yield the object as it is known; raise `ReplacedError` where it is gone meanwhile."""
+    def _version(self, item: LakeObject) -> "Iterator[storage.Blob]":
+        """Yield this version of an object; raise `ReplacedError` where it is gone meanwhile."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        with self._errors_named(known.name):
+        with self._errors_named(item.name):
             try:
-                yield self._bucket.blob(known.name, generation=known.generation)
+                yield self._bucket.blob(item.name, generation=item.generation)
             except (NotFound, PreconditionFailed):
-                raise _replaced(known) from None
+                raise _replaced_error(item) from None
 
     def _errors_named(self, name: str) -> AbstractContextManager[None]:
         """Say where an error of Cloud Storage's arose, and what to do about it."""
@@ -351,22 +354,22 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
 
-class _Watched(BufferedReader):
-    """A file that says how many bytes of it were read."""
+class _ProgressFile(BufferedReader):
+    """A file that reports how many bytes of it were read."""
 
-    def __init__(self, path: Path, seen: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, on_progress: Callable[[int], None]) -> None:
         super().__init__(FileIO(path))
-        self._seen = seen
+        self._on_progress = on_progress
 
     def read(self, size: int | None = -1) -> bytes:
         """Read up to `size` bytes."""
         content = super().read(size)
-        self._seen(len(content))
+        self._on_progress(len(content))
         return content
 
 
-def _replaced(known: LakeObject) -> ReplacedError:
-    return ReplacedError(f"{known.uri} was replaced while it was read: run the month again.")
+def _replaced_error(item: LakeObject) -> ReplacedError:
+    return ReplacedError(f"{item.uri} was replaced while it was read: run the month again.")
 
 
 def _crc32c(path: Path) -> str:

@@ -48,15 +48,15 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "is not shown here, for the secrets in it; https://appriseit.com has each "
                 "service's form."
             )
-        sent = services.notify(
+        result = services.notify(
             body=body, title=title, body_format=NotifyFormat.TEXT, timeout=float(self.timeout)
         )
-        if not sent:
-            refusing = ", ".join(found.name for found in sent.results if not found)
+        if not result:
+            refusing = ", ".join(service.name for service in result.results if not service)
             problem = (
                 f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} "
                 "could not be reached or refused it."
             )
-            if not sent.success_count:
+            if not result.success_count:
                 raise TransientError(problem)
             dg.get_dagster_logger().warning(problem)

@@ -19,9 +19,9 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import classified, is_transient_status, retry_after
 from taxi_pipeline.resources.urls import refuse_secrets
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     import requests
@@ -52,7 +52,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Published:
+class RemoteFile:
     """A published file that was not downloaded; `etag` and `last_modified` as in `Download`."""
 
     url: str
@@ -61,15 +61,20 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Unchanged:
-    """The publisher's word that the file at `url` is still the one with that ETag."""
+class FileVersion:
+    """A file that was fetched before: its URL, and the ETag that it had."""
 
     url: str
     etag: str
 
 
-def _unwatched(size: int) -> None:
-    """Watch nothing."""
+@dataclass(frozen=True)
+class NotModified:
+    """The publisher's answer that a file is still of the version that it was asked with."""
+
+
+def _ignore_progress(size: int) -> None:
+    """Report nothing."""
 
 
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -102,12 +107,12 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         service: Service,
         month: Month,
         folder: Path,
-        known: Unchanged | None = None,
-        arrived: Callable[[int], None] = _unwatched,
-    ) -> Download | Unchanged:
-        """Download the published file of a month into `folder`, unless it is the `known` one.
+        known_version: FileVersion | None = None,
+        on_progress: Callable[[int], None] = _ignore_progress,
+    ) -> Download | NotModified:
+        """Download the published file of a month into `folder`, unless it is `known_version`.
 
-        `arrived` is told of the bytes as they come, so many since its last call.
+        `on_progress` is called with the number of bytes received since the previous call.
 
         Raises `PermanentError` that names the month and every URL tried where none has it, and
         `TransientError` where a publisher could not be asked: another URL is no way out then. A
@@ -116,10 +121,10 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         urls = self._urls(service, month)
         for url in urls:
-            found = self._fetch(url, folder, known, arrived)
-            if found is not None:
-                return found
-            _refuse_to_change(url, known)
+            answer = self._fetch(url, folder, known_version, on_progress)
+            if answer is not None:
+                return answer
+            _refuse_to_change(url, known_version)
         tried = f"{' and '.join(urls)} do not have it"
         if later := self._later(service, month):
             raise TransientError(
@@ -132,8 +137,8 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def look(
-        self, service: Service, month: Month, known: Unchanged | None = None
-    ) -> Published | Unchanged | None:
+        self, service: Service, month: Month, known_version: FileVersion | None = None
+    ) -> RemoteFile | NotModified | None:
         """Ask what `fetch_month` would find, without downloading; None where no URL has the month.
 
         Raises `TransientError` where a publisher could not be asked.
@@ -141,32 +146,34 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         timeouts = (self.look_timeout, self.look_timeout)
         limit = _Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
         for url in self._urls(service, month):
-            see = partial(_seen, url)
+            read = partial(_remote_file, url)
             try:
-                found = _answer("HEAD", url, known, timeouts, limit, see)
+                answer = _answer("HEAD", url, known_version, timeouts, limit, read)
             except _HeadRefusedError:
                 # a byte, which is not read: an empty range cannot be asked for
-                found = _answer("GET", url, known, timeouts, limit, see, {"Range": "bytes=0-0"})
-            if found is not None:
-                return found
-            _refuse_to_change(url, known)
+                answer = _answer(
+                    "GET", url, known_version, timeouts, limit, read, {"Range": "bytes=0-0"}
+                )
+            if answer is not None:
+                return answer
+            _refuse_to_change(url, known_version)
         return None
 
     def fetch_zones(
         self,
         folder: Path,
-        known: Unchanged | None = None,
-        arrived: Callable[[int], None] = _unwatched,
-    ) -> Download | Unchanged:
-        """Download the taxi zones into `folder`, unless they are the `known` ones."""
+        known_version: FileVersion | None = None,
+        on_progress: Callable[[int], None] = _ignore_progress,
+    ) -> Download | NotModified:
+        """Download the taxi zones into `folder`, unless they are `known_version`."""
         refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
         _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
-        found = self._fetch(self.zones_url, folder, known, arrived)
-        if found is None:
+        answer = self._fetch(self.zones_url, folder, known_version, on_progress)
+        if answer is None:
             raise PermanentError(
                 f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
             )
-        return found
+        return answer
 
     def _later(self, service: Service, month: Month) -> Month | None:
         """Return a later month that is published, of the next few that are due."""
@@ -204,12 +211,18 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         return templates
 
     def _fetch(
-        self, url: str, folder: Path, known: Unchanged | None, arrived: Callable[[int], None]
-    ) -> Download | Unchanged | None:
+        self,
+        url: str,
+        folder: Path,
+        known_version: FileVersion | None,
+        on_progress: Callable[[int], None],
+    ) -> Download | NotModified | None:
         """Fetch one URL; None where it is not published."""
         timeouts = (self.connect_timeout, self.read_timeout)
         limit = _Limit(self.download_timeout, "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT")
-        return _answer("GET", url, known, timeouts, limit, partial(_saved, url, folder, arrived))
+        return _answer(
+            "GET", url, known_version, timeouts, limit, partial(_save, url, folder, on_progress)
+        )
 
 
 @dataclass(frozen=True)
@@ -223,12 +236,12 @@ class _Limit:
 def _answer[T](
     method: str,
     url: str,
-    known: Unchanged | None,
+    known_version: FileVersion | None,
     timeouts: tuple[float, float],
     limit: _Limit,
     read: "Callable[[requests.Response], T]",
     headers: Mapping[str, str] | None = None,
-) -> T | Unchanged | None:
+) -> T | NotModified | None:
     """Ask for a URL, and `read` the answer if it has the file; None where it has not."""
     from taxi_pipeline.resources.deadline import session_until
 
@@ -236,9 +249,11 @@ def _answer[T](
         try:
             with (
                 classified(url),
-                _asked(session, method, url, _headers(url, known, headers), timeouts) as response,
+                _request(
+                    session, method, url, _headers(url, known_version, headers), timeouts
+                ) as response,
             ):
-                answer = _judged(url, response, known, read)
+                answer = _interpret(url, response, known_version, read)
         except TransientError:
             if not deadline.passed.is_set():
                 raise
@@ -250,7 +265,7 @@ def _answer[T](
         return answer
 
 
-def _asked(
+def _request(
     session: "requests.Session",
     method: str,
     url: str,
@@ -269,50 +284,52 @@ def _asked(
         raise PermanentError(f"{url}: a redirect leads to what is no URL.") from None
 
 
-def _headers(url: str, known: Unchanged | None, others: Mapping[str, str] | None) -> dict[str, str]:
+def _headers(
+    url: str, known_version: FileVersion | None, others: Mapping[str, str] | None
+) -> dict[str, str]:
     # Accept-Encoding: the published bytes themselves are wanted, gzip'd or not
     headers = {"Accept-Encoding": "identity", "User-Agent": "taxi_pipeline", **(others or {})}
-    if known and known.url == url and known.etag:
-        headers["If-None-Match"] = known.etag
+    if known_version and known_version.url == url and known_version.etag:
+        headers["If-None-Match"] = known_version.etag
     return headers
 
 
-def _judged[T](
+def _interpret[T](
     url: str,
     response: "requests.Response",
-    known: Unchanged | None,
+    known_version: FileVersion | None,
     read: "Callable[[requests.Response], T]",
-) -> T | Unchanged | None:
-    if response.status_code == 304 and known:
-        return known
+) -> T | NotModified | None:
+    if response.status_code == 304 and known_version:
+        return NotModified()
     if _is_refusal_of_head(response):
         raise _HeadRefusedError
     if response.status_code == 404 or _is_missing_in_s3(response):
         return None
-    said = f"{url} answered {response.status_code} {legible(response.reason)}"
+    status = f"{url} answered {response.status_code} {printable(response.reason)}"
     if response.status_code == 403:
         raise TransientError(
-            f"{said}, and not as for a file that it does not have: the publisher refuses us, "
+            f"{status}, and not as for a file that it does not have: the publisher refuses us, "
             "because it has blocked our address or we have asked too often. Ask again later.",
             retry_after(response.headers),
         )
     if is_transient_status(response.status_code):
-        raise TransientError(f"{said}.", retry_after(response.headers))
+        raise TransientError(f"{status}.", retry_after(response.headers))
     is_part = response.status_code == 206 and "Range" in response.request.headers
     if response.status_code != 200 and not is_part:
         raise PermanentError(
-            f"{said}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
+            f"{status}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
             "TAXI_ZONES_URL."
         )
     return read(response)
 
 
-def _refuse_to_change(url: str, known: Unchanged | None) -> None:
+def _refuse_to_change(url: str, known_version: FileVersion | None) -> None:
     """Raise `TransientError` where a URL does not have the file that was fetched from it.
 
     Else a publisher that fails to find its files would make their months change their publisher.
     """
-    if known and known.url == url:
+    if known_version and known_version.url == url:
         raise TransientError(
             f"{url} does not have the file that was fetched from it. If it has been withdrawn for "
             "good, take its publisher out of TAXI_PUBLISHER_URLS."
@@ -348,8 +365,8 @@ def _is_missing_in_s3(response: "requests.Response") -> bool:
     return response.status_code == 403 and is_s3 and not is_limit and not is_signed
 
 
-def _saved(
-    url: str, folder: Path, arrived: Callable[[int], None], response: "requests.Response"
+def _save(
+    url: str, folder: Path, on_progress: Callable[[int], None], response: "requests.Response"
 ) -> Download:
     path = folder / urlsplit(url).path.rpartition("/")[2]
     digest, size = hashlib.sha256(), 0
@@ -364,16 +381,18 @@ def _saved(
                 )
             file.write(chunk)
             digest.update(chunk)
-            arrived(len(chunk))
-    seen = _seen(url, response)
-    return Download(path, url, seen.etag, seen.last_modified, size, digest.hexdigest())
+            on_progress(len(chunk))
+    remote = _remote_file(url, response)
+    return Download(path, url, remote.etag, remote.last_modified, size, digest.hexdigest())
 
 
-def _seen(url: str, response: "requests.Response") -> Published:
-    return Published(url, _noted(response, "ETag"), _noted(response, "Last-Modified"))
+def _remote_file(url: str, response: "requests.Response") -> RemoteFile:
+    return RemoteFile(
+        url, _header_value(response, "ETag"), _header_value(response, "Last-Modified")
+    )
 
 
-def _noted(response: "requests.Response", name: str) -> str:
+def _header_value(response: "requests.Response", name: str) -> str:
     """Return a header's value, empty if it is none to note: then the file is only fetched again."""
     value = response.headers.get(name, "")
     return value if len(value) <= _NOTED_CHARACTERS and value.isprintable() else ""

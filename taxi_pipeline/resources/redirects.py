@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.text import printable
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")  # its last 32 bits are an IPv4 address, by RFC 6052
@@ -27,7 +27,7 @@ class Redirects:
 
     def __init__(self) -> None:
         self._configured: SplitResult | None = None
-        self._asked: SplitResult | None = None
+        self._requested: SplitResult | None = None
         self._is_proxied = False
         self._starts_public: bool | None = None
 
@@ -39,10 +39,10 @@ class Redirects:
         only an address, or a name that no public host has, is refused.
         """
         parts = urlsplit(url)
-        if self._asked and (self._asked.scheme, parts.scheme) == ("https", "http"):
+        if self._requested and (self._requested.scheme, parts.scheme) == ("https", "http"):
             raise self._refusal(parts, "by http, though it was asked by https")
         self._configured = self._configured or parts
-        self._asked = parts
+        self._requested = parts
         self._is_proxied = is_proxied
         if is_proxied:
             self._check(_is_public_name(parts.hostname or ""))
@@ -58,15 +58,15 @@ class Redirects:
     def _check(self, is_public: bool) -> None:
         if self._starts_public is None:
             self._starts_public = is_public
-        elif self._starts_public and not is_public and self._asked:
-            raise self._refusal(self._asked, "in a private network")
+        elif self._starts_public and not is_public and self._requested:
+            raise self._refusal(self._requested, "in a private network")
 
     def _refusal(self, target: SplitResult, where: str) -> PermanentError:
         configured = self._configured.geturl() if self._configured else ""
         return PermanentError(
-            f"{configured}: a redirect leads to {legible(target.hostname or '')}, {where}; it was "
-            "not followed. If it is right, set TAXI_PUBLISHER_URLS or TAXI_ZONES_URL to where the "
-            "file is."
+            f"{configured}: a redirect leads to {printable(target.hostname or '')}, {where}; it "
+            "was not followed. If it is right, set TAXI_PUBLISHER_URLS or TAXI_ZONES_URL to where "
+            "the file is."
         )
 
 
@@ -91,8 +91,8 @@ def _is_public_name(host: str) -> bool:
     name = host.rstrip(".")
     try:
         # 127.1 and 2130706433 are addresses, too
-        found = socket.getaddrinfo(name, None, flags=socket.AI_NUMERICHOST)
+        addresses = socket.getaddrinfo(name, None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         parent, _, last = name.rpartition(".")
         return bool(parent) and last not in _PRIVATE_DOMAINS
-    return is_public(ip_address(found[0][4][0]))
+    return is_public(ip_address(addresses[0][4][0]))

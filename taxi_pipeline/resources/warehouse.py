@@ -116,11 +116,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
         config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
         config.labels = labels
-        with self._connected() as client:
+        with self._connect() as client:
             for needed in sources:
                 self._ensure(client, needed)
             location = self._ensure(client, table).location
-            job = self._replaced(
+            job = self._run_replacing_job(
                 client,
                 self._job_prefix(table, month),
                 labels["run"],
@@ -131,12 +131,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     job_id=job_id,
                     location=location,
                     job_retry=None,
-                    **self._once,
+                    **self._call_options,
                 ),
             )
             # one column of each row: there is no count that the client would not wait longer for
             column = _schema(table)[:1]
-            return len(list(client.list_rows(job.destination, column, **self._once)))
+            return len(list(client.list_rows(job.destination, column, **self._call_options)))
 
     def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
         """Return a query's rows, by column.
@@ -144,8 +144,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         It names the dataset's tables alone, and gets the month as two DATETIME parameters: @start,
         its first instant, and @end, the first after it.
         """
-        with self._connected() as client:
-            return [dict(row) for row in self._found(client, query, self._month_config(month))]
+        with self._connect() as client:
+            return [dict(row) for row in self._query_rows(client, query, self._month_config(month))]
 
     def tallies(
         self,
@@ -179,18 +179,20 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         config = bigquery.QueryJobConfig(
             query_parameters=bounds, job_timeout_ms=self._job_timeout_ms
         )
-        with self._connected() as client:
+        with self._connect() as client:
             try:
-                found = self._found(client, by_month, config)
+                rows_by_month = self._query_rows(client, by_month, config)
             except NotFound as error:
                 if "Table" in str(error.message):
                     return {}
                 raise
-            by_start = {(row.year, row.month): (row.trips, row.cents) for row in found}
-            strays, stray_cents = by_start.pop((None, None), (0, 0))
+            by_start = {(row.year, row.month): (row.trips, row.cents) for row in rows_by_month}
+            rows_without_pickup, cents_without_pickup = by_start.pop((None, None), (0, 0))
             return {
                 Month(*start): Tally(
-                    rows + strays, None if cents is None else cents + stray_cents, strays
+                    rows + rows_without_pickup,
+                    None if cents is None else cents + cents_without_pickup,
+                    rows_without_pickup,
                 )
                 for start, (rows, cents) in by_start.items()
             }
@@ -209,7 +211,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     @property
-    def _once(self) -> dict[str, Any]:
+    def _call_options(self) -> dict[str, Any]:
         """How a call is made: once, since it is steps that are tried again, and not for ever."""
         return {"retry": None, "timeout": self.timeout}
 
@@ -259,12 +261,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             job_timeout_ms=self._job_timeout_ms,
         )
         destination = self._destination(table, month)
-        with self._connected() as client:
+        with self._connect() as client:
             ensured = self._ensure(client, table)
             # without a schema, a truncating load takes the file's and drops the descriptions; a
             # column of somebody's own is in the table's alone
             config.schema = ensured.schema
-            job = self._replaced(
+            job = self._run_replacing_job(
                 client,
                 self._job_prefix(table, month),
                 f"{source.generation}_{labels['run']}",
@@ -275,7 +277,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     job_id=job_id,
                     location=ensured.location,
                     job_config=config,
-                    **self._once,
+                    **self._call_options,
                 ),
             )
         if job.output_rows != rows:
@@ -284,7 +286,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 "Materialize the month again from `cleaned` on."
             )
 
-    def _replaced[J: (bigquery.LoadJob, bigquery.QueryJob)](
+    def _run_replacing_job[J: (bigquery.LoadJob, bigquery.QueryJob)](
         self,
         client: "bigquery.Client",
         prefix: str,
@@ -306,17 +308,17 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             try:
                 job = start(job_id)
             except Conflict:
-                job = self._started(client, job_id, location)
-                if self._done(job).error_result:
+                job = self._get_job(client, job_id, location)
+                if self._wait_or_cancel(job).error_result:
                     continue
-            return self._successful(job)
+            return self._result_or_raise(job)
 
-    def _started(self, client: "bigquery.Client", job_id: str, location: str | None) -> Any:
+    def _get_job(self, client: "bigquery.Client", job_id: str, location: str | None) -> Any:
         """Return a job that BigQuery has said it knows, of the kind that was started."""
         from google.api_core.exceptions import NotFound
 
         try:
-            return client.get_job(job_id, location=location, **self._once)
+            return client.get_job(job_id, location=location, **self._call_options)
         except NotFound:  # as happens for a moment
             raise TransientError(
                 f"BigQuery's job {job_id} has been started, but cannot be found yet."
@@ -326,32 +328,34 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Wait for the jobs whose ids begin with `prefix`."""
         # pending ones first: one that begins to run in between is found twice, and not never
         for state in ("pending", "running"):
-            for job in client.list_jobs(state_filter=state, **self._once):
-                if job.job_id.startswith(prefix) and not self._ends(job):
+            for job in client.list_jobs(state_filter=state, **self._call_options):
+                if job.job_id.startswith(prefix) and not self._wait(job):
                     raise TransientError(
                         f"BigQuery's job {job.job_id} still replaces the same rows after "
                         f"{self.job_timeout:g} seconds: wait for it, or cancel it."
                     )
 
-    def _found(
+    def _query_rows(
         self, client: "bigquery.Client", query: str, config: "bigquery.QueryJobConfig"
     ) -> "RowIterator":
         """Return a query's rows."""
-        job = self._successful(client.query(query, config, job_retry=None, **self._once))
+        job = self._result_or_raise(
+            client.query(query, config, job_retry=None, **self._call_options)
+        )
         # not by the job's own method, which waits for two minutes at least
-        return client.list_rows(job.destination, **self._once)
+        return client.list_rows(job.destination, **self._call_options)
 
-    def _successful[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
+    def _result_or_raise[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
         """Return a job when it is done; raise what it failed with."""
-        error = self._done(job).exception(timeout=self.timeout)
+        error = self._wait_or_cancel(job).exception(timeout=self.timeout)
         if error:
             raise error
         return job
 
-    def _done[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
+    def _wait_or_cancel[J: (bigquery.LoadJob, bigquery.QueryJob)](self, job: J) -> J:
         """Wait for a job; cancel it where it takes too long, or where we are interrupted."""
         try:
-            ended = self._ends(job)
+            ended = self._wait(job)
         except Exception:  # of the connection: the job goes on, and the next try finds it
             raise
         except BaseException:
@@ -365,13 +369,13 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return job
 
-    def _ends(self, job: "bigquery.LoadJob | bigquery.QueryJob") -> bool:
+    def _wait(self, job: "bigquery.LoadJob | bigquery.QueryJob") -> bool:
         """Wait for a job; return whether it is done within `job_timeout`."""
         from google.api_core.retry import exponential_sleep_generator
 
         deadline = monotonic() + self.job_timeout
         pauses = exponential_sleep_generator(initial=0.1, maximum=5)
-        while not job.done(**self._once):
+        while not job.done(**self._call_options):
             if monotonic() > deadline:
                 return False
             sleep(next(pauses))
@@ -379,7 +383,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _cancel(self, job: "bigquery.LoadJob | bigquery.QueryJob") -> None:
         with suppress(Exception):  # it has a limit of its own
-            job.cancel(**self._once)
+            job.cancel(**self._call_options)
 
     def _ensure(self, client: "bigquery.Client", table: Table) -> "bigquery.Table":
         """Create the table if it is not there; add what was declared, or described anew, since.
@@ -398,31 +402,31 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
             )
         try:
-            found = client.get_table(wanted.reference, **self._once)
+            rows_by_month = client.get_table(wanted.reference, **self._call_options)
         except NotFound:
             try:
-                found = client.create_table(wanted, **self._once)
+                rows_by_month = client.create_table(wanted, **self._call_options)
             except Conflict:  # another run was faster
-                found = client.get_table(wanted.reference, **self._once)
-        self._check(table, found.schema)
-        described = {field.name: field.description for field in found.schema}
+                rows_by_month = client.get_table(wanted.reference, **self._call_options)
+        self._check(table, rows_by_month.schema)
+        described = {field.name: field.description for field in rows_by_month.schema}
         if any(described.get(field.name) != field.description for field in schema):
             declared = {field.name: field for field in schema}
             # BigQuery adds columns at the end only, wherever they are declared
-            present = [declared.pop(field.name, field) for field in found.schema]
-            found.schema = [*present, *declared.values()]
+            present = [declared.pop(field.name, field) for field in rows_by_month.schema]
+            rows_by_month.schema = [*present, *declared.values()]
             try:
-                client.update_table(found, ["schema"], **self._once)
+                client.update_table(rows_by_month, ["schema"], **self._call_options)
             except PreconditionFailed:
                 raise TransientError(
                     f"{self.uri(table)} was changed by another run: run the month again."
                 ) from None
-        return found
+        return rows_by_month
 
-    def _check(self, table: Table, found: "Iterable[bigquery.SchemaField]") -> None:
+    def _check(self, table: Table, rows_by_month: "Iterable[bigquery.SchemaField]") -> None:
         """Raise `PermanentError` where a column of the table is not what it is declared as."""
         wanted = {field.name: _type(field) for field in _schema(table)}
-        for field in found:
+        for field in rows_by_month:
             declared, name = wanted.get(field.name), self.sql_name(table)
             where = f"BigQuery: the column {field.name} of {name} is {_type(field)}"
             if field.mode == "REQUIRED":
@@ -443,7 +447,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 )
 
     @contextmanager
-    def _connected(self) -> "Iterator[bigquery.Client]":
+    def _connect(self) -> "Iterator[bigquery.Client]":
         """Yield the client; say what to do about a dataset that is not there or not ours."""
         advice = {
             403: "Grant the credentials in use the right to run and list jobs in "
@@ -466,14 +470,14 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         query = f"SELECT COUNT(*) AS held FROM {self.sql_name(table)}"  # noqa: S608 - declared
         config = bigquery.QueryJobConfig(job_timeout_ms=self._job_timeout_ms)
-        with self._connected() as client:
+        with self._connect() as client:
             try:
-                (found,) = self._found(client, query, config)
+                (rows_by_month,) = self._query_rows(client, query, config)
             except NotFound as error:
                 if "Table" not in str(error.message):
                     raise
                 return Tally(0, None)
-        return Tally(found.held, None)
+        return Tally(rows_by_month.held, None)
 
     def mart_tallies(
         self, service: Service, first: Month | None = None, last: Month | None = None
@@ -510,14 +514,16 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         config = bigquery.QueryJobConfig(
             query_parameters=values, job_timeout_ms=self._job_timeout_ms
         )
-        with self._connected() as client:
+        with self._connect() as client:
             try:
-                found = self._found(client, by_month, config)
+                rows_by_month = self._query_rows(client, by_month, config)
             except NotFound as error:
                 if "Table" not in str(error.message):
                     raise
                 return {}
-            return {Month(row.year, row.month): Tally(row.trips, row.cents) for row in found}
+            return {
+                Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
+            }
 
 
 def _partition(month: Month) -> str:
@@ -526,8 +532,8 @@ def _partition(month: Month) -> str:
 
 def _type(field: "bigquery.SchemaField") -> str:
     """Return a column's type as SQL spells it."""
-    of = _ALIASES.get(field.field_type, field.field_type)
-    return f"ARRAY<{of}>" if field.mode == "REPEATED" else of
+    type_ = _ALIASES.get(field.field_type, field.field_type)
+    return f"ARRAY<{type_}>" if field.mode == "REPEATED" else type_
 
 
 def _schema(table: Table) -> "list[bigquery.SchemaField]":

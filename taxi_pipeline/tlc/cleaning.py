@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, row_hashes
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.reading import Batch, PublishedFile
+from taxi_pipeline.tlc.reading import Batch, SourceFile
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import (
     DATETIME,
@@ -32,6 +31,7 @@ from taxi_pipeline.tlc.services import (
     Column,
     Table,
 )
+from taxi_pipeline.tlc.text import printable
 from taxi_pipeline.tlc.values import mask
 from taxi_pipeline.tlc.zones import ensure_all_zones
 
@@ -45,7 +45,7 @@ _CODES_NAMED = 1000
 type UnknownCodes = Counter[tuple[str, str]]
 
 # Takes what was done since its last call, in rows and in bytes of memory.
-type Seen = Callable[[int, int], None]
+type ProgressCallback = Callable[[int, int], None]
 
 # BigQuery loads row groups of 16 MiB and more best; a trip takes 150 to 300 bytes in memory.
 ROW_GROUP_ROWS = 300_000
@@ -167,34 +167,41 @@ class Summary:
     unknown_codes: UnknownCodes = field(default_factory=Counter)
 
 
-def _nobody(rows: int, size: int) -> None:
+def _ignore_progress(rows: int, size: int) -> None:
     """Watch nothing."""
 
 
 def clean_trips(
-    month: Month, source: PublishedFile, trips: Path, rejected: Path, seen: Seen = _nobody
+    month: Month,
+    source: SourceFile,
+    trips: Path,
+    rejected: Path,
+    on_progress: ProgressCallback = _ignore_progress,
 ) -> Summary:
     """Write the trips of a published file of that month and its rejected rows, both as Parquet.
 
     `trips` gets the table's canonical schema; `rejected` the file's own columns, `line` (a CSV
     line that does not parse), `number` (the row's in the file), `rejected_because` (the rule's
-    name) and `problem` (what did not parse). `seen` is told of each batch that is done. Raises
+    name) and `problem` (what did not parse). `on_progress` is called for each batch. Raises
     `PermanentError` for a broken file; then the two paths hold nothing of use.
     """
     table = source.table
     rejections, notes = _bound(REJECTIONS, table, month), _bound(NOTES, table, month)
-    return _clean(source, rejections, notes, trips, rejected, seen)
+    return _clean(source, rejections, notes, trips, rejected, on_progress)
 
 
 def clean_zones(
-    source: PublishedFile, zones: Path, rejected: Path, seen: Seen = _nobody
+    source: SourceFile,
+    zones: Path,
+    rejected: Path,
+    on_progress: ProgressCallback = _ignore_progress,
 ) -> Summary:
     """Write the taxi zones of a published file, and the lines that do not parse, as Parquet.
 
     Raises `PermanentError` for a broken file, and for one that has not each of TLC's zones once.
     """
     ensure_all_zones(source)
-    return _clean(source, {}, {}, zones, rejected, seen)
+    return _clean(source, {}, {}, zones, rejected, on_progress)
 
 
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]
@@ -210,8 +217,8 @@ def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A batch told apart: how many rows it had, and what is said of the kept as in `Summary`."""
+class CleanedBatch:
+    """A batch after the rules: how many rows it had, and figures of the kept as in `Summary`."""
 
     published: int
     kept: pa.RecordBatch
@@ -222,46 +229,46 @@ class _Judged:
 
 
 def _clean(
-    source: PublishedFile,
+    source: SourceFile,
     rejections: _Predicates,
     notes: _Predicates,
     kept: Path,
     rejected: Path,
-    seen: Seen,
+    on_progress: ProgressCallback,
 ) -> Summary:
     summary = Summary()
     rejected_schema = _rejected_schema(source.published_schema)
-    judge = partial(_judged, source.table, rejections, notes, rejected_schema)
+    classify = partial(_classify_batch, source.table, rejections, notes, rejected_schema)
     with Duplicates() as duplicates, ThreadPoolExecutor(1) as pool:
         with (
             _writer(kept, arrow_schema(source.table)) as keep,
             _writer(rejected, rejected_schema) as reject,
         ):
-            for judged in source.each(judge):
-                keep(judged.kept)
-                reject(judged.rejected)
-                duplicates.add(judged.hashes)
-                summary.published += judged.published
-                summary.kept += len(judged.kept)
-                summary.rejected.update(judged.rejected[REJECTED_BECAUSE].to_pylist())
-                summary.noted.update(judged.noted)
-                for (column, code), count in judged.unknown_codes.items():
+            for batch in source.each(classify):
+                keep(batch.kept)
+                reject(batch.rejected)
+                duplicates.add(batch.hashes)
+                summary.published += batch.published
+                summary.kept += len(batch.kept)
+                summary.rejected.update(batch.rejected[REJECTED_BECAUSE].to_pylist())
+                summary.noted.update(batch.noted)
+                for (column, code), count in batch.unknown_codes.items():
                     codes = summary.unknown_codes
                     named = (column, code) in codes or len(codes) < _CODES_NAMED
                     codes[column, code if named else "others"] += count
-                seen(judged.published, judged.kept.nbytes + judged.rejected.nbytes)
+                on_progress(batch.published, batch.kept.nbytes + batch.rejected.nbytes)
             exact_duplicates = pool.submit(duplicates.count)  # while the last rows are encoded
         summary.noted[EXACT_DUPLICATES] = exact_duplicates.result()
     return summary
 
 
-def _judged(
+def _classify_batch(
     table: Table,
     rejections: _Predicates,
     notes: _Predicates,
     rejected_schema: pa.Schema,
     batch: Batch,
-) -> _Judged:
+) -> CleanedBatch:
     """Tell trips from rows to be rejected. Called by several threads at once."""
     reason = _reason(batch, rejections)
     bad = pa.array(np.flatnonzero(reason >= 0))
@@ -271,7 +278,7 @@ def _judged(
     for column in table.columns:
         for code in _unknown_codes(kept[column.name], column):
             unknown[column.name, code] += 1
-    return _Judged(
+    return CleanedBatch(
         len(batch.rows),
         kept,
         _rejected(batch, bad, because, rejected_schema),
@@ -290,7 +297,7 @@ def _unknown_codes(values: pa.Array, column: Column) -> Iterator[str]:
         unknown = values.filter(pc.invert(pc.is_in(values, declared)))
     else:
         return
-    yield from (legible(str(code)) for code in unknown.to_pylist())
+    yield from (printable(str(code)) for code in unknown.to_pylist())
 
 
 def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:

@@ -43,7 +43,7 @@ def check_loadable(schema: pa.Schema, table: Table, where: str) -> None:
             has = schema.field(declared.name).type
             integers = pa.types.is_integer(has) and pa.types.is_integer(declared.type)
             if has != declared.type and not integers:
-                raise PermanentError(f"{_unlike(where, declared, has)}. {_AGAIN}")
+                raise PermanentError(f"{_mismatch(where, declared, has)}. {_AGAIN}")
 
 
 def differences(schema: pa.Schema, table: Table) -> str:
@@ -51,31 +51,35 @@ def differences(schema: pa.Schema, table: Table) -> str:
     declared = arrow_schema(table).names
     lacking = [name for name in declared if name not in schema.names]
     undeclared = [name for name in schema.names if name not in declared]
-    said = {"lacks the columns": lacking, "has columns that are not declared": undeclared}
-    return " and ".join(f"{words} {', '.join(names)}" for words, names in said.items() if names)
+    differing = {"lacks the columns": lacking, "has columns that are not declared": undeclared}
+    return " and ".join(
+        f"{words} {', '.join(names)}" for words, names in differing.items() if names
+    )
 
 
 def _column(batch: pa.RecordBatch, declared: pa.Field, where: str) -> pa.Array:
     if declared.name not in batch.schema.names:
         return pa.nulls(batch.num_rows, declared.type)
     values = batch[declared.name]
-    if not _alike(values.type, declared.type):
-        raise PermanentError(f"{_unlike(where, declared, values.type)}. {_AGAIN}")
+    if not _are_compatible(values.type, declared.type):
+        raise PermanentError(f"{_mismatch(where, declared, values.type)}. {_AGAIN}")
     try:
         return values.cast(declared.type)
     except pa.ArrowInvalid as error:
-        said = f"{_unlike(where, declared, values.type)}, which it does not fit"
-        raise PermanentError(f"{said}: {error}. {_AGAIN}") from None
+        mismatch = f"{_mismatch(where, declared, values.type)}, which it does not fit"
+        raise PermanentError(f"{mismatch}: {error}. {_AGAIN}") from None
 
 
-def _unlike(where: str, declared: pa.Field, has: pa.DataType) -> str:
+def _mismatch(where: str, declared: pa.Field, has: pa.DataType) -> str:
     return f"{where}: the column {declared.name} is {has}, and is declared as {declared.type}"
 
 
-def _alike(one: pa.DataType, other: pa.DataType) -> bool:
+def _are_compatible(first: pa.DataType, second: pa.DataType) -> bool:
     """Whether a value of one type may mean the same as one of the other: numbers, or equal types.
 
     A text may hold a number, but 007 is not 7.
     """
-    numbers = (pa.types.is_integer(of) or pa.types.is_floating(of) for of in (one, other))
-    return one == other or all(numbers)
+    types = (first, second)
+    return first == second or all(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) for type_ in types
+    )

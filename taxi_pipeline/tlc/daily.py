@@ -19,5 +19,5 @@ def trips_by_day(trips: Path, month: Month) -> list[int]:
     with pq.ParquetFile(trips, pre_buffer=False) as file:
         for rows in file.iter_batches(columns=["pickup_datetime"]):
             counts += np.bincount(pc.day(rows["pickup_datetime"]), minlength=days + 1)
-    found: list[int] = counts[1:].tolist()
-    return found
+    by_day: list[int] = counts[1:].tolist()
+    return by_day

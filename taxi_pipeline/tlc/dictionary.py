@@ -106,7 +106,7 @@ def _published_as(column: Column) -> str:
 
 
 def _words(column: Column, code: int | str) -> str:
-    return ", ".join(_code(word) for word, of in column.words.items() if of == code)
+    return ", ".join(_code(word) for word, coded in column.words.items() if coded == code)
 
 
 def _shown(code: int | str) -> str:
@@ -120,12 +120,12 @@ def _applying(rules: Iterable[Rule]) -> dict[str, tuple[str, Sequence[Table]]]:
     """
     rules = tuple(rules)
     return {
-        name: (rule.description, [table for table in TABLES if _judged(name, rules, table)])
+        name: (rule.description, [table for table in TABLES if _applies(name, rules, table)])
         for name, rule in {rule.name: rule for rule in rules}.items()
     }
 
 
-def _judged(name: str, rules: Iterable[Rule], table: Table) -> bool:
+def _applies(name: str, rules: Iterable[Rule], table: Table) -> bool:
     return any(rule.name == name and rule.applies_to(table) for rule in rules)
 
 

@@ -36,7 +36,7 @@ class Duplicates:
 
     def __exit__(
         self,
-        of: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -81,9 +81,9 @@ def _bits(values: pa.Array) -> Hashes | np.uint64:
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         digests = [_digest(text) for text in encoded.dictionary.to_pylist()]
-        known: Hashes = np.array([*digests, _NULL], np.uint64)
-        places: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
-        return known[places]
+        hashes: Hashes = np.array([*digests, _NULL], np.uint64)
+        indices: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
+        return hashes[indices]
     if pa.types.is_floating(values.type):
         values = pc.add(values, 0.0)  # -0.0 becomes the 0.0 that it equals
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.services import REJECTED_COLUMNS, SERVICES, Column, Table
+from taxi_pipeline.tlc.text import printable
 
 # what pandas adds to a Parquet file: the row's number, and no part of the record
 _INDEX = "__index_level_0__"
@@ -35,19 +35,21 @@ class Header:
         Names are compared without case and outer spaces, which differ from month to month. Raises
         `PermanentError` for a name missing or there twice, and for another service's columns.
         """
-        known = _names(table)
-        columns = tuple(known.get(_plain(name)) for name in published)
-        found = {name for name in columns if name is not None}
-        listed = legible(", ".join(published), _LISTED_CHARACTERS)
-        if others := _better_known(published, table):
+        canonical = _names(table)
+        columns = tuple(canonical.get(_plain(name)) for name in published)
+        present = {name for name in columns if name is not None}
+        listed = printable(", ".join(published), _LISTED_CHARACTERS)
+        if better := _better_matches(published, table):
             raise PermanentError(
-                f"{file}: its columns are those of {' or '.join(others)}, not of {table.name}; the "
+                f"{file}: its columns are those of {' or '.join(better)}, not of {table.name}; the "
                 f"file has: {listed}. Check that the publisher serves the right file."
             )
         missing = [
             column
             for column in table.columns
-            if column.required and column.name not in found and column.required_unless not in found
+            if column.required
+            and column.name not in present
+            and column.required_unless not in present
         ]
         if missing:
             names = ", ".join(" or ".join(map(repr, _spellings(column))) for column in missing)
@@ -77,14 +79,14 @@ class Header:
         return [name for name, canonical in pairs if canonical == column.name]
 
 
-def _better_known(published: Sequence[str], table: Table) -> list[str]:
+def _better_matches(published: Sequence[str], table: Table) -> list[str]:
     """Return the services' tables that know more of the columns than this one does."""
     tables = [service.trips for service in SERVICES.values()]
     if table not in tables:
         return []
     plain = {_plain(name) for name in published}
     count = {other.name: len(plain & _names(other).keys()) for other in tables}
-    return [name for name, known in count.items() if known > count[table.name]]
+    return [name for name, matches in count.items() if matches > count[table.name]]
 
 
 def _names(table: Table) -> Mapping[str, str]:

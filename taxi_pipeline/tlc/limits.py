@@ -40,9 +40,9 @@ def unpacked_limit(size: int) -> int:
 def too_much(path: Path, unpacked: int | str) -> PermanentError:
     """Return the error for a file that unpacks to that: so many bytes, or words for it."""
     size = path.stat().st_size
-    said = f"{unpacked:,} bytes" if isinstance(unpacked, int) else unpacked
+    amount = f"{unpacked:,} bytes" if isinstance(unpacked, int) else unpacked
     return PermanentError(
-        f"{path.name}: its {size:,} bytes unpack to {said}, but at most "
+        f"{path.name}: its {size:,} bytes unpack to {amount}, but at most "
         f"{unpacked_limit(size):,} are taken: {UNPACKED_TIMES} times its size, or "
         f"{UNPACKED_BYTES:,}. Check what the publisher serves at its address."
     )
@@ -226,11 +226,11 @@ def _decoded_bytes(values: pa.Array) -> int:
     return int(np.bincount(indices, minlength=len(lengths)) @ lengths.astype(np.int64))
 
 
-def is_bytes(of: pa.DataType) -> bool:
+def is_bytes(type_: pa.DataType) -> bool:
     """Whether an Arrow type is of texts or bytes."""
     kinds = pa.types
     return any(
-        is_kind(of)
+        is_kind(type_)
         for is_kind in (
             kinds.is_string,
             kinds.is_large_string,

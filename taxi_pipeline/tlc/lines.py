@@ -38,10 +38,10 @@ class Lines:
     numbers: NDArray[np.int64]
 
     @classmethod
-    def of(cls, lines: Iterable[bytes], numbers: NDArray[np.int64] | None = None) -> Self:
+    def from_lines(cls, lines: Iterable[bytes], numbers: NDArray[np.int64] | None = None) -> Self:
         """Return lines without their breaks as one text; without numbers they count from 0."""
         text = b"\n".join((*lines, b""))
-        ends = _places(_BREAK, text)
+        ends = _positions(_BREAK, text)
         return cls(text, ends, np.arange(len(ends)) if numbers is None else numbers)
 
     def __len__(self) -> int:
@@ -91,7 +91,9 @@ class Lines:
         if not blank:
             return self
         filled = np.delete(np.arange(len(self)), blank)
-        return type(self).of((self[index] for index in filled.tolist()), self.numbers[filled])
+        return type(self).from_lines(
+            (self[index] for index in filled.tolist()), self.numbers[filled]
+        )
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
@@ -116,7 +118,7 @@ def blocks(stream: io.BufferedReader, first: int) -> Iterator[Lines]:
 
 
 def _cut(text: bytes, first: int) -> Iterator[Lines]:
-    begin, ends = 0, _places(_BREAK, text)
+    begin, ends = 0, _positions(_BREAK, text)
     for at in range(0, len(ends), BLOCK_LINES):
         those = ends[at : at + BLOCK_LINES]
         numbers = np.arange(first + at, first + at + len(those))
@@ -125,8 +127,8 @@ def _cut(text: bytes, first: int) -> Iterator[Lines]:
         begin = end
 
 
-def _places(of: int, text: bytes) -> NDArray[np.int64]:
-    return np.flatnonzero(np.frombuffer(text, np.uint8) == of)
+def _positions(byte: int, text: bytes) -> NDArray[np.int64]:
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == byte)
 
 
 def is_row(line: bytes) -> bool:
@@ -149,14 +151,14 @@ def is_open(line: bytes) -> bool:
 def values(line: bytes) -> list[bytes]:
     """Split a line whose quotes are closed into its cells' values."""
     commas = _QUOTED.sub(lambda quoted: quoted[0].replace(b",", b" "), line)
-    found, at = [], 0
+    cells, at = [], 0
     for cell in commas.split(b","):
         value = line[at : at + len(cell)]
         if quoted := _QUOTED.match(value):
             value = quoted[0][1:-1].replace(b'""', b'"') + value[quoted.end() :]
-        found.append(value)
+        cells.append(value)
         at += len(cell) + 1
-    return found
+    return cells
 
 
 def text_of(line: bytes) -> str:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Self
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.text import printable
 
 # TLC publishes a month about 50 days after its end.
 PUBLICATION_LAG_MONTHS = 2
@@ -31,7 +31,7 @@ class Month:
         match = _KEY.fullmatch(key)
         if match is None:
             raise PermanentError(
-                f"'{legible(key, 40)}' is not a month: write it as YYYY-MM, such as 2021-01."
+                f"'{printable(key, 40)}' is not a month: write it as YYYY-MM, such as 2021-01."
             )
         return cls(int(match[1]), int(match[2]))
 

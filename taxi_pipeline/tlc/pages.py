@@ -34,12 +34,12 @@ def _spec(**fields: tuple[Any, ...]) -> tuple[tuple[Any, ...] | None, ...]:
     return tuple(map(by_number.get, range(max(by_number, default=0) + 1)))
 
 
-def _struct(number: int, of: type) -> tuple[Any, ...]:
-    return number, TType.STRUCT, [of, of.thrift_spec]  # type: ignore[attr-defined]
+def _struct(number: int, type_: type) -> tuple[Any, ...]:
+    return number, TType.STRUCT, [type_, type_.thrift_spec]  # type: ignore[attr-defined]
 
 
-def _structs(number: int, of: type) -> tuple[Any, ...]:
-    return number, TType.LIST, (TType.STRUCT, [of, of.thrift_spec], True)  # type: ignore[attr-defined]
+def _structs(number: int, type_: type) -> tuple[Any, ...]:
+    return number, TType.LIST, (TType.STRUCT, [type_, type_.thrift_spec], True)  # type: ignore[attr-defined]
 
 
 def _list(number: int, kind: int) -> tuple[Any, ...]:
@@ -272,7 +272,7 @@ def _header(content: BinaryIO, at: int) -> tuple[PageHeader, int]:
     raise pa.ArrowInvalid(f"a page's header has more than {_HEADER_LIMIT_BYTES:,} bytes")
 
 
-def _decoded[T: TFrozenBase](of: type[T], content: bytes) -> tuple[T, int]:
+def _decoded[T: TFrozenBase](type_: type[T], content: bytes) -> tuple[T, int]:
     """Read a struct; return it and its length. Raises `EOFError` where the bytes are too few.
 
     As in Arrow, the last of several fields of one number counts, and one of another type than
@@ -286,6 +286,6 @@ def _decoded[T: TFrozenBase](of: type[T], content: bytes) -> tuple[T, int]:
         fallback=False,  # which would not look at the types of lists' elements
     )
     try:
-        return of.read(protocol), buffer.cstringio_buf.tell()
+        return type_.read(protocol), buffer.cstringio_buf.tell()
     except (TException, TypeError, OverflowError) as error:
         raise pa.ArrowInvalid(f"a struct is none: {error}") from error

@@ -27,9 +27,8 @@ from isal.igzip_lib import IsalError
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import lines as csv_lines
-from taxi_pipeline.tlc.ahead import map_ahead
+from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.header import Header
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.limits import (
     Unzipped,
     check_footer,
@@ -43,7 +42,8 @@ from taxi_pipeline.tlc.limits import (
 from taxi_pipeline.tlc.lines import Lines
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
-from taxi_pipeline.tlc.values import as_text, fit, shown
+from taxi_pipeline.tlc.text import printable
+from taxi_pipeline.tlc.values import as_text, cast_column, shown
 
 HEADER_LIMIT_BYTES = 1 << 16
 PARQUET_BATCH_ROWS = 1 << 15
@@ -77,7 +77,7 @@ class Batch:
     as_published: Callable[[pa.Array], pa.RecordBatch]
 
 
-class PublishedFile(ABC):
+class SourceFile(ABC):
     """A published file that can be streamed. Made by `open_published`."""
 
     def __init__(self, path: Path, table: Table, header: Header) -> None:
@@ -94,8 +94,8 @@ class PublishedFile(ABC):
     def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
         """Stream the file's rows in order: yield what `work` makes of each batch of them.
 
-        Batches are read, and worked on, by threads ahead of who asks. Raises `PermanentError` where
-        the file is broken.
+        Threads read the next batches, and work on them, before they are asked for. Raises
+        `PermanentError` where the file is broken.
         """
 
     def _canonical(
@@ -108,17 +108,17 @@ class PublishedFile(ABC):
         for column in self.table.columns:
             values = None
             for name in self.header.published_for(column):
-                fitted = fit(published[name], column)
-                for index in fitted.misfits:
-                    said = f"{column.name}: {shown(published[name], index)} does not fit "
+                fitted = cast_column(published[name], column)
+                for index in fitted.invalid_rows:
+                    problem = f"{column.name}: {shown(published[name], index)} does not fit "
                     below = f" below {column.limit:,.0f}" if column.type == NUMBER else ""
-                    problems.setdefault(index, f"{said}{column.type}{below}")
+                    problems.setdefault(index, f"{problem}{column.type}{below}")
                 for index, word in fitted.words.items():
                     words.setdefault(index, []).append(f"{column.name}={word}")
                 if values is None:
                     values = fitted.values
                 else:
-                    for index in _differing(values, fitted.values):
+                    for index in _differing_rows(values, fitted.values):
                         problems.setdefault(index, f"{column.name}: two columns differ")
                     values = pc.coalesce(values, fitted.values)
             arrays[column.name] = pa.nulls(length, column.type) if values is None else values
@@ -130,7 +130,7 @@ class PublishedFile(ABC):
         return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
 
 
-def open_published(path: Path, table: Table) -> PublishedFile:
+def open_published(path: Path, table: Table) -> SourceFile:
     """Open a published file by its ending: `.csv`, `.csv.gz` or `.parquet`.
 
     Raises `PermanentError` where the file is not what its name says or misses a required column.
@@ -193,7 +193,7 @@ def examine(path: Path, first_rows: int) -> Examination:
 # --- CSV ---------------------------------------------------------------------------------------
 
 
-class _CsvFile(PublishedFile):
+class _CsvFile(SourceFile):
     """A CSV file, plain or gzip'd: a line is a row, since no published cell holds a line break."""
 
     @classmethod
@@ -210,7 +210,7 @@ class _CsvFile(PublishedFile):
         with _opened_csv(self.path) as stream:
             _csv_header(stream, self.path)
             blocks = filter(len, csv_lines.blocks(stream, first=2))
-            yield from map_ahead(lambda lines: work(self._batch(lines)), blocks)
+            yield from ordered_parallel_map(lambda lines: work(self._batch(lines)), blocks)
 
     def _batch(self, lines: Lines) -> Batch:
         rows, problems = self._rows(lines)
@@ -237,13 +237,13 @@ class _CsvFile(PublishedFile):
         except pa.ArrowInvalid:
             pass
         else:
-            rows, misfits = self._canonical(_by_name(parsed), len(lines))
-            if not misfits:
+            rows, invalid_rows = self._canonical(_by_name(parsed), len(lines))
+            if not invalid_rows:
                 return rows, {}
         problems: Problems = {}
-        texts = self._texts(list(lines), [*self._known], problems)
-        rows, misfits = self._canonical(texts, len(lines))
-        return rows, misfits | problems
+        texts = self._texts(list(lines), [*self._declared_columns], problems)
+        rows, invalid_rows = self._canonical(texts, len(lines))
+        return rows, invalid_rows | problems
 
     def _texts(
         self, lines: list[bytes], names: Sequence[str], problems: Problems
@@ -253,17 +253,19 @@ class _CsvFile(PublishedFile):
         A line that cannot be split, or is no text there, is null and a problem.
         """
         with suppress(pa.ArrowInvalid):
-            return _by_name(self._parsed_texts(lines, names))
-        found = {at: said for at, line in enumerate(lines) if (said := self._problem(line, names))}
+            return _by_name(self._parse_texts(lines, names))
+        unsplit = {
+            at: problem for at, line in enumerate(lines) if (problem := self._problem(line, names))
+        }
         # in the order of their width, so that lines of one width are parsed together
-        order = sorted({*range(len(lines))} - {*found}, key=lambda at: csv_lines.width(lines[at]))
+        order = sorted({*range(len(lines))} - {*unsplit}, key=lambda at: csv_lines.width(lines[at]))
         more: Problems = {}
         parts = self._halving([lines[at] for at in order], names, 0, more)
         places = {at: place for place, at in enumerate(order)}
         parsed = pa.Table.from_batches(parts).take(
             pa.array(map(places.get, range(len(lines))), pa.int64())
         )
-        problems.update(found)
+        problems.update(unsplit)
         problems.update((order[place], problem) for place, problem in more.items())
         return {name: parsed[name].combine_chunks() for name in parsed.column_names}
 
@@ -275,21 +277,23 @@ class _CsvFile(PublishedFile):
         Or until a line stands alone of which Arrow has more to say than `_problem`.
         """
         try:
-            yield self._parsed_texts(lines, names)
+            yield self._parse_texts(lines, names)
         except pa.ArrowInvalid as error:
             if len(lines) == 1:
-                problems[offset] = self._said(error)
+                problems[offset] = self._arrow_message(error)
                 yield pa.record_batch([pa.nulls(1, TEXT) for _ in names], names)
             else:
                 half = len(lines) // 2
                 yield from self._halving(lines[:half], names, offset, problems)
                 yield from self._halving(lines[half:], names, offset + half, problems)
 
-    def _parsed_texts(self, lines: list[bytes], names: Sequence[str]) -> pa.RecordBatch:
-        return _parse_csv(Lines.of(lines), self.header.published, dict.fromkeys(names, TEXT))
+    def _parse_texts(self, lines: list[bytes], names: Sequence[str]) -> pa.RecordBatch:
+        return _parse_csv(
+            Lines.from_lines(lines), self.header.published, dict.fromkeys(names, TEXT)
+        )
 
     @property
-    def _known(self) -> dict[str, Column]:
+    def _declared_columns(self) -> dict[str, Column]:
         """The known columns, by published name."""
         pairs = zip(self.header.published, self.header.columns, strict=True)
         return {name: self.table[column] for name, column in pairs if column}
@@ -297,7 +301,7 @@ class _CsvFile(PublishedFile):
     def _types(self, lines: Lines) -> dict[str, pa.DataType | None]:
         """Return the types to parse the known columns of some lines as, by published name."""
         infer = not lines.may_hold_hexadecimals
-        return {name: _parsed_as(column, infer) for name, column in self._known.items()}
+        return {name: _parsed_as(column, infer) for name, column in self._declared_columns.items()}
 
     def _problem(self, line: bytes, names: Sequence[str]) -> str | None:
         """Say of a line alone what Arrow would, which takes a hundred times as long.
@@ -320,7 +324,7 @@ class _CsvFile(PublishedFile):
         if not least <= width <= most:
             shown = cells if len(cells) <= 100 else cells[:96] + b" ..."
             expected = least if width < least else most
-            return legible(
+            return printable(
                 f"CSV parse error: Expected {expected} columns, got {width}: "
                 f"{shown.decode(errors='backslashreplace')}"
             )
@@ -334,17 +338,17 @@ class _CsvFile(PublishedFile):
                 if column:
                     value.decode()
             except UnicodeDecodeError:
-                return legible(f"{column}: CSV conversion error to string: invalid UTF8 data")
+                return printable(f"{column}: CSV conversion error to string: invalid UTF8 data")
         if any(values[least:]):
             return f"CSV parse error: a value beyond the header's {least} columns"
         return None
 
-    def _said(self, error: pa.ArrowInvalid) -> str:
+    def _arrow_message(self, error: pa.ArrowInvalid) -> str:
         """Arrow's message, with the column's name for its number and without the block's row."""
         message = str(error).replace("Row #1: ", "")
         names = dict(enumerate(self.header.published))
         named = re.sub(r"In CSV column #(\d+)", lambda m: names.get(int(m[1]), m[0]), message)
-        return legible(named)
+        return printable(named)
 
 
 def _too_long() -> str:
@@ -356,7 +360,7 @@ def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
 
 
 def _parsed_as(column: Column, infer: bool) -> pa.DataType | None:
-    """Return the type that a CSV column is parsed as, before `fit` makes it the declared one.
+    """Return the type that a CSV column is parsed as, before `cast_column` casts it.
 
     None is for Arrow to `infer`: integers are written as such, as 1.0, or as words.
     """
@@ -457,7 +461,7 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
 # --- Parquet -----------------------------------------------------------------------------------
 
 
-class _ParquetFile(PublishedFile):
+class _ParquetFile(SourceFile):
     """A Parquet file, read a slice of its row groups at a time."""
 
     @classmethod
@@ -485,7 +489,7 @@ class _ParquetFile(PublishedFile):
             numbers = pa.array(np.arange(first, first + len(published)))
             return _batch(rows, problems, numbers, as_published)
 
-        yield from map_ahead(lambda numbered: work(batch(numbered)), self._numbered())
+        yield from ordered_parallel_map(lambda numbered: work(batch(numbered)), self._numbered())
 
     def _numbered(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         first = 1
@@ -512,8 +516,8 @@ def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 raise too_much(path, "more")
             for part in slices(batch):
                 decoded = [
-                    values if values.type == of else values.dictionary_decode()
-                    for values, of in zip(part.columns, schema.types, strict=True)
+                    values if values.type == type_ else values.dictionary_decode()
+                    for values, type_ in zip(part.columns, schema.types, strict=True)
                 ]
                 yield pa.record_batch(decoded, schema=schema)
 
@@ -535,7 +539,7 @@ def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{path.name}: not a whole Parquet file, though its name says so: "
-            f"{legible(str(error).strip().removesuffix('.'))}. "
+            f"{printable(str(error).strip().removesuffix('.'))}. "
             "Check what the publisher serves at its address, and fetch it again."
         ) from error
 
@@ -549,13 +553,13 @@ def _batch(
     numbers: pa.Int64Array,
     as_published: Callable[[pa.Array], pa.RecordBatch],
 ) -> Batch:
-    said = pa.nulls(len(rows), pa.string())
+    texts = pa.nulls(len(rows), pa.string())
     if problems:
-        said = pa.array([problems.get(index) for index in range(len(rows))], pa.string())
-    return Batch(rows, said, numbers, as_published)
+        texts = pa.array([problems.get(index) for index in range(len(rows))], pa.string())
+    return Batch(rows, texts, numbers, as_published)
 
 
-def _differing(one: pa.Array, other: pa.Array) -> list[int]:
+def _differing_rows(first: pa.Array, second: pa.Array) -> list[int]:
     """Return the indices at which both have a value, and not the same."""
-    differ: pa.BooleanArray = pc.not_equal(one, other)
+    differ: pa.BooleanArray = pc.not_equal(first, second)
     return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]

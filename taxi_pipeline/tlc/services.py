@@ -274,10 +274,10 @@ def _metered(prefix: str) -> tuple[Column, ...]:
     )
 
 
-def _trips(service: str, whose: str, columns: tuple[Column, ...]) -> Table:
+def _trips(service: str, vehicles: str, columns: tuple[Column, ...]) -> Table:
     return Table(
         f"{service}_trips",
-        f"Trips of New York's {whose}, one row each, as TLC published and this project cleaned "
+        f"Trips of New York's {vehicles}, one row each, as TLC published and this project cleaned "
         "them.",
         columns,
         partitioned_by="pickup_datetime",

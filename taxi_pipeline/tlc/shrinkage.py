@@ -48,22 +48,22 @@ class Comparison:
 
     def shortfalls(self, share: float) -> list[str]:
         """Say in sentences what is fewer by more than this share, and which days have no trips."""
-        others = {"the tables": self.replaced or 0}
+        compared = {"the tables": self.replaced or 0}
         name, neighbour = self._smaller_neighbour
-        others[name] = neighbour
-        said = [
+        compared[name] = neighbour
+        sentences = [
             f"The month has {self.trips:,} trips, {other} {trips:,}: "
             f"{1 - self.trips / trips:.1%} fewer."
-            for other, trips in others.items()
+            for other, trips in compared.items()
             if trips and (trips - self.trips) / trips > share
         ]
         if self.empty_days and self.trips >= _USUAL_DAY * (self.month.end - self.month.start).days:
             days = ", ".join(map(str, self.empty_days))
             number = f"{len(self.empty_days)} day{'s' if len(self.empty_days) > 1 else ''}"
-            said.append(f"No trips on {number} of the month: {days}.")
-        if not said and not self.trips:
-            said.append("The month has no trips.")
-        return said
+            sentences.append(f"No trips on {number} of the month: {days}.")
+        if not sentences and not self.trips:
+            sentences.append("The month has no trips.")
+        return sentences
 
     @property
     def _smaller_neighbour(self) -> tuple[str, int]:

@@ -27,12 +27,12 @@ SUM_OF_CENTS = (
 class Tally:
     """The rows of a month, and the sum of its amounts in cents: None where there are no amounts.
 
-    `strays` is how many of the rows have no pick-up time and so belong to no month at all.
+    `rows_without_pickup` is how many of the rows have no pick-up time and so belong to no month.
     """
 
     rows: int
     cents: int | None
-    strays: int = 0
+    rows_without_pickup: int = 0
 
     @property
     def total(self) -> float | None:

@@ -14,22 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from taxi_pipeline.tlc.legible import legible
 from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, NUMBER_LIMIT, TEXT, Column
+from taxi_pipeline.tlc.text import printable
 
 _SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """Values of the declared type; the indices of misfits, and undeclared words by index."""
+class CastResult:
+    """Values of the declared type; the indices of rows that do not fit, and undeclared words."""
 
     values: pa.Array
-    misfits: list[int] = field(default_factory=list)
+    invalid_rows: list[int] = field(default_factory=list)
     words: dict[int, str] = field(default_factory=dict)
 
 
-def fit(values: pa.Array, column: Column) -> Fitted:
+def cast_column(values: pa.Array, column: Column) -> CastResult:
     """Cast values to the column's type without loss, and words to the codes that they stand for.
 
     NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
@@ -40,16 +40,16 @@ def fit(values: pa.Array, column: Column) -> Fitted:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if not column.words or (column.type == INTEGER and not _is_text(values.type)):
-        return Fitted(*_cast(values, column.type, column.limit))
-    texts, misfits = (values, []) if _is_text(values.type) else _cast(values, TEXT)
-    return _decode(texts.dictionary_encode(), misfits, column)
+        return CastResult(*_cast(values, column.type, column.limit))
+    texts, invalid_rows = (values, []) if _is_text(values.type) else _cast(values, TEXT)
+    return _decode(texts.dictionary_encode(), invalid_rows, column)
 
 
 def shown(values: pa.Array, index: int) -> str:
-    """Return a value as a message shows it: legible, a text in quotes, and cut if it is long."""
+    """Return a value as a message shows it: printable, a text in quotes, and cut if it is long."""
     text = as_text(values, index)
     if not _is_text(values.type) or text is None:
-        return legible(str(text), _SHOWN_CHARACTERS)
+        return printable(str(text), _SHOWN_CHARACTERS)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
 
 
@@ -83,8 +83,8 @@ def _cast(
     if _is_text(values.type) and declared in (INTEGER, NUMBER):
         # as Arrow reads a CSV: without outer blanks, and integers by way of numbers
         numbers, no_numbers = _cast_halving(pc.ascii_trim(values, " \t"), NUMBER)
-        fitted, misfits = _cast(numbers, declared, limit)
-        return fitted, sorted({*no_numbers, *misfits})
+        fitted, invalid_rows = _cast(numbers, declared, limit)
+        return fitted, sorted({*no_numbers, *invalid_rows})
     if pa.types.is_floating(values.type):
         nan = pc.is_nan(values)
         if pc.any(nan).as_py():
@@ -95,12 +95,12 @@ def _cast(
         values = values.cast(pa.binary())  # only a cast from bytes finds those that are no UTF-8
     elif pa.types.is_timestamp(values.type) and values.type.tz:
         values = values.cast(TEXT)  # with its zone, which no wall-clock time has
-    fitted, misfits = _cast_halving(values, declared)
+    fitted, invalid_rows = _cast_halving(values, declared)
     beyond = _beyond(fitted, limit)
     if beyond is not None and beyond.true_count:
-        misfits = sorted({*misfits, *np.flatnonzero(mask(beyond)).tolist()})
+        invalid_rows = sorted({*invalid_rows, *np.flatnonzero(mask(beyond)).tolist()})
         fitted = pc.if_else(beyond, pa.scalar(None, declared), fitted)
-    return fitted, misfits
+    return fitted, invalid_rows
 
 
 def _cast_halving(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -111,10 +111,10 @@ def _cast_halving(values: pa.Array, declared: pa.DataType) -> tuple[pa.Array, li
         if len(values) == 1:
             return pa.nulls(1, declared), [] if values.null_count else [0]
         half = len(values) // 2
-        left, left_misfits = _cast_halving(values[:half], declared)
-        right, right_misfits = _cast_halving(values[half:], declared)
-        misfits = left_misfits + [half + index for index in right_misfits]
-        return pa.concat_arrays([left, right]), misfits
+        left, left_rows = _cast_halving(values[:half], declared)
+        right, right_rows = _cast_halving(values[half:], declared)
+        invalid_rows = left_rows + [half + index for index in right_rows]
+        return pa.concat_arrays([left, right]), invalid_rows
 
 
 def _written(numbers: pa.Array) -> pa.StringArray:
@@ -139,7 +139,7 @@ def _beyond(fitted: pa.Array, limit: float) -> pa.BooleanArray | None:
     return None
 
 
-def _decode(encoded: pa.DictionaryArray, misfits: list[int], column: Column) -> Fitted:
+def _decode(encoded: pa.DictionaryArray, invalid_rows: list[int], column: Column) -> CastResult:
     """Put its code in the place of each word; a text that is a number stands for itself."""
     codes = {_plain(word): code for word, code in column.words.items()}
     texts, no_texts = _cast(encoded.dictionary, TEXT)
@@ -159,9 +159,9 @@ def _decode(encoded: pa.DictionaryArray, misfits: list[int], column: Column) -> 
             elif not math.isnan(number):
                 no_codes.append(place)
         meant.append(code)
-    return Fitted(
+    return CastResult(
         pa.array(meant, column.type).take(encoded.indices),
-        [*misfits, *_rows_of(no_codes, encoded)],
+        [*invalid_rows, *_rows_of(no_codes, encoded)],
         {row: words[encoded.indices[row].as_py()] for row in _rows_of(undeclared, encoded)},
     )
 
@@ -181,8 +181,8 @@ def _rows_of(places: Sequence[int], encoded: pa.DictionaryArray) -> list[int]:
 
 def mask(booleans: pa.BooleanArray) -> NDArray[np.bool_]:
     """Return booleans as numpy's, with null as false."""
-    found: NDArray[np.bool_] = booleans.fill_null(False).to_numpy(zero_copy_only=False)
-    return found
+    array: NDArray[np.bool_] = booleans.fill_null(False).to_numpy(zero_copy_only=False)
+    return array
 
 
 def _plain(word: str) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.reading import PublishedFile
+from taxi_pipeline.tlc.reading import SourceFile
 
 # By every taxi_zone_lookup.csv that TLC has published: from 1, Newark Airport, to 263 places of New
 # York's, then 264, Unknown, and 265, Outside of NYC.
@@ -13,7 +13,7 @@ ZONE_IDS = range(1, 266)
 _NAMED = 20
 
 
-def ensure_all_zones(source: PublishedFile) -> None:
+def ensure_all_zones(source: SourceFile) -> None:
     """Raise `PermanentError` unless a published table of zones has each of TLC's ids once."""
     ids: Counter[int | None] = Counter()
     for parsed in source.each(
@@ -26,11 +26,11 @@ def ensure_all_zones(source: PublishedFile) -> None:
         "unknown": [zone for zone in ids if zone not in ZONE_IDS],
     }
     if any(wrong.values()):
-        said = "; ".join(f"{what}: {_listed(zones)}" for what, zones in wrong.items() if zones)
+        problems = "; ".join(f"{what}: {_listed(zones)}" for what, zones in wrong.items() if zones)
         raise PermanentError(
             f"{source.path.name} does not have TLC's zones, the ids 1 to {ZONE_IDS[-1]}, each "
-            f"once: {said}. Nothing was replaced. If TLC has other zones now, declare their ids in "
-            "tlc/zones.py."
+            f"once: {problems}. Nothing was replaced. If TLC has other zones now, declare their "
+            "ids in tlc/zones.py."
         )
 
 

@@ -23,7 +23,7 @@ from taxi_pipeline_tests.support.relays import Exchange, Message, Point, Reply, 
 
 type Held = Literal["old", "new"]
 type Strike = Callable[[], None]
-type Place = Callable[[Scene], None]
+type ObjectPaths = Callable[[Scene], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Fault:
 
     name: str
     words: str
-    place: Place
+    place: ObjectPaths
     raw: Held = "new"
     cleaned: Held = "new"
     bigquery: Held = "new"
@@ -221,7 +221,7 @@ def _dies(moment: _Moment, number: signal.Signals) -> Fault:
 _QUICK = ((SIGKILL, "between-uploads"), (SIGKILL, "after-commit"), (SIGTERM, "copy"))
 
 
-def _answers(*first: Callable[[Scene], Answer]) -> Place:
+def _answers(*first: Callable[[Scene], Answer]) -> ObjectPaths:
     """Place answers of the publisher, one after the other; then it works."""
 
     def place(scene: Scene) -> None:
@@ -230,7 +230,7 @@ def _answers(*first: Callable[[Scene], Answer]) -> Place:
     return place
 
 
-def _always(answer: Callable[[Scene], Answer]) -> Place:
+def _always(answer: Callable[[Scene], Answer]) -> ObjectPaths:
     """Place an answer that the publisher gives to every request."""
     return lambda scene: scene.publisher.append(Point(_any, answer(scene), times=None))
 
@@ -268,7 +268,7 @@ def _promised(scene: Scene, more: int) -> Answer:
     return body(scene.new.file, scene.new.etag, len(scene.new.file) + more)
 
 
-def _lake(matches: Callable[[Exchange], bool], answer: Callable[[Exchange], None]) -> Place:
+def _lake(matches: Callable[[Exchange], bool], answer: Callable[[Exchange], None]) -> ObjectPaths:
     """Place what Cloud Storage does, once."""
     return lambda scene: scene.lake.append(Point(matches, answer))
 
@@ -347,7 +347,7 @@ def loads(exchange: Exchange) -> bool:
     return _jobs(exchange) and "load" in exchange.json["configuration"]
 
 
-def _job_fails(reason: str, jobs: int | None) -> Place:
+def _job_fails(reason: str, jobs: int | None) -> ObjectPaths:
     """Let so many load jobs fail (None: all), for want of their file, and report another reason."""
 
     def place(scene: Scene) -> None:

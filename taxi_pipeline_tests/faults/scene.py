@@ -31,14 +31,13 @@ import dagster as dg
 import psutil
 
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.lake import REJECTED_ROWS, Place, place_of
+from taxi_pipeline.resources.lake import REJECTED_ROWS, ObjectPaths, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.forkserver import Forked
 from taxi_pipeline_tests.support.http import Answer, body, serving
 from taxi_pipeline_tests.support.processes import until
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER
 from taxi_pipeline_tests.support.relays import (
     Exchange,
     Message,
@@ -46,6 +45,7 @@ from taxi_pipeline_tests.support.relays import (
     http_relay,
     postgres_relay,
 )
+from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER
 
 STORES = ("raw", "cleaned", "bigquery", "postgres")
 ROWS = 2_000  # so many have a middle: PostgreSQL gets them in several messages
@@ -262,9 +262,9 @@ class Scene:
         return self.new.month
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ObjectPaths:
         """Where the month lies in the lake."""
-        return place_of(YELLOW, self.month)
+        return object_paths(YELLOW, self.month)
 
     def publish(self, version: Version) -> None:
         """Let the publisher have a version of its month, until the next."""
@@ -413,7 +413,7 @@ class Scene:
         """Return the raw file's SHA-256, and the cleaned and rejected rows."""
         import pyarrow.parquet as pq
 
-        lake, place = self.platform.resources.lake, place_of(YELLOW, month)
+        lake, place = self.platform.resources.lake, object_paths(YELLOW, month)
         with TemporaryDirectory() as name:
             folder = Path(name)
             (raw, *_) = lake.find(place.raw)

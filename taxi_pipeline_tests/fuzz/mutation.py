@@ -48,14 +48,14 @@ def mutated(hostile: Hostile, random: random.Random, of_bytes: Mutate, most: int
     """Return the file changed in one to four places; `of_bytes` changes bytes without
     form, and no more than `most` bytes come of it."""
     for _ in range(random.choice((1, 1, 2, 4))):
-        changed = _once(hostile, random, of_bytes)
+        changed = _call_options(hostile, random, of_bytes)
         if len(changed) > most:
             break
         hostile = hostile.replace(changed)
     return hostile
 
 
-def _once(hostile: Hostile, random: random.Random, of_bytes: Mutate) -> bytes:
+def _call_options(hostile: Hostile, random: random.Random, of_bytes: Mutate) -> bytes:
     if random.random() < 0.1:
         return of_bytes(hostile.content)
     if hostile.ending == ".parquet":

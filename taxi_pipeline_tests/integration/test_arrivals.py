@@ -18,16 +18,15 @@ from taxi_pipeline.assets.steps import clean_raw
 from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.lake import Lake, LakeObject, place_of
-from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
 from taxi_pipeline.local.generator import write_parquet, write_zones
+from taxi_pipeline.resources.lake import Lake, LakeObject, object_paths
+from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.reading import PublishedFile
+from taxi_pipeline.tlc.reading import SourceFile
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.conftest import ROWS, Platform
 from taxi_pipeline_tests.support.http import serving_application
 from taxi_pipeline_tests.support.lake import bucket_of, put
-from taxi_pipeline_tests.support.published import green_month
 from taxi_pipeline_tests.support.results import (
     EVERY_ROW,
     MATCHES,
@@ -35,6 +34,7 @@ from taxi_pipeline_tests.support.results import (
     failed_checks,
     failure_of,
 )
+from taxi_pipeline_tests.support.source_files import green_month
 
 if TYPE_CHECKING:
     pass
@@ -86,13 +86,15 @@ def test_a_strangers_file_is_counted_without_the_cleaning(
     )
     month = Month(2021, 4)
 
-    def loses_a_row(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
+    def loses_a_row(
+        source: SourceFile, kept: Path, rejected: Path, seen: ProgressCallback
+    ) -> Summary:
         summary = clean_trips(month, source, kept, rejected, seen)
         return replace(summary, published=summary.published - 1, kept=summary.kept - 1)
 
     lake = isolated.resources.lake
     with pytest.raises(PermanentError, match="has 50 rows, but 49 were read"):
-        clean_raw(lake, place_of(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger())
+        clean_raw(lake, object_paths(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger())
     assert lake.find("cleaned/") == []
     (raw,) = lake.find("raw/")
     assert raw.metadata.keys() == {"rows", "sha256"}
@@ -322,7 +324,7 @@ def test_a_strangers_broken_file_replaces_nothing_until_the_publishers_is_asked_
 def test_other_names_under_raw_are_named_and_left_alone(
     isolated: Platform, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    strays = [
+    rows_without_pickup = [
         "raw/green/trips.csv",
         "raw/green/green_tripdata_2021-13.csv.gz",
         "raw/green/green_tripdata_2013-07.csv.gz",  # a month before green's first
@@ -332,14 +334,14 @@ def test_other_names_under_raw_are_named_and_left_alone(
         "raw/green/yellow_tripdata_2021-01.csv.gz",
         "raw/blue/blue_tripdata_2021-01.csv.gz",
     ]
-    for name in (*strays, "raw/green/"):  # the last is a console's folder
+    for name in (*rows_without_pickup, "raw/green/"):  # the last is a console's folder
         put(isolated.resources.lake, name)
     tick = isolated.tick("lake_arrivals")
     assert tick.run_requests == []
     assert "The lake has 8 raw objects" in (tick.skip_message or "")
     logged = capfd.readouterr().err
     assert "Left alone: " in logged
-    for name in strays:
+    for name in rows_without_pickup:
         assert name in logged
     assert "raw/green/," not in logged
     for number in range(20):

@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import LosingLake, delete, overwrite
-from taxi_pipeline_tests.support.published import MIRRORED, YELLOW_HEADER, csv_gz, in_month
 from taxi_pipeline_tests.support.results import (
     CHECKS,
     EVERY_ROW,
@@ -23,6 +22,7 @@ from taxi_pipeline_tests.support.results import (
     failed_checks,
     failure_of,
 )
+from taxi_pipeline_tests.support.source_files import MIRRORED, YELLOW_HEADER, csv_gz, in_month
 
 JOB = YELLOW.trips.name
 CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
@@ -117,7 +117,7 @@ def test_trips_that_were_tampered_with_are_caught_by_the_checks_alone(
     month = "2018-04"
     platform, _ = publish({MIRRORED.format(month): five_trips(month)})
     platform.load("yellow", month)
-    lake, place = platform.resources.lake, place_of(YELLOW, Month.parse(month))
+    lake, place = platform.resources.lake, object_paths(YELLOW, Month.parse(month))
     (cleaned,) = lake.find(place.cleaned)
     trips = pq.read_table(lake.download(cleaned, tmp_path))
     index = trips.schema.names.index("total_amount")
@@ -141,7 +141,7 @@ def test_what_somebody_puts_beside_the_trips_hides_nothing_of_them(
 ) -> None:
     platform, _ = publish({MIRRORED.format("2017-08"): csv_gz(in_month("2017-08"))})
     platform.load("yellow", "2017-08")
-    lake, trips = platform.resources.lake, place_of(YELLOW, Month(2017, 8)).cleaned
+    lake, trips = platform.resources.lake, object_paths(YELLOW, Month(2017, 8)).cleaned
     (note := tmp_path / "note").touch()
     overwrite(lake, note, f"{trips}.md", {})
     try:

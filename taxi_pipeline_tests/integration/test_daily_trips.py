@@ -17,14 +17,14 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.google import BigQuery
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.job_execute import job_execute
-from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
 from taxi_pipeline_tests.support.results import evaluations, failure_of
+from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = DAILY_TRIPS.name
 
@@ -53,7 +53,7 @@ def counted(platform: Platform, services: Iterable[Service], month: str, folder:
     """Count a month's days anew from the lake, by pandas."""
     found: Days = {}
     for service in services:
-        (cleaned,) = platform.resources.lake.find(place_of(service, Month.parse(month)).cleaned)
+        (cleaned,) = platform.resources.lake.find(object_paths(service, Month.parse(month)).cleaned)
         path = platform.resources.lake.download(cleaned, folder)
         trips = pq.read_table(path).to_pandas()
         for day, group in trips.groupby(trips["pickup_datetime"].dt.date):

@@ -154,7 +154,7 @@ def test_a_connection_that_breaks_at_the_commit_says_what_is_in_doubt(
 
 def test_the_urls_own_options_count(database: Database) -> None:
     url = f"{database.url}&options=-c%20work_mem%3D5MB&keepalives_idle=7&application_name=ours"
-    with Connection.to(url, 10, 100) as connection:
+    with Connection.open(url, 10, 100) as connection:
         connection.begin(60)
         shown = [
             *connection.execute("SHOW work_mem"),
@@ -574,7 +574,7 @@ def test_zones_may_have_columns_of_somebodys_that_fill_themselves(
 
 
 def test_nothing_of_ours_stays_in_a_session(database: Database) -> None:
-    with Connection.to(database.url, 10, 100) as connection:
+    with Connection.open(database.url, 10, 100) as connection:
         connection.begin(lock_timeout=10)
         for _ in range(10):  # as a swap that waits in turns
             connection.execute("SELECT 1")

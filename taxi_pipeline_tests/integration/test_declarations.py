@@ -14,7 +14,7 @@ import pytest
 
 from taxi_pipeline.assets.steps import cleaned_copy, cleaned_in_lake
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.lake import Place, place_of
+from taxi_pipeline.resources.lake import ObjectPaths, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import INTEGER, TEXT, YELLOW, Column, Table
@@ -69,8 +69,8 @@ class Scene:
         assert bigquery == postgres
         return postgres
 
-    def _place(self, month: Month) -> Place:
-        return place_of(replace(YELLOW, name=self.table.name, trips=self.table), month)
+    def _place(self, month: Month) -> ObjectPaths:
+        return object_paths(replace(YELLOW, name=self.table.name, trips=self.table), month)
 
 
 @pytest.fixture

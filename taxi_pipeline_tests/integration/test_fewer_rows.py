@@ -11,14 +11,14 @@ from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
 from taxi_pipeline.ledger import Entry
 from taxi_pipeline.resources.database import Database
 from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import overwrite
-from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
 from taxi_pipeline_tests.support.results import AS_BEFORE, EVERY_ROW, evaluations, failure_of
+from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = YELLOW.trips.name
 CHECKS_JOB = f"{JOB}_checks"  # the checks and nothing else
@@ -220,7 +220,7 @@ def test_trips_that_say_nothing_of_their_days_are_not_judged_by_them(
     platform, _ = publish(published(month, 600, range(1, 16)))
     assert "No trips on 15 days" in judged(platform.run(JOB, month))[2]
     lake = platform.resources.lake
-    (cleaned,) = lake.find(place_of(YELLOW, Month.parse(month)).cleaned)
+    (cleaned,) = lake.find(object_paths(YELLOW, Month.parse(month)).cleaned)
     path = lake.download(cleaned, tmp_path)
     before = {key: said for key, said in cleaned.metadata.items() if key != "days_without_trips"}
     overwrite(lake, path, cleaned.name, before)

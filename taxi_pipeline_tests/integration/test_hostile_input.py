@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -95,7 +95,7 @@ def test_hostile_names_and_cells_are_kept_as_data_and_shown_harmless(
         f"WHERE FORMAT_DATETIME('%Y-%m', pickup_datetime) = '{MONTH}'"
     )
     assert sorted(found for (found,) in in_bigquery) == sorted(CELLS)
-    lake, place = platform.resources.lake, place_of(FHV, Month.parse(MONTH))
+    lake, place = platform.resources.lake, object_paths(FHV, Month.parse(MONTH))
     (cleaned,) = lake.find(place.cleaned)
     trips = pq.read_table(lake.download(cleaned, tmp_path))
     assert sorted(trips["dispatching_base_num"].to_pylist()) == sorted(CELLS)

@@ -29,9 +29,9 @@ from taxi_pipeline.assets.trips import trips_assets
 from taxi_pipeline.cli import main
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.ledger import Entry
-from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import place_of
 from taxi_pipeline.local.generator import write_parquet
+from taxi_pipeline.resources.google import CloudStorage
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
@@ -39,14 +39,14 @@ from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
 from taxi_pipeline_tests.support.http import body, missing_in_s3, serving, status
 from taxi_pipeline_tests.support.lake import delete, overwrite
-from taxi_pipeline_tests.support.published import (
+from taxi_pipeline_tests.support.results import failure_of, metadata_by_layer
+from taxi_pipeline_tests.support.source_files import (
     AT_TLC,
     MIRRORED,
     YELLOW_HEADER,
     csv_gz,
     in_month,
 )
-from taxi_pipeline_tests.support.results import failure_of, metadata_by_layer
 
 
 def url_of(link: dg.MetadataValue[Any]) -> str:
@@ -86,7 +86,7 @@ def test_a_month_lands_whole_in_every_store(
     assert entry.lake.rejected is not None
     assert {*entry.lake.rejected} >= {"pickup_outside_month"}
     lake = platform.resources.lake
-    place = place_of(service, Month.parse(month))
+    place = object_paths(service, Month.parse(month))
     (cleaned,) = lake.find(place.cleaned)
     trips = pq.read_table(lake.download(cleaned, tmp_path))
     assert trips.schema.equals(arrow_schema(service.trips))
@@ -326,7 +326,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
     with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
         for _ in range(groups):
             writer.write_table(group)
-    place = place_of(YELLOW, month)
+    place = object_paths(YELLOW, month)
     stored = overwrite(platform.resources.lake, path, place.cleaned, {})
 
     fetched: list[int] = []
@@ -364,7 +364,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
 def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
     platform: Platform, tmp_path: Path
 ) -> None:
-    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 8))
+    lake, place = platform.resources.lake, object_paths(YELLOW, Month(2018, 8))
     path = tmp_path / "copy"
     path.write_bytes(b"")
     overwrite(lake, path, f"{place.cleaned}.copy", {})
@@ -380,7 +380,7 @@ def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
 ) -> None:
     platform, _ = publish({MIRRORED.format("2018-06"): csv_gz(in_month("2018-06"))})
     assert platform.run("yellow_trips", "2018-06").success
-    lake, place = platform.resources.lake, place_of(YELLOW, Month(2018, 6))
+    lake, place = platform.resources.lake, object_paths(YELLOW, Month(2018, 6))
     broken = tmp_path / "broken.parquet"
     (whole,) = lake.find(place.cleaned)
     broken.write_bytes(lake.download(whole, tmp_path).read_bytes()[:-50])
@@ -452,7 +452,7 @@ def test_the_same_bytes_by_another_etag_leave_the_object_and_note_the_etag(
         its = with_publisher(platform, base)
         for etag in ('"v1"', '"v2"'):
             assert its.run("yellow_trips", "2019-08").success
-            (raw,) = lake.find(place_of(YELLOW, Month(2019, 8)).raw)
+            (raw,) = lake.find(object_paths(YELLOW, Month(2019, 8)).raw)
             assert raw.metadata["etag"] == etag
             client = CloudStorage(project=lake.project).get_client()
             arrived.append(client.bucket(lake.bucket).get_blob(raw.name).time_created)
@@ -579,7 +579,7 @@ def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
     month = "2019-12"
     platform, _ = publish({MIRRORED.format(month): csv_gz(*[in_month(month)] * 3, "garbage")})
     lake, table = platform.resources.lake, "yellow_trips"
-    place = place_of(YELLOW, Month.parse(month))
+    place = object_paths(YELLOW, Month.parse(month))
 
     def load_again() -> None:
         platform.load("yellow", month)
@@ -683,7 +683,7 @@ def test_a_column_declared_later_comes_last_in_bigquery(
     monkeypatch.setattr(bigquery.Client, "update_table", asking)
     platform.load("green", "2021-06")
     month, warehouse = Month(2021, 6), platform.resources.warehouse
-    (cleaned,) = platform.resources.lake.find(place_of(GREEN, month).cleaned)
+    (cleaned,) = platform.resources.lake.find(object_paths(GREEN, month).cleaned)
     rows = platform.entry("green", month.key).bigquery
     table = replace(GREEN.trips, name="grown_trips")
     fields = [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
-from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, Place, place_of
+from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, ObjectPaths, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline.tlc.tally import Tally
@@ -27,10 +27,10 @@ from taxi_pipeline_tests.conftest import Platform, Publish, with_publisher
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
 from taxi_pipeline_tests.support.http import body, serving
 from taxi_pipeline_tests.support.lake import delete, overwrite
-from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+from taxi_pipeline_tests.support.source_files import YELLOW_HEADER, trip
 
 MONTH = Month(2024, 3)
-PLACE = place_of(YELLOW, MONTH)
+PLACE = object_paths(YELLOW, MONTH)
 RAW = f"{PLACE.raw}csv.gz"
 PUBLISHED = "releases/yellow/yellow_tripdata_2024-03.csv.gz"
 HELD = Tally(3, 3_915)
@@ -291,7 +291,7 @@ def test_objects_of_others_are_left_out(untouched: Platform, tmp_path: Path) -> 
     others = [
         "cleaned/yellow/notes.txt",
         f"{PLACE.cleaned}.bak",
-        Place("yellow", "yellow_tripdata_0000-00").cleaned,
+        ObjectPaths("yellow", "yellow_tripdata_0000-00").cleaned,
     ]
     for name in others:
         overwrite(lake, copy, name, {})

@@ -83,7 +83,7 @@ def test_the_command_finds_every_server_and_its_exit_code_is_ours(whole: Path) -
     check = """
 import os, urllib.request, psycopg, psutil, json, sys
 from taxi_pipeline.resources import environment
-stores = environment.ready()
+stores = environment.load_resources()
 psycopg.connect(stores.database.url).close()
 assert stores.lake.find("") == []
 assert stores.publisher._templates()

@@ -15,7 +15,7 @@ from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
 from taxi_pipeline_tests.support.lake import LosingLake
-from taxi_pipeline_tests.support.published import MIRRORED, YELLOW_HEADER, csv_gz, in_month
+from taxi_pipeline_tests.support.source_files import MIRRORED, YELLOW_HEADER, csv_gz, in_month
 
 JOB = YELLOW.trips.name
 SENSORS = [sensor.name for sensor in notification_sensors()]

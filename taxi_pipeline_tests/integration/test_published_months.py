@@ -18,13 +18,13 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.automation import published
-from taxi_pipeline.automation.published import IN_TURN, RECENT
+from taxi_pipeline.automation import publisher_sensor
+from taxi_pipeline.automation.publisher_sensor import IN_TURN, RECENT
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.local.publisher import url_templates
 from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import PENDING, STORED_AT, Lake, LakeObject, place_of
+from taxi_pipeline.resources.lake import PENDING, STORED_AT, Lake, LakeObject, object_paths
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
@@ -39,7 +39,7 @@ from taxi_pipeline_tests.support.http import (
     status,
 )
 from taxi_pipeline_tests.support.lake import overwrite
-from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
+from taxi_pipeline_tests.support.source_files import YELLOW_HEADER, trip
 
 # Then yellow has 57 months, to 2013-09, green two, and the other services none.
 THEN = datetime(2013, 11, 15, tzinfo=UTC)
@@ -96,7 +96,7 @@ class Sensor:
 
     def put(self, service: Service, month: Month, metadata: dict[str, str]) -> LakeObject:
         return overwrite(
-            self.lake, Path(__file__), f"{place_of(service, month).raw}parquet", metadata
+            self.lake, Path(__file__), f"{object_paths(service, month).raw}parquet", metadata
         )
 
 
@@ -524,7 +524,7 @@ def test_a_publisher_that_takes_too_long_ends_the_asking_and_not_the_tick(
         assert released.wait(60)
         status(404)(request)
 
-    monkeypatch.setattr(published, "SECONDS", 1)
+    monkeypatch.setattr(publisher_sensor, "SECONDS", 1)
     serve({in_mirror(GREEN, NEWEST): [late]})
     _, skipped = sensor.tick()
     released.set()

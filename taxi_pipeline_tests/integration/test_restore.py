@@ -5,11 +5,11 @@ import psycopg
 
 from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.resources.google import BigQuery, CloudStorage
-from taxi_pipeline.resources.lake import place_of
+from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
-from taxi_pipeline_tests.support.published import MIRRORED, csv_gz, in_month
+from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 MONTHS = ("2020-02", "2020-03")
 FROM_RAW = [dg.AssetKey([layer, FHV.trips.name]) for layer in ("cleaned", "bigquery", "postgres")]
@@ -59,7 +59,7 @@ def test_an_older_raw_generation_copied_back_reaches_all_stores_and_stays(
     platform, _ = publish({path: good})
     platform.load("yellow", month)
     before = platform.entry("yellow", month)
-    (raw,) = platform.resources.lake.raw_objects(place_of(YELLOW, Month.parse(month)))
+    (raw,) = platform.resources.lake.raw_objects(object_paths(YELLOW, Month.parse(month)))
     copy(platform, raw.name, "older generation")
     rewritten, asked = publish({path: bad})
     rewritten.load("yellow", month)

@@ -39,15 +39,15 @@ def test_an_unset_variable_is_named(
 ) -> None:
     monkeypatch.delenv(variable)
     with pytest.raises(PermanentError) as caught:
-        environment.ready()
+        environment.load_resources()
     assert str(caught.value).startswith(f"{variable}: not set. ")
     assert "taxi local" in str(caught.value)
 
 
 def test_the_dataset_has_a_default(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAXI_DATASET")
-    assert environment.ready().warehouse.dataset == "trips_data_all"
-    assert environment.from_environment().warehouse.dataset == "trips_data_all"
+    assert environment.load_resources().warehouse.dataset == "trips_data_all"
+    assert environment.resources_for_dagster().warehouse.dataset == "trips_data_all"
 
 
 def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:

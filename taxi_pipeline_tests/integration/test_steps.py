@@ -19,6 +19,7 @@ from taxi_pipeline.assets.steps import (
     store_raw,
 )
 from taxi_pipeline.errors import TransientError
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import (
     PENDING,
@@ -27,22 +28,21 @@ from taxi_pipeline.resources.lake import (
     STORED_AT,
     Lake,
     LakeObject,
-    Place,
+    ObjectPaths,
     month_of_object,
-    place_of,
+    object_paths,
 )
-from taxi_pipeline.resources.publisher import Download, Unchanged
-from taxi_pipeline.tlc.cleaning import Seen, Summary, clean_trips
-from taxi_pipeline.local.generator import write_parquet
+from taxi_pipeline.resources.publisher import Download, FileVersion, NotModified
+from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.reading import PublishedFile
+from taxi_pipeline.tlc.reading import SourceFile
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.lake import overwrite
-from taxi_pipeline_tests.support.published import trip, write_csv
+from taxi_pipeline_tests.support.source_files import trip, write_csv
 
 MONTH = Month(2021, 1)
-PLACE = place_of(YELLOW, MONTH)
+PLACE = object_paths(YELLOW, MONTH)
 REJECTED = trip(passenger_count="0")
 
 LOG = logging.getLogger(__name__)
@@ -137,8 +137,8 @@ def test_a_file_stored_meanwhile_by_another_run_is_not_replaced(
         store_raw(lake, PLACE, YELLOW.trips, published(*before), LOG)
 
     def overtaken(
-        folder: Path, known: Unchanged | None, arrived: Callable[[int], None]
-    ) -> Download | Unchanged:
+        folder: Path, known: FileVersion | None, arrived: Callable[[int], None]
+    ) -> Download | NotModified:
         older = published(trip(), trip())(folder, known, arrived)
         store_raw(lake, PLACE, YELLOW.trips, published(trip(), trip(), trip()), LOG)
         return older
@@ -172,7 +172,9 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
 ) -> None:
     put(lake, tmp_path, trip())
 
-    def overtaken(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
+    def overtaken(
+        source: SourceFile, kept: Path, rejected: Path, seen: ProgressCallback
+    ) -> Summary:
         put(lake, tmp_path, trip(), trip())
         return clean(source, kept, rejected, seen)
 
@@ -186,7 +188,9 @@ def test_a_raw_file_replaced_while_it_is_cleaned_is_cleaned_anew(
 def test_trips_that_another_run_has_replaced_meanwhile_stay(lake: Lake, tmp_path: Path) -> None:
     put(lake, tmp_path, trip(), REJECTED)
 
-    def overtaken(source: PublishedFile, kept: Path, rejected: Path, seen: Seen) -> Summary:
+    def overtaken(
+        source: SourceFile, kept: Path, rejected: Path, seen: ProgressCallback
+    ) -> Summary:
         cleaned(lake)
         return clean(source, kept, rejected, seen)
 
@@ -224,7 +228,7 @@ def test_trips_of_a_newer_file_that_another_run_cleaned_meanwhile_stay(
     listed = Lake.raw_objects
     download = Lake.download
 
-    def overtaken(lake: Lake, place: Place) -> list[LakeObject]:
+    def overtaken(lake: Lake, place: ObjectPaths) -> list[LakeObject]:
         monkeypatch.undo()
         monkeypatch.setattr(Lake, "download", keeping_generations)
         objects = listed(lake, place)

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, read_zones
-from taxi_pipeline.local.publisher import ZONES
-from taxi_pipeline.resources.lake import ZONES_PLACE
 from taxi_pipeline.local.generator import write_zones
+from taxi_pipeline.local.publisher import ZONES
+from taxi_pipeline.resources.lake import ZONES_PATHS
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -45,7 +45,7 @@ def loaded(platform: Platform) -> Platform:
 def filled(loaded: Platform, platform: Platform) -> Iterator[Platform]:
     """Return the platform for a test that changes a store; run the zones again afterwards."""
     yield platform
-    for found in platform.resources.lake.find(ZONES_PLACE.raw):
+    for found in platform.resources.lake.find(ZONES_PATHS.raw):
         platform.resources.lake.delete(found)
     assert platform.run(JOB).success
 
@@ -91,7 +91,7 @@ def test_zones_that_are_not_all_of_tlcs_replace_nothing(
 ) -> None:
     assert callable(change)
     lake = filled.resources.lake
-    before = [*lake.find(ZONES_PLACE.raw), *lake.find(ZONES_PLACE.cleaned)]
+    before = [*lake.find(ZONES_PATHS.raw), *lake.find(ZONES_PATHS.cleaned)]
     bad, _ = publish({ZONES: file_of(change(lines))})
     result = bad.run(JOB)
     failure = failure_of(result)
@@ -100,7 +100,7 @@ def test_zones_that_are_not_all_of_tlcs_replace_nothing(
     )
     assert said in failure
     assert [event.step_key for event in result.get_step_failure_events()] == [f"raw__{JOB}"]
-    assert [*lake.find(ZONES_PLACE.raw), *lake.find(ZONES_PLACE.cleaned)] == before
+    assert [*lake.find(ZONES_PATHS.raw), *lake.find(ZONES_PATHS.cleaned)] == before
     entry = zones_entry(filled)
     assert entry.adds_up
     assert entry.lake.kept == entry.bigquery == entry.postgres == HELD
@@ -120,14 +120,14 @@ def test_zones_that_a_person_put_into_the_lake_are_checked_before_cleaning(
     filled: Platform, lines: Sequence[str], tmp_path: Path
 ) -> None:
     lake = filled.resources.lake
-    before = lake.find(ZONES_PLACE.cleaned)
+    before = lake.find(ZONES_PATHS.cleaned)
     path = tmp_path / "taxi_zone_lookup.csv"
     path.write_bytes(file_of(lines[:100]))
-    overwrite(lake, path, f"{ZONES_PLACE.raw}csv", {})
+    overwrite(lake, path, f"{ZONES_PATHS.raw}csv", {})
     later = [dg.AssetKey([layer, JOB]) for layer in ("cleaned", "bigquery", "postgres")]
     failure = failure_of(filled.run(JOB, assets=later))
     assert failure.startswith("taxi_zone_lookup.csv does not have TLC's zones")
-    assert lake.find(ZONES_PLACE.cleaned) == before
+    assert lake.find(ZONES_PATHS.cleaned) == before
     assert filled.postgres("SELECT count(*) FROM tlc.taxi_zones") == [(265,)]
 
 
@@ -149,7 +149,7 @@ def test_a_run_checks_the_zones_and_so_does_a_job_alone(filled: Platform) -> Non
 
 def test_zones_that_the_lake_has_lost_pass_no_check_but_that_of_raw(filled: Platform) -> None:
     lake = filled.resources.lake
-    (cleaned,) = lake.find(ZONES_PLACE.cleaned)
+    (cleaned,) = lake.find(ZONES_PATHS.cleaned)
     lake.delete(cleaned)
     result = filled.run(f"{JOB}_checks")
     assert failed(result) == CHECKS - {FROM_PUBLISHER}

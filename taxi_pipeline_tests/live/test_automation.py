@@ -25,9 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from taxi_pipeline.automation.failures import failed_partitions
 from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.resources.lake import LakeObject
-from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform

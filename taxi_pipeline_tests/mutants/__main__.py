@@ -70,7 +70,7 @@ TESTS = {
         f"{UNIT}/test_reliability.py",
         f"{INTEGRATION}/test_warehouse.py",
     ),
-    "automation/published.py": (f"{INTEGRATION}/test_published_months.py",),
+    "automation/publisher_sensor.py": (f"{INTEGRATION}/test_published_months.py",),
 }
 
 # `X | None` in an annotation fails on import with any other operator, which proves nothing.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline_tests.rehearsal.conftest import BEFELL
 from taxi_pipeline_tests.rehearsal.faults import FAULTS, Scene
 from taxi_pipeline_tests.rehearsal.gate import gated_publisher
@@ -105,7 +105,7 @@ def test_a_backfill_goes_on_whatever_befalls_production(
 ) -> None:
     stack = tmp_path / "stores"
     with (
-        running(stack, Settings(None, ROWS)) as embedded,
+        running(stack, PublisherOptions(None, ROWS)) as embedded,
         gated_publisher(tmp_path / "published", ROWS) as (gate, publisher),
         production(tmp_path / "production", stores := embedded | publisher) as there,
     ):

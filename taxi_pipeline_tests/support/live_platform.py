@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from taxi_pipeline.local.stack import Settings, running
+from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.resources import environment
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline_tests.support.dagster_dev import ROWS, DagsterDev, started_dagster_dev
@@ -45,7 +45,7 @@ class LivePlatform:
     def in_this_process(self, **settings: str) -> Iterator[Resources]:
         """Put the platform's variables into this process's environment; yield the resources."""
         with patch.dict(os.environ, {**self.variables, **settings}):
-            yield environment.ready()
+            yield environment.load_resources()
 
     def end(self) -> None:
         """End all of it, which must leave no process behind; the folder stays."""
@@ -71,6 +71,6 @@ def live_platform(
         )
         data = folder / "data"
         until((data / "stack.json").exists)  # it is `taxi local` that starts the servers
-        with running(data, Settings(None, int(ROWS[1]))) as variables:
+        with running(data, PublisherOptions(None, int(ROWS[1]))) as variables:
             pass
         yield LivePlatform(dev, folder, variables, settings, ends)

@@ -15,14 +15,14 @@ from unittest.mock import patch
 from taxi_pipeline.cli import main
 from taxi_pipeline.local import servers, stack
 from taxi_pipeline.local.servers import Server, responds
-from taxi_pipeline.local.stack import Settings
+from taxi_pipeline.local.stack import PublisherOptions
 
 # While a file of this name lies beside the stack's folder, no server of it counts as started.
 NOT_YET = "not-yet"
 
 
 def two_servers(
-    folder: Path, settings: Settings, ports: Sequence[int]
+    folder: Path, settings: PublisherOptions, ports: Sequence[int]
 ) -> tuple[list[Server], dict[str, str]]:
     """Return two servers of the stack's own folder, and where the first of them is."""
     first, second = f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
@@ -31,7 +31,7 @@ def two_servers(
 
 
 def postgres_alone(
-    folder: Path, settings: Settings, ports: Sequence[int]
+    folder: Path, settings: PublisherOptions, ports: Sequence[int]
 ) -> tuple[list[Server], dict[str, str]]:
     """Return PostgreSQL, with its data in the stack's own folder, and its URL."""
     postgres, url = servers.postgres(folder / "postgres", ports[0])

@@ -62,7 +62,7 @@ _DROPOFFS: Dated[Weights] = (
     *((Month(2020, 7), _places(0.0, 0.12)), (Month(2020, 8), _places(0.055, 0.065))),
 )
 _SHARED: Dated[float] = ((_FHV_FIRST, 0.0), (Month(2017, 7), 0.12), (Month(2019, 3), 0.0))
-_DROPOFF_TOLD: Dated[float] = ((_FHV_FIRST, 0.0), (Month(2017, 1), 0.2), (Month(2017, 7), 1.0))
+_DROPOFF_REPORTED: Dated[float] = ((_FHV_FIRST, 0.0), (Month(2017, 1), 0.2), (Month(2017, 7), 1.0))
 
 
 def draw_fhv(month: Month, rows: int) -> Iterator[Drawn]:
@@ -87,8 +87,8 @@ def draw_fhv(month: Month, rows: int) -> Iterator[Drawn]:
         }
         at = chunk.places(_DEFECTS)
         chunk.misdate(at, trips["pickup_datetime"], trips["dropoff_datetime"])
-        told = chunk.happens(in_force(_DROPOFF_TOLD, month))
-        trips["dropoff_datetime"][~told] = _NEVER
+        reported = chunk.happens(in_force(_DROPOFF_REPORTED, month))
+        trips["dropoff_datetime"][~reported] = _NEVER
         _repeat(at["twice"], trips)
         in_words: Trips = {
             "dispatching_base_num": _named(_BASES, base),
@@ -138,7 +138,8 @@ _DISPATCHED: Dated[Weights] = (
     (Month(2023, 1), _dispatchers(_ONE_BASE_EACH, HV0003=0.73, HV0005=0.27)),
 )
 _POOLED: Dated[float] = ((_FHVHV_FIRST, 0.2), (Month(2020, 4), 0.0), (Month(2022, 6), 0.02))
-# Each amount by itself, in US dollars: real sizes and decimals, but no tariff. NaN: not recorded yet.
+# Each amount by itself, in US dollars: real sizes and decimals, but no tariff. What was not
+# recorded yet is NaN.
 _AIRPORT_FEE: Dated[float] = ((_FHVHV_FIRST, np.nan), (Month(2021, 4), 2.5))
 _CBD: Dated[float] = ((_FHVHV_FIRST, 0.0), (Month(2025, 1), 1.5))
 _FHVHV_DEFECTS = _DEFECTS | {"no distance": 0.0003, "negative": 0.0002}
@@ -154,7 +155,7 @@ def draw_fhvhv(month: Month, rows: int) -> Iterator[Drawn]:
         rides["trip_miles"][at["no distance"]] = 0.0
         charges["base_passenger_fare"][at["negative"]] *= -1
         _repeat(at["twice"], rides | charges)
-        yield Drawn(chunk.rows, rides | charges | _told(rides))
+        yield Drawn(chunk.rows, rides | charges | _reported(rides))
 
 
 def _ride(chunk: Chunk) -> dict[str, Values]:
@@ -200,7 +201,7 @@ def _charge(chunk: Chunk) -> dict[str, Values]:
     }
 
 
-def _told(rides: dict[str, Values]) -> Trips:
+def _reported(rides: dict[str, Values]) -> Trips:
     """Return what the services tell of the rides: Uber more than the others."""
     dispatcher, pickup = rides["dispatcher"], rides["pickup_datetime"]
     uber = (np.array(_LICENSES) == _UBER)[dispatcher]

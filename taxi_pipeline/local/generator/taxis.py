@@ -42,9 +42,9 @@ _CARD, _FLEX_FARE = 1, 0
 class _Profile:
     """What sets a service apart.
 
-    `codes` weighs the codes of every column that is drawn on its own. `null_block` and `defects` are
-    shares of all rows; the columns that the null block leaves empty differ by format. `unrecorded`
-    columns are empty in all rows.
+    `codes` weighs the codes of every column that is drawn on its own. `null_block` and `defects`
+    are shares of all rows; the columns that the null block leaves empty differ by format.
+    `unrecorded` columns are empty in all rows.
     """
 
     seed: int

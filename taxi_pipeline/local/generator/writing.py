@@ -23,7 +23,7 @@ _WORDS_FOR_VENDORS = {"vendor_name", "vendor_id"}  # such files have other words
 
 
 @dataclass(frozen=True)
-class _Published:
+class _ServiceFiles:
     """What is published of a service: the CSV, to its last month, and the Parquet."""
 
     layouts: Dated[Layout]
@@ -33,14 +33,16 @@ class _Published:
 
 
 _PUBLISHED = {
-    "yellow": _Published(
+    "yellow": _ServiceFiles(
         layouts.YELLOW, layouts.LAST_OF_TAXIS, columns.YELLOW, partial(taxis.draw, taxis.YELLOW)
     ),
-    "green": _Published(
+    "green": _ServiceFiles(
         layouts.GREEN, layouts.LAST_OF_TAXIS, columns.GREEN, partial(taxis.draw, taxis.GREEN)
     ),
-    "fhv": _Published(layouts.FHV, layouts.LAST_FOR_HIRE, columns.FHV, for_hire.draw_fhv),
-    "fhvhv": _Published(layouts.FHVHV, layouts.LAST_FOR_HIRE, columns.FHVHV, for_hire.draw_fhvhv),
+    "fhv": _ServiceFiles(layouts.FHV, layouts.LAST_FOR_HIRE, columns.FHV, for_hire.draw_fhv),
+    "fhvhv": _ServiceFiles(
+        layouts.FHVHV, layouts.LAST_FOR_HIRE, columns.FHVHV, for_hire.draw_fhvhv
+    ),
 }
 
 

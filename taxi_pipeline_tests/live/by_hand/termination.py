@@ -19,15 +19,15 @@ import psutil
 import psycopg
 
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.local.generator import write_csv_gz
+from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHVHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import Answer, body, status
 from taxi_pipeline_tests.support.processes import until
-from taxi_pipeline_tests.support.published import YELLOW_HEADER, trip
 from taxi_pipeline_tests.support.relays import Exchange, Point, passing
+from taxi_pipeline_tests.support.source_files import YELLOW_HEADER, trip
 
 from .scene import Scene
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from taxi_pipeline.assets import progress
-from taxi_pipeline.assets.progress import passing
+from taxi_pipeline.assets.progress import report_progress
 
 
 class Clock:
@@ -77,7 +77,7 @@ def test_a_bar_is_shown_in_a_terminal_and_nowhere_else(monkeypatch: pytest.Monke
 def test_passing_batches_are_seen_once_they_were_taken() -> None:
     batch = pa.record_batch({"n": pa.array([1, 2, 3], pa.int64())})
     found: list[tuple[int, int]] = []
-    batches = passing([batch, batch], lambda rows, size: found.append((rows, size)))
+    batches = report_progress([batch, batch], lambda rows, size: found.append((rows, size)))
     next(batches)
     assert found == []
     next(batches)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from taxi_pipeline.automation.pods import LARGEST, Requests, pod_tags
+from taxi_pipeline.automation.pods import LARGEST, PodResources, pod_tags
 from taxi_pipeline.definitions import defs
 
 JOBS = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
@@ -27,7 +27,7 @@ def test_a_month_of_fhvhv_is_the_largest() -> None:
 
 
 def test_requests_are_written_as_kubernetes_reads_them() -> None:
-    assert Requests(cores=2, memory=3, disk=4).resources == {
+    assert PodResources(cores=2, memory=3, disk=4).resources == {
         "cpu": "2",
         "memory": "3Gi",
         "ephemeral-storage": "4Gi",

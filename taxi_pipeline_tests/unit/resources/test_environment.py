@@ -14,10 +14,10 @@ from taxi_pipeline.resources.environment import (
     automation_is_on,
     dagster_url,
     fewer_rows_share,
-    from_environment,
+    load_resources,
     published_every_seconds,
-    ready,
     rejected_share,
+    resources_for_dagster,
     retries,
     schedule_cron,
 )
@@ -71,8 +71,8 @@ def _required(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_required")
 def test_an_empty_dataset_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXI_DATASET", "")
-    assert from_environment().warehouse.dataset == "trips_data_all"
-    assert ready().warehouse.dataset == "trips_data_all"
+    assert resources_for_dagster().warehouse.dataset == "trips_data_all"
+    assert load_resources().warehouse.dataset == "trips_data_all"
 
 
 def test_automation_is_off_unless_it_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +143,11 @@ def test_a_step_is_retried_four_times_unless_set(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("_required")
 def test_every_timeout_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = vars(from_environment()).values()
+    before = vars(resources_for_dagster()).values()
     for names in TIMEOUTS.values():
         for name in names:
             monkeypatch.setenv(name, "17")
-    for resources in (from_environment(), ready()):
+    for resources in (resources_for_dagster(), load_resources()):
         after = {type(resource): resource for resource in vars(resources).values()}
         for resource in before:
             for field in TIMEOUTS[type(resource)].values():
@@ -168,7 +168,7 @@ def test_every_timeout_of_a_resource_names_its_setting() -> None:
 def test_a_timeout_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXI_GCS_TIMEOUT", "never")
     with pytest.raises(PermanentError, match=r"^TAXI_GCS_TIMEOUT: 'never' is not a whole number"):
-        from_environment()
+        resources_for_dagster()
 
 
 def test_the_example_names_every_setting() -> None:

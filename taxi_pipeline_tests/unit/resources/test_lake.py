@@ -1,6 +1,6 @@
 import pytest
 
-from taxi_pipeline.resources.lake import ZONES_PLACE, month_of_object, place_of
+from taxi_pipeline.resources.lake import ZONES_PATHS, month_of_object, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, YELLOW, Service
 
@@ -9,7 +9,7 @@ JANUARY = Month(2021, 1)
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Service) -> None:
-    place = place_of(service, JANUARY)
+    place = object_paths(service, JANUARY)
     rejected = f"{place.rejected}0123456789abcdef.parquet"
     for name in (*place.raw_names, place.cleaned, rejected):
         assert month_of_object(name) == (service, JANUARY)
@@ -19,8 +19,8 @@ def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Serv
     "name",
     [
         "",
-        ZONES_PLACE.cleaned,
-        place_of(YELLOW, JANUARY).raw,
+        ZONES_PATHS.cleaned,
+        object_paths(YELLOW, JANUARY).raw,
         "raw/yellow/yellow_tripdata_2021-01",
         "raw/yellow/yellow_tripdata_2021-13.parquet",
         "raw/yellow/yellow_tripdata_2021-01-15.parquet",

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.environment import from_environment
+from taxi_pipeline.resources.environment import resources_for_dagster
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline_tests.support.http import receiving, serving, status
 
@@ -104,9 +104,11 @@ def test_a_service_that_is_not_there_is_transient() -> None:
 
 def test_the_environment_says_where_people_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXI_NOTIFY_URL", "")
-    assert from_environment().notifier.url == ""
+    assert resources_for_dagster().notifier.url == ""
     monkeypatch.setenv("TAXI_NOTIFY_URL", f"slack://{SECRET}/b/c")
-    assert SECRET not in repr(from_environment().notifier)  # Dagster reads it when a run starts
+    assert SECRET not in repr(
+        resources_for_dagster().notifier
+    )  # Dagster reads it when a run starts
 
 
 def test_its_repr_shows_no_secret() -> None:

@@ -13,7 +13,13 @@ import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import publisher as module
-from taxi_pipeline.resources.publisher import Download, Published, Publisher, Unchanged
+from taxi_pipeline.resources.publisher import (
+    Download,
+    FileVersion,
+    NotModified,
+    Publisher,
+    RemoteFile,
+)
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.support.http import (
@@ -219,7 +225,7 @@ def test_a_file_gone_from_its_publisher_is_not_taken_from_another(
     tmp_path: Path, answer: Answer
 ) -> None:
     with serving({CSV: [answer], PARQUET: [body(b"x")]}) as (base, asked):
-        known = Unchanged(base + CSV, '"v1"')
+        known = FileVersion(base + CSV, '"v1"')
         said = f"{base + CSV} does not have the file that was fetched from it."
         with pytest.raises(TransientError, match=re.escape(said)):
             publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, known)
@@ -227,17 +233,17 @@ def test_a_file_gone_from_its_publisher_is_not_taken_from_another(
             publisher(base).look(YELLOW, JANUARY, known)
         assert PARQUET not in asked
         # of a publisher that is no longer asked nothing is expected
-        elsewhere = Unchanged("http://elsewhere/x", '"v1"')
+        elsewhere = FileVersion("http://elsewhere/x", '"v1"')
         assert publisher(base).look(YELLOW, JANUARY, elsewhere)
 
 
 def test_a_known_file_is_not_downloaded_again(tmp_path: Path) -> None:
     with serving({CSV: [body(b"x", '"v1"')]}) as (base, _):
-        known = Unchanged(base + CSV, '"v1"')
-        assert publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, known) == known
-        older = Unchanged(base + CSV, '"v0"')
+        known = FileVersion(base + CSV, '"v1"')
+        assert publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, known) == NotModified()
+        older = FileVersion(base + CSV, '"v0"')
         assert isinstance(publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, older), Download)
-        elsewhere = Unchanged("http://elsewhere/x", '"v1"')
+        elsewhere = FileVersion("http://elsewhere/x", '"v1"')
         found = publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, elsewhere)
         assert isinstance(found, Download)
 
@@ -254,7 +260,7 @@ def test_headers_that_are_too_long_or_do_not_print_are_not_noted(
         seen = publisher(base).look(YELLOW, JANUARY)
     assert isinstance(found, Download)
     assert (found.etag, found.last_modified) == (noted, noted)
-    assert seen == Published(base + CSV, noted, noted)
+    assert seen == RemoteFile(base + CSV, noted, noted)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +477,7 @@ def test_looking_asks_for_the_headers_alone() -> None:
     seen: list[str] = []
     with serving({CSV: [noting(body(b"x" * 9, '"v1"'), seen)]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
-    assert found == Published(base + CSV, '"v1"', MODIFIED)
+    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
     assert (seen, asked) == (["HEAD"], [CSV])
 
 
@@ -479,7 +485,7 @@ def test_looking_asks_for_the_headers_alone() -> None:
 def test_looking_finds_the_url_that_a_download_would(missing: Answer) -> None:
     with serving({CSV: [missing], PARQUET: [body(b"PAR1")]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
-    assert found == Published(base + PARQUET, "", MODIFIED)
+    assert found == RemoteFile(base + PARQUET, "", MODIFIED)
     assert asked == [CSV, PARQUET]
 
 
@@ -491,10 +497,10 @@ def test_looking_at_a_month_that_no_url_has_finds_nothing() -> None:
 
 def test_looking_at_a_known_file_says_whether_it_is_still_the_one() -> None:
     with serving({CSV: [body(b"x", '"v1"')]}) as (base, _):
-        known = Unchanged(base + CSV, '"v1"')
-        published = Published(base + CSV, '"v1"', MODIFIED)
-        assert publisher(base).look(YELLOW, JANUARY, known) == known
-        for other in (Unchanged(base + CSV, '"v0"'), Unchanged(base + PARQUET, '"v1"')):
+        known = FileVersion(base + CSV, '"v1"')
+        published = RemoteFile(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY, known) == NotModified()
+        for other in (FileVersion(base + CSV, '"v0"'), FileVersion(base + PARQUET, '"v1"')):
             assert publisher(base).look(YELLOW, JANUARY, other) == published
 
 
@@ -505,7 +511,7 @@ def test_looking_follows_a_redirect_and_keeps_the_published_address() -> None:
         "/elsewhere?token=1": [noting(body(b"x", '"v1"'), seen)],
     }
     with serving(answers) as (base, _):
-        assert publisher(base).look(YELLOW, JANUARY) == Published(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED)
     assert seen == ["HEAD", "HEAD"]
 
 
@@ -591,10 +597,10 @@ def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges
     }
     with serving(answers) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
-        known = Unchanged(base + CSV, '"v1"')
+        known = FileVersion(base + CSV, '"v1"')
         if not ranges:
-            assert publisher(base).look(YELLOW, JANUARY, known) == known
-    assert found == Published(base + CSV, '"v1"', MODIFIED)
+            assert publisher(base).look(YELLOW, JANUARY, known) == NotModified()
+    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
     assert seen[:2] == ["HEAD", "GET"]
     assert PARQUET not in asked
 
@@ -603,7 +609,7 @@ def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges
 def test_looking_asks_by_get_where_the_server_does_not_know_head(code: int) -> None:
     answer = for_get_alone(code, first_byte(b"xyz", '"v1"'))
     with serving({CSV: [answer]}) as (base, asked):
-        assert publisher(base).look(YELLOW, JANUARY) == Published(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED)
     assert asked == [CSV, CSV]
 
 
@@ -633,7 +639,7 @@ def test_what_get_is_answered_counts_where_head_was_refused(
             assert PARQUET not in asked
         else:
             found = publisher(base).look(YELLOW, JANUARY)
-            assert found == Published(base + PARQUET, '"v2"', MODIFIED)
+            assert found == RemoteFile(base + PARQUET, '"v2"', MODIFIED)
 
 
 def test_a_part_of_a_file_is_not_taken_for_it(tmp_path: Path) -> None:

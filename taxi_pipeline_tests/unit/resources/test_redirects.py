@@ -28,7 +28,7 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources import redirects
-from taxi_pipeline.resources.publisher import Download, Published, Publisher
+from taxi_pipeline.resources.publisher import Download, Publisher, RemoteFile
 from taxi_pipeline.resources.redirects import is_public
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
@@ -169,7 +169,7 @@ def test_a_public_publisher_leads_to_another_public_address(
         seen = publisher(base).look(YELLOW, JANUARY)
     assert isinstance(found, Download)
     assert found.path.read_bytes() == b"whole"
-    assert isinstance(seen, Published)
+    assert isinstance(seen, RemoteFile)
     assert seen.url == base + FILE
 
 

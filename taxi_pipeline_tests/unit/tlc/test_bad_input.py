@@ -26,7 +26,7 @@ from taxi_pipeline_tests.fuzz.apart import apart
 from taxi_pipeline_tests.fuzz.target import clean_measured
 from taxi_pipeline_tests.support import headers
 from taxi_pipeline_tests.support.parquet import read_parquet
-from taxi_pipeline_tests.support.published import (
+from taxi_pipeline_tests.support.source_files import (
     TRIP,
     YELLOW_HEADER,
     read_batches,

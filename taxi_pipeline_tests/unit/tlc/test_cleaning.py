@@ -7,15 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc import cleaning
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips, clean_zones
-from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
 from taxi_pipeline_tests.support.parquet import read_parquet
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, trip, write_csv
+from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER, trip, write_csv
 
 JANUARY = Month(2021, 1)
 

@@ -29,7 +29,7 @@ from taxi_pipeline_tests.fuzz.target import (
     attempt_within,
 )
 from taxi_pipeline_tests.fuzz.thrift import decode
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, write_csv
+from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER, read_batches, write_csv
 
 FOUND = sorted((Path(__file__).parents[2] / "fuzz" / "found").iterdir())
 FHV_COLUMNS = {

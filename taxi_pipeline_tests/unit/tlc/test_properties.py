@@ -30,7 +30,7 @@ from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.parquet import read_parquet
-from taxi_pipeline_tests.support.published import read_batches
+from taxi_pipeline_tests.support.source_files import read_batches
 
 JANUARY = Month(2021, 1)
 
@@ -327,9 +327,9 @@ def test_what_is_said_of_a_line_is_what_arrow_says(data: st.DataObject) -> None:
     for line in lines:
         said = published._problem(line, arrow)
         try:
-            reading._parse_csv(Lines.of([line]), arrow, dict.fromkeys(arrow, pa.string()))
+            reading._parse_csv(Lines.from_lines([line]), arrow, dict.fromkeys(arrow, pa.string()))
         except pa.ArrowInvalid as error:
-            by_arrow = published._said(error)
+            by_arrow = published._arrow_message(error)
             if said != "CSV parse error: a quote is not closed":
                 # what is no UTF-8 Arrow shows another way
                 assert said == by_arrow or "\N{REPLACEMENT CHARACTER}" in by_arrow

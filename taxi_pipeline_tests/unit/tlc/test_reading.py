@@ -10,7 +10,13 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.reading import examine, open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, TAXI_ZONES, YELLOW, Table
-from taxi_pipeline_tests.support.published import TRIP, YELLOW_HEADER, read_batches, trip, write_csv
+from taxi_pipeline_tests.support.source_files import (
+    TRIP,
+    YELLOW_HEADER,
+    read_batches,
+    trip,
+    write_csv,
+)
 
 
 def rows_of(path: Path, table: Table = YELLOW.trips) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ def reason_of(
 
 
 @dataclass(frozen=True)
-class Published:
+class RemoteFile:
     """The rows of a CSV file: the lines' numbers, the cells, and the values by canonical name."""
 
     names: list[str]
@@ -195,7 +195,7 @@ def cents(amounts: Any) -> int:
 def test_a_real_csv_is_cleaned_as_counted_by_hand(path: Path, tmp_path: Path) -> None:
     service, month = service_and_month(path)
     cleaned = clean(path, tmp_path)
-    published = Published.read(path)
+    published = RemoteFile.read(path)
     reasons = [
         reason_of(pickup, dropoff, passengers, Month.parse(month))
         for pickup, dropoff, passengers in zip(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from taxi_pipeline.tlc.services import DATETIME, GREEN, INTEGER, NUMBER, TEXT, YELLOW, Column
-from taxi_pipeline.tlc.values import fit, shown
+from taxi_pipeline.tlc.values import cast_column, shown
 
 WHOLE = Column("whole", INTEGER, "")
 AMOUNT = Column("amount", NUMBER, "")
@@ -44,10 +44,10 @@ STORED = YELLOW.trips["store_and_fwd_flag"]
     ],
 )
 def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, fitted: Any) -> None:
-    found = fit(values, column)
+    found = cast_column(values, column)
     assert found.values.type == column.type
     assert found.values.to_pylist() == fitted
-    assert (found.misfits, found.words) == ([], {})
+    assert (found.invalid_rows, found.words) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, f
     ],
 )
 def test_what_does_not_fit_is_named(column: Column, values: pa.Array, message: str) -> None:
-    found = fit(values, column)
-    assert found.misfits == [1]
+    found = cast_column(values, column)
+    assert found.invalid_rows == [1]
     assert len(found.values) == 2
     assert found.values[0].is_valid == values[0].is_valid
     assert shown(values, 1) == message
@@ -105,18 +105,18 @@ def test_words_become_codes(
     column: Column, words: list[str | None], codes: Any, encoded: bool
 ) -> None:
     values = pa.array(words, pa.string())
-    found = fit(values.dictionary_encode() if encoded else values, column)
+    found = cast_column(values.dictionary_encode() if encoded else values, column)
     assert found.values.to_pylist() == codes
     assert found.values.type == column.type
-    assert (found.misfits, found.words) == ([], {})
+    assert (found.invalid_rows, found.words) == ([], {})
 
 
 def test_a_word_that_is_not_declared_is_handed_back() -> None:
-    found = fit(pa.array(["CASH", "Barter", None, "Barter"]), GREEN.trips["payment_type"])
+    found = cast_column(pa.array(["CASH", "Barter", None, "Barter"]), GREEN.trips["payment_type"])
     assert found.values.to_pylist() == [2, None, None, None]
     assert found.words == {1: "Barter", 3: "Barter"}
-    assert found.misfits == []
+    assert found.invalid_rows == []
 
 
 def test_numbers_that_stand_for_words_are_read_as_words() -> None:
-    assert fit(pa.array([0.0, None, 1.0]), STORED).values.to_pylist() == ["N", None, "Y"]
+    assert cast_column(pa.array([0.0, None, 1.0]), STORED).values.to_pylist() == ["N", None, "Y"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.cleaning import clean_zones
 from taxi_pipeline.local.generator import write_zones
+from taxi_pipeline.tlc.cleaning import clean_zones
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.zones import ZONE_IDS, ensure_all_zones

@@ -6,7 +6,7 @@ What is shown only. As data a text stays as it was published.
 CHARACTERS = 200
 
 
-def legible(text: str, most: int = CHARACTERS) -> str:
+def printable(text: str, most: int = CHARACTERS) -> str:
     """Return a text with what does not print escaped, as `repr` does, and cut to `most` characters.
 
     So no escape sequence reaches a terminal, no line break forges a line of a log, and no override
@@ -15,4 +15,4 @@ def legible(text: str, most: int = CHARACTERS) -> str:
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
     if cut.isprintable():
         return cut
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in cut)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)

@@ -1,6 +1,6 @@
 import pytest
 
-from taxi_pipeline.tlc.legible import legible
+from taxi_pipeline.tlc.text import printable
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from taxi_pipeline.tlc.legible import legible
     ],
 )
 def test_a_text_is_shown_on_one_line_harmless_and_cut(text: str, shown: str) -> None:
-    assert legible(text, 10 if len(text) == 11 else 40) == shown
+    assert printable(text, 10 if len(text) == 11 else 40) == shown

@@ -21,7 +21,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import automation_is_on, published_every_seconds
 from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, month_of_object
 from taxi_pipeline.resources.notifier import Notifier
-from taxi_pipeline.resources.publisher import Published, Publisher, Unchanged
+from taxi_pipeline.resources.publisher import FileVersion, NotModified, Publisher, RemoteFile
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
@@ -37,7 +37,7 @@ FAILURES = 3  # in a row after which it is not asked for more months
 MOST_NAMED = 20  # months in a line of the log
 SECONDS = 30.0  # for asking, and what is under way then may take 20; Dagster gives up after 60
 
-type Answer = Published | Unchanged | PermanentError | TransientError | None
+type Answer = RemoteFile | NotModified | PermanentError | TransientError | None
 
 
 def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.SensorDefinition:
@@ -63,19 +63,19 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
         if foreign := [str(month) for month in months if month.is_foreign]:
             context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
-        ours = [month for month in months if not month.is_foreign]
-        others = [month for month in ours if not month.is_recent]
-        in_turn = _after(cursor.after, others)[:IN_TURN]
-        asked = _by_turns(in_turn, [month for month in ours if month.is_recent])
-        answers = _ask(publisher, asked)
+        fetched = [month for month in months if not month.is_foreign]
+        older = [month for month in fetched if not month.is_recent]
+        in_turn = _after(cursor.after, older)[:IN_TURN]
+        to_ask = _by_turns(in_turn, [month for month in fetched if month.is_recent])
+        answers = _ask(publisher, to_ask)
         refusals = [answer for answer in answers if isinstance(answer, PermanentError)]
-        if refusals and len(refusals) == len(asked):  # no month's fault, but a setting's
+        if refusals and len(refusals) == len(to_ask):  # no month's fault, but a setting's
             raise refusals[0]
         failures = [answer for answer in answers if isinstance(answer, TransientError)]
         for error in (*refusals, *failures):
             context.log.warning(str(error))
-        answered = list(zip(asked, answers, strict=False))
-        if missing := _missing(ours, answered):
+        answered = list(zip(to_ask, answers, strict=False))
+        if missing := _missing(fetched, answered):
             context.log.warning(
                 "Not to be had from the publisher, which has a later month: "
                 f"{', '.join(missing[:MOST_NAMED])}"
@@ -84,12 +84,12 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         requests = [
             month.request(answer, context.instance)
             for month, answer in answered
-            if isinstance(answer, Published) and month.differs_from(answer)
+            if isinstance(answer, RemoteFile) and month.differs_from(answer)
         ]
         # a month that failed has had its turn, or the others would wait for it for ever
         had = {month.key for month, _ in answered}
-        *_, after = (cursor.after, *takewhile(had.__contains__, (one.key for one in in_turn)))
-        found = (
+        *_, after = (cursor.after, *takewhile(had.__contains__, (month.key for month in in_turn)))
+        summary = (
             f"{len(answers) - len(failures)} months asked, "
             f"{answers.count(None) - len(missing)} of them not published yet, "
             + (f"{len(missing)} missing before a later one, " if missing else "")
@@ -97,30 +97,30 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
             + f"{len(requests) or 'none'} new"
         )
         # one month's failure may be its own
-        is_down = failures and (len(answers) < len(asked) or len(failures) == len(answers))
+        is_down = failures and (len(answers) < len(to_ask) or len(failures) == len(answers))
         failure = failures[-1] if is_down else None
         if failure:
             reason = str(failure).partition("\n")[0]
-            said = f"{found}; then the publisher could not be asked: {reason}"
+            message = f"{summary}; then the publisher could not be asked: {reason}"
         else:
-            said = f"{found}; next from {next(iter(_after(after, others)), 'the first')} on."
-        told = bool(failure) and cursor.unreachable
-        if failure and not told:
+            message = f"{summary}; next from {next(iter(_after(after, older)), 'the first')} on."
+        notified = bool(failure) and cursor.unreachable
+        if failure and not notified:
             try:
                 notifier.send(
                     "The publisher of TLC's trips cannot be asked",
                     f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and "
                     "this is told again only after it has answered.",
                 )
-                told = True
+                notified = True
             except (PermanentError, TransientError) as error:  # costs nobody what was found
                 context.log.warning(str(error))
         if requests:
-            context.log.info(said)
+            context.log.info(message)
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else dg.SkipReason(said),
-            cursor=_Cursor(after=after, unreachable=told).model_dump_json(),
+            skip_reason=None if requests else dg.SkipReason(message),
+            cursor=_Cursor(after=after, unreachable=notified).model_dump_json(),
         )
 
     return sensor
@@ -167,13 +167,13 @@ class _DueMonth:
         return self.raw is not None and not self.raw.is_fetched
 
     @property
-    def known(self) -> Unchanged | None:
-        """The raw object as the publisher knows it."""
+    def fetched_version(self) -> FileVersion | None:
+        """The published file that the raw object was fetched from."""
         if self.raw is None:
             return None
-        return Unchanged(self.raw.metadata[SOURCE_URL], self.raw.metadata.get("etag", ""))
+        return FileVersion(self.raw.metadata[SOURCE_URL], self.raw.metadata.get("etag", ""))
 
-    def differs_from(self, published: Published) -> bool:
+    def differs_from(self, published: RemoteFile) -> bool:
         """Whether a run would find another file than the lake has.
 
         So it does where a preferred publisher has the month now; the run makes it the lake's, too.
@@ -184,7 +184,7 @@ class _DueMonth:
             return published.etag != self.raw.metadata.get("etag")
         return published.last_modified != self.raw.metadata.get("last_modified", "")
 
-    def request(self, published: Published, instance: dg.DagsterInstance) -> dg.RunRequest:
+    def request(self, published: RemoteFile, instance: dg.DagsterInstance) -> dg.RunRequest:
         """Return the request for a run; Dagster grants one of the same key but once.
 
         So a file that failed is not fetched again and again. What the run replaces is in the key,
@@ -201,8 +201,8 @@ class _DueMonth:
     def _stored(self, instance: dg.DagsterInstance) -> int:
         """Return the number of the month's last materialization of raw, 0 before the first."""
         raw = dg.AssetRecordsFilter(dg.AssetKey(["raw", self.table]), [self.month.key])
-        found = instance.fetch_materializations(raw, limit=1).records
-        return found[0].storage_id if found else 0
+        records = instance.fetch_materializations(raw, limit=1).records
+        return records[0].storage_id if records else 0
 
     def __str__(self) -> str:
         return f"{self.service.name} {self.month}"
@@ -212,8 +212,9 @@ def _due(lake: Lake) -> Iterator[_DueMonth]:
     for service in SERVICES.values():
         raw: dict[Month, LakeObject] = {}
         for item in lake.find(f"raw/{service.name}/"):
-            if whose := month_of_object(item.name):
-                raw.setdefault(whose[1], item)  # the newest comes first
+            if named := month_of_object(item.name):
+                _, month = named
+                raw.setdefault(month, item)  # the newest comes first
         months = [Month.parse(key) for key in months_of(service).get_partition_keys()]
         for month in months:
             yield _DueMonth(service, month, raw.get(month), month in months[-RECENT:])
@@ -242,8 +243,8 @@ def _by_turns(in_turn: Sequence[_DueMonth], recent: Sequence[_DueMonth]) -> list
 
 def _alternately[T](sequences: Iterable[Sequence[T]]) -> list[T]:
     """Return the first of each sequence, then the second of each, and so on."""
-    placed = [(place, one) for sequence in sequences for place, one in enumerate(sequence)]
-    return [one for _, one in sorted(placed, key=itemgetter(0))]
+    ranked = [(rank, item) for sequence in sequences for rank, item in enumerate(sequence)]
+    return [item for _, item in sorted(ranked, key=itemgetter(0))]
 
 
 def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
@@ -255,7 +256,7 @@ def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
 
     def answer(month: _DueMonth) -> Answer:
         try:
-            return publisher.look(month.service, month.month, month.known)
+            return publisher.look(month.service, month.month, month.fetched_version)
         except (PermanentError, TransientError) as error:  # the others may have an answer
             return error
 
@@ -263,9 +264,9 @@ def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
     in_a_row = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for found in pool.map(answer, months, timeout=SECONDS):
-                answers.append(found)
-                in_a_row = in_a_row + 1 if isinstance(found, TransientError) else 0
+            for received in pool.map(answer, months, timeout=SECONDS):
+                answers.append(received)
+                in_a_row = in_a_row + 1 if isinstance(received, TransientError) else 0
                 if in_a_row == FAILURES:
                     break
         except TimeoutError:
@@ -283,12 +284,14 @@ def _missing(
     It is if the lake has it from the publisher, or if the publisher has just said so.
     """
     published = [month for month in months if month.raw]
-    published += [month for month, answer in answered if isinstance(answer, Published | Unchanged)]
+    published += [
+        month for month, answer in answered if isinstance(answer, RemoteFile | NotModified)
+    ]
     newest: dict[str, Month] = {}
-    for one in published:
-        newest[one.table] = max(one.month, newest.get(one.table, one.month))
+    for due in published:
+        newest[due.table] = max(due.month, newest.get(due.table, due.month))
     return [
-        str(one)
-        for one, answer in answered
-        if answer is None and one.month < newest.get(one.table, one.month)
+        str(due)
+        for due, answer in answered
+        if answer is None and due.month < newest.get(due.table, due.month)
     ]

@@ -1,4 +1,4 @@
-"""Work done ahead of whoever asks for it, so that the stages of a stream go on side by side.
+"""Work in threads, a few items before they are asked for: a stream's stages run side by side.
 
 Only order and bounds belong here; Arrow does its work without Python's lock, so threads do.
 """
@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
-def map_ahead[T, R](work: Callable[[T], R], items: Iterable[T], threads: int = 2) -> Iterator[R]:
+def ordered_parallel_map[T, R](
+    work: Callable[[T], R], items: Iterable[T], threads: int = 2
+) -> Iterator[R]:
     """Yield `work(item)` for each item, in their order, while threads work on the next few.
 
     With one thread, `work` is called in the items' order too. An error that it raises is raised in

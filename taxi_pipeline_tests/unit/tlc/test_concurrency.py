@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from taxi_pipeline.tlc.ahead import map_ahead
+from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -16,11 +16,11 @@ def test_results_come_in_the_order_of_the_items() -> None:
             second_is_done.set()
         return item * item
 
-    assert list(map_ahead(work, range(20))) == [item * item for item in range(20)]
+    assert list(ordered_parallel_map(work, range(20))) == [item * item for item in range(20)]
 
 
 def test_an_error_is_raised_in_the_place_of_its_result() -> None:
-    results = map_ahead(lambda item: 1 // item, [2, 1, 0, 3])
+    results = ordered_parallel_map(lambda item: 1 // item, [2, 1, 0, 3])
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -32,7 +32,7 @@ def test_an_error_of_the_items_comes_after_their_results_or_instead() -> None:
         raise EOFError
 
     with pytest.raises(EOFError):
-        list(map_ahead(str, items()))
+        list(ordered_parallel_map(str, items()))
 
 
 def test_only_a_few_items_are_taken_ahead() -> None:
@@ -43,7 +43,7 @@ def test_only_a_few_items_are_taken_ahead() -> None:
             taken.append(item)
             yield item
 
-    results = map_ahead(str, items(), threads=3)
+    results = ordered_parallel_map(str, items(), threads=3)
     assert next(results) == "0"
     assert len(taken) <= 4
     results.close()  # type: ignore[attr-defined]
@@ -52,5 +52,5 @@ def test_only_a_few_items_are_taken_ahead() -> None:
 
 def test_one_thread_works_in_the_order_of_the_items() -> None:
     worked: list[int] = []
-    assert len(list(map_ahead(worked.append, range(50), threads=1))) == 50
+    assert len(list(ordered_parallel_map(worked.append, range(50), threads=1))) == 50
     assert worked == [*range(50)]
