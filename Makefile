@@ -80,7 +80,7 @@ bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks
 	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
 
 docs: $(READY) ## write the data dictionary and the tables of docs/reliability.md anew
-	python -m taxi_pipeline.tlc.dictionary > docs/data-dictionary.md
+	python -m docs.dictionary > docs/data-dictionary.md
 	python -m docs.tables
 
 lock: ## pin the newest versions that fit pyproject.toml

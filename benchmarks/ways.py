@@ -305,11 +305,9 @@ def _copied(connection: "psycopg.Connection", options: str) -> int:
 
 def _make_table(connection: "psycopg.Connection") -> None:
     """Make the table anew, without rows, of the types that ours has."""
-    from taxi_pipeline.tlc.schema import TYPE_NAMES
+    from taxi_pipeline.resources.database import TYPES
 
-    columns = ", ".join(
-        f"{one.name} {TYPE_NAMES[one.type].postgres}" for one in YELLOW.trips.columns
-    )
+    columns = ", ".join(f"{column.name} {TYPES[column.type]}" for column in YELLOW.trips.columns)
     connection.execute(f"DROP TABLE IF EXISTS {TABLE}".encode())
     connection.execute(f"CREATE TABLE {TABLE} ({columns})".encode())
 

@@ -6,8 +6,10 @@ hand.
 
 import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from taxi_pipeline.resources import classification
 from taxi_pipeline.resources.environment import TIMEOUTS
@@ -22,15 +24,20 @@ def with_tables(text: str) -> str:
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         between = re.compile(f"(?<={begin}\n).*(?={end})", re.DOTALL)
-        text, found = between.subn(lambda _, table=table: f"\n{table}\n\n", text)
-        if found != 1:
+        # a function: a text would be read for groups
+        text, count = between.subn(partial(_between_markers, table), text)
+        if count != 1:
             raise ValueError(f"{PAGE.name} has not one place for {name}")
     return text
 
 
+def _between_markers(table: str, _: re.Match[str]) -> str:
+    return f"\n{table}\n\n"
+
+
 def _transient() -> str:
-    declared = {
-        "HTTP": classification.TRANSIENT_STATUSES | classification.TRANSIENT_CLASSES,
+    declared: dict[str, Mapping[Any, str]] = {
+        "HTTP": {**classification.TRANSIENT_STATUSES, **classification.TRANSIENT_CLASSES},
         "BigQuery": classification.TRANSIENT_REASONS,
         "PostgreSQL": classification.TRANSIENT_SQLSTATES,
         "PostgreSQL, refusing": classification.TRANSIENT_REFUSALS,

@@ -26,11 +26,11 @@ from taxi_pipeline.assets.reporting import (
     table_columns,
 )
 from taxi_pipeline.assets.trips import month_among, months_from
+from taxi_pipeline.resources.sql import CENTS
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
-from taxi_pipeline.tlc.tally import CENTS
 
 MONTHS = months_from(min(service.first_month for service in SERVICES.values()))
 

@@ -12,8 +12,8 @@ import dagster as dg
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import retries, retry_seconds
+from taxi_pipeline.resources.warehouse import TYPES
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.text import printable
 
@@ -106,7 +106,7 @@ def table_columns(table: Table) -> dg.TableSchema:
     """Return a declared table's columns as Dagster's catalog shows them."""
     return dg.TableSchema(
         [
-            dg.TableColumn(column.name, TYPE_NAMES[column.type].bigquery, column.description)
+            dg.TableColumn(column.name, TYPES[column.type], column.description)
             for column in table.columns
         ]
     )

@@ -17,11 +17,12 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import classified
+from taxi_pipeline.resources.sql import SUM_OF_CENTS
 from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema
-from taxi_pipeline.tlc.services import Column, Table
-from taxi_pipeline.tlc.tally import SUM_OF_CENTS, Tally
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Column, Table
+from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,6 +38,16 @@ _PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
 # is longer than deadlock_timeout (1 s), after which PostgreSQL makes an autovacuum give way.
 _TURN_SECONDS = 2
 _PAUSE_SECONDS = 1
+
+# The declared types as PostgreSQL's catalog spells them. The timestamp has no zone, as TLC's times
+# have none.
+TYPES: "dict[pa.DataType, LiteralString]" = {
+    INTEGER: "integer",
+    NUMBER: "double precision",
+    TEXT: "text",
+    DATETIME: "timestamp without time zone",
+    DATE: "date",
+}
 
 _ADVICE = {
     # a bound of ours is none that anybody could drop
@@ -459,7 +470,7 @@ def _check_kind(connection: "psycopg.Connection", table: Table, partitioning: st
 
 def _check_columns(table: Table, columns: Iterable[_ExistingColumn], partitioning: str) -> None:
     """Raise `PermanentError` where a column cannot hold what is declared, and say what to run."""
-    types = {column.name: TYPE_NAMES[column.type].postgres for column in table.columns}
+    types = {column.name: TYPES[column.type] for column in table.columns}
     for column in columns:
         name, declared = f"{SCHEMA}.{table.name}", types.get(column.name)
         where = f"PostgreSQL: the column {column.name} of {name}"
@@ -532,7 +543,7 @@ def _columns(columns: Iterable[Column]) -> "sql.Composed":
     from psycopg import sql
 
     return sql.SQL(", ").join(
-        sql.SQL("{} " + TYPE_NAMES[column.type].postgres).format(sql.Identifier(column.name))
+        sql.SQL("{} " + TYPES[column.type]).format(sql.Identifier(column.name))
         for column in columns
     )
 

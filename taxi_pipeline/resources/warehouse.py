@@ -27,12 +27,22 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.classification import classified
 from taxi_pipeline.resources.lake import LakeObject
+from taxi_pipeline.resources.sql import CENTS, SUM_OF_CENTS
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import bigquery_fields
-from taxi_pipeline.tlc.services import DAILY_TRIPS, Service, Table
-from taxi_pipeline.tlc.tally import CENTS, SUM_OF_CENTS, Tally
+from taxi_pipeline.tlc.services import (
+    DAILY_TRIPS,
+    DATE,
+    DATETIME,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    Service,
+    Table,
+)
+from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from google.cloud import bigquery
     from google.cloud.bigquery.table import RowIterator
 
@@ -40,6 +50,14 @@ if TYPE_CHECKING:
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
+# The declared types as BigQuery's catalog spells them. A DATETIME has no zone, as TLC's times.
+TYPES: "dict[pa.DataType, str]" = {
+    INTEGER: "INT64",
+    NUMBER: "FLOAT64",
+    TEXT: "STRING",
+    DATETIME: "DATETIME",
+    DATE: "DATE",
+}
 _ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
 _WIDENED = {("INT64", "FLOAT64"), ("NUMERIC", "FLOAT64"), ("BIGNUMERIC", "FLOAT64")}
 # No day of the mart has as many dollars: the cents of one put there by hand may be no integer.
@@ -135,7 +153,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ),
             )
             # one column of each row: there is no count that the client would not wait longer for
-            column = _schema(table)[:1]
+            column = schema_of(table)[:1]
             return len(list(client.list_rows(job.destination, column, **self._call_options)))
 
     def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
@@ -394,7 +412,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
         from google.cloud import bigquery
 
-        schema = _schema(table)
+        schema = schema_of(table)
         wanted = bigquery.Table(self._table_id(table), schema=schema)
         wanted.description = table.description
         if table.partitioned_by:
@@ -425,7 +443,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _check(self, table: Table, rows_by_month: "Iterable[bigquery.SchemaField]") -> None:
         """Raise `PermanentError` where a column of the table is not what it is declared as."""
-        wanted = {field.name: _type(field) for field in _schema(table)}
+        wanted = {field.name: _type(field) for field in schema_of(table)}
         for field in rows_by_month:
             declared, name = wanted.get(field.name), self.sql_name(table)
             where = f"BigQuery: the column {field.name} of {name} is {_type(field)}"
@@ -536,7 +554,11 @@ def _type(field: "bigquery.SchemaField") -> str:
     return f"ARRAY<{type_}>" if field.mode == "REPEATED" else type_
 
 
-def _schema(table: Table) -> "list[bigquery.SchemaField]":
+def schema_of(table: Table) -> "list[bigquery.SchemaField]":
+    """Return the table's columns as BigQuery's client takes them, each nullable and described."""
     from google.cloud import bigquery
 
-    return [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]
+    return [
+        bigquery.SchemaField(column.name, TYPES[column.type], description=column.description)
+        for column in table.columns
+    ]

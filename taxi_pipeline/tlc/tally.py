@@ -9,18 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-# What PostgreSQL and BigQuery both take for a column's whole cents.
-CENTS = "CAST(FLOOR({0} * 100 + 0.5) AS BIGINT)"
-
 # No declared amount is as large; of one put into a table by hand (infinity, NaN) the cents may be
 # no integer. It counts as this much, by which the tables differ, and the ledger can say so.
-_COUNTED_DOLLARS = 1_000_000_000
-
-# What both take for the sum of a column's cents. BigQuery's sum of integers is one of 64 bits.
-SUM_OF_CENTS = (
-    f"CAST(COALESCE(SUM(CASE WHEN ABS({{0}}) < {_COUNTED_DOLLARS} THEN {CENTS} "
-    f"WHEN {{0}} IS NOT NULL THEN {_COUNTED_DOLLARS * 100} END), 0) AS BIGINT)"
-)
+COUNTED_DOLLARS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -55,8 +46,8 @@ def tally_parquet(file: Path | BinaryIO, total: str | None) -> Tally:
         cents = 0
         for group in range(parquet.num_row_groups):
             dollars = parquet.read_row_group(group, [total], use_threads=False)[total]
-            counted = pc.less(pc.abs(dollars), _COUNTED_DOLLARS)
+            counted = pc.less(pc.abs(dollars), COUNTED_DOLLARS)
             in_cents = pc.floor(pc.add(pc.multiply(dollars, 100.0), 0.5))
-            whole = pc.if_else(counted, in_cents, _COUNTED_DOLLARS * 100.0).cast(pa.int64())
+            whole = pc.if_else(counted, in_cents, COUNTED_DOLLARS * 100.0).cast(pa.int64())
             cents += pc.sum(whole, min_count=0).as_py()
     return Tally(rows, cents)

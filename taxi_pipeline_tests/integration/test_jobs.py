@@ -32,8 +32,9 @@ from taxi_pipeline.ledger import Entry
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.resources.google import CloudStorage
 from taxi_pipeline.resources.lake import object_paths
+from taxi_pipeline.resources.warehouse import schema_of
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
+from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
@@ -686,7 +687,7 @@ def test_a_column_declared_later_comes_last_in_bigquery(
     (cleaned,) = platform.resources.lake.find(object_paths(GREEN, month).cleaned)
     rows = platform.entry("green", month.key).bigquery
     table = replace(GREEN.trips, name="grown_trips")
-    fields = [bigquery.SchemaField.from_api_repr(field) for field in bigquery_fields(table)]
+    fields = schema_of(table)
     added = [field for field in fields if field.name in ("vendor_id", "trip_distance")]
     foreign = bigquery.SchemaField("notes", "STRING")
     before = [field for field in fields if field not in added]

@@ -19,9 +19,9 @@ from google.cloud import bigquery
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.google import BigQuery
 from taxi_pipeline.resources.lake import Lake, LakeObject
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.resources.warehouse import Warehouse, schema_of
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.schema import arrow_schema, bigquery_fields
+from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, TAXI_ZONES, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import silent
@@ -410,8 +410,7 @@ def test_a_table_that_another_run_changes_meanwhile_is_looked_at_again(scene: Sc
 
 def make(scene: Scene, *changed: bigquery.SchemaField) -> None:
     """Make the table as it is declared, but for these columns."""
-    declared = map(bigquery.SchemaField.from_api_repr, bigquery_fields(scene.table))
-    fields = {field.name: field for field in (*declared, *changed)}
+    fields = {field.name: field for field in (*schema_of(scene.table), *changed)}
     name = scene.warehouse.uri(scene.table).removeprefix("bigquery://")
     table = bigquery.Table(name, schema=[*fields.values()])
     table.time_partitioning = bigquery.TimePartitioning(

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from taxi_pipeline.tlc.schema import TYPE_NAMES, arrow_schema, bigquery_fields
+from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
     FHV,
@@ -87,20 +87,8 @@ def test_every_column_is_described_typed_and_named_once(table: Table) -> None:
     assert len(set(names)) == len(names)
     for column in table.columns:
         assert column.description.endswith((".", "'N/A'."))
-        assert column.type in TYPE_NAMES
     known = [n.casefold() for c in table.columns for n in {c.name, *c.published_as}]
     assert len({*known}) == len(known)
-
-
-def test_bigquery_gets_types_and_descriptions() -> None:
-    fields = {field["name"]: field for field in bigquery_fields(YELLOW.trips)}
-    assert fields["pickup_datetime"]["type"] == "DATETIME"
-    assert fields["vendor_id"]["type"] == "INT64"
-    assert fields["trip_distance"]["type"] == "FLOAT64"
-    assert fields["store_and_fwd_flag"]["type"] == "STRING"
-    assert "taximeter" in fields["trip_distance"]["description"]
-    kinds = {field["name"]: field["type"] for field in bigquery_fields(DAILY_TRIPS)}
-    assert (kinds["day"], kinds["trips"]) == ("DATE", "INT64")
 
 
 def test_times_carry_no_zone() -> None:

@@ -1,14 +1,14 @@
 """The data dictionary: every declared table and rule as one page of Markdown, for people.
 
-Only the page's form belongs here; what it says is declared in `services`, `schema` and `cleaning`.
-Run as a module, it prints the page.
+Only the page's form belongs here; what it says is declared in `tlc.services` and `tlc.cleaning`,
+and how a store spells the types in its module. Run as a module, it prints the page.
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from taxi_pipeline.resources import database, warehouse
 from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
-from taxi_pipeline.tlc.schema import TYPE_NAMES
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
     NUMBER_LIMIT,
@@ -89,8 +89,8 @@ def _table_sections(table: Table) -> Iterator[str]:
 
 
 def _types(column: Column) -> str:
-    names = TYPE_NAMES[column.type]
-    return " ".join(_code(str(name)) for name in (column.type, names.bigquery, names.postgres))
+    names = (column.type, warehouse.TYPES[column.type], database.TYPES[column.type])
+    return " ".join(_code(str(name)) for name in names)
 
 
 def _unit(column: Column) -> str:
