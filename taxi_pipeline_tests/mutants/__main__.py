@@ -41,11 +41,14 @@ TESTS = {
         f"{UNIT}/tlc/test_properties.py",
         f"{UNIT}/tlc/test_bad_input.py",
     ),
-    "tlc/reading.py": (
-        f"{UNIT}/tlc/test_reading.py",
-        f"{UNIT}/tlc/test_header.py",
-        f"{UNIT}/tlc/test_properties.py",
-        f"{UNIT}/tlc/test_bad_input.py",
+    **dict.fromkeys(
+        ("tlc/reading/source.py", "tlc/reading/csv.py", "tlc/reading/parquet.py"),
+        (
+            f"{UNIT}/tlc/test_reading.py",
+            f"{UNIT}/tlc/test_header.py",
+            f"{UNIT}/tlc/test_properties.py",
+            f"{UNIT}/tlc/test_bad_input.py",
+        ),
     ),
     "ledger.py": (
         f"{UNIT}/test_ledger.py",

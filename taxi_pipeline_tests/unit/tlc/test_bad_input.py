@@ -16,11 +16,10 @@ import pytest
 from isal import igzip
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc import reading
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
-from taxi_pipeline.tlc.lines import Lines
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.reading import csv, examine, open_published, parquet
+from taxi_pipeline.tlc.reading.lines import Lines
 from taxi_pipeline.tlc.services import FHV, GREEN, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.fuzz.apart import apart
 from taxi_pipeline_tests.fuzz.target import clean_measured
@@ -226,13 +225,13 @@ def test_wrong_bytes_in_an_undeclared_column_are_no_problem_of_the_row(
 def test_lines_at_fault_among_good_ones_are_not_parsed_one_by_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, odd: bytes
 ) -> None:
-    parse, parsed = reading._parse_csv, []
+    parse, parsed = csv._parse_csv, []
 
     def counted(lines: Lines, *others: Any) -> pa.RecordBatch:
         parsed.append(lines)
         return parse(lines, *others)
 
-    monkeypatch.setattr(reading, "_parse_csv", counted)
+    monkeypatch.setattr(csv, "_parse_csv", counted)
     path = bench.csv(*[TRIP.encode(), odd] * 500)
     assert bench.clean(path).rejected == {"unparsable": 500}
     assert len(parsed) < 10
@@ -257,7 +256,7 @@ FHV_TRIP = "B1,2021-01-15 00:30:10,2021-01-15 00:40:10,1,2,,B2"
 def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, line: str, base: str | None, block: int
 ) -> None:
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", block)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", block)
     path = bench.csv(FHV_TRIP + ",", line, FHV_TRIP, line, line, header=headers.FHV_2021)
     bench.clean(path, FHV)
     if base is None:
@@ -275,8 +274,8 @@ def test_a_quote_that_is_not_closed_is_a_problem_of_its_row(
 def test_a_long_line_that_begins_blank_is_counted_the_same_by_all(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, blanks: int, text: str, end: str
 ) -> None:
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.LINE_LIMIT_BYTES", 1000)
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", 700)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.LINE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", 700)
     path = bench.csv(TRIP, " " * 1000)
     path.write_bytes(path.read_bytes() + (" " * blanks + text + end).encode())
     long = len(" " * blanks + text + end.rstrip("\n")) > 1000
@@ -381,7 +380,7 @@ def test_a_value_of_another_type_fits_where_it_loses_nothing(
     fitted: list[object],
     rows_at_once: int,
 ) -> None:
-    monkeypatch.setattr(reading, "PARQUET_BATCH_ROWS", rows_at_once)
+    monkeypatch.setattr(parquet, "PARQUET_BATCH_ROWS", rows_at_once)
     assert bench.clean(bench.parquet(**{column: values}), GREEN).kept == 2
     assert [row[canonical] for row in bench.trips] == fitted
 
@@ -617,7 +616,7 @@ def test_an_integer_is_the_same_whatever_its_neighbours_are(
 
     alone = read(cell)[2]
     # a block has the cell and one neighbour
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_LINES", 2)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_LINES", 2)
     neighbours = ("1", "1.0", "x", "nan", "2021-01-15", "true", "")
     lines = read(*(value for neighbour in neighbours for value in (cell, neighbour)))
     assert [lines[2 * place] for place in range(1, 8)] == [alone] * 7

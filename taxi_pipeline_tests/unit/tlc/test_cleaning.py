@@ -126,7 +126,7 @@ def test_batches_are_gathered_into_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleaning, "ROW_GROUP_ROWS", 4)
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", 300)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", 300)
     clean(tmp_path, [trip(VendorID=str(i)) for i in range(20)])
     metadata = pq.read_metadata(tmp_path / "trips.parquet")
     assert 1 < metadata.num_row_groups <= 6

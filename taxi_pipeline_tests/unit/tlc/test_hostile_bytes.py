@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from isal import igzip
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc import cleaning, limits
-from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc import cleaning
+from taxi_pipeline.tlc.reading import examine, limits, open_published
 from taxi_pipeline.tlc.services import FHV, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.fuzz.apart import apart
 from taxi_pipeline_tests.fuzz.mutation import mutated
@@ -201,7 +201,7 @@ def test_rejected_rows_are_written_before_their_texts_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleaning, "ROW_GROUP_BYTES", 1 << 20)
-    monkeypatch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", 1 << 19)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", 1 << 19)
     path = write_csv(tmp_path / "yellow_tripdata_2021-01.csv", ["x" * 100_000] * 40)
     trips, rejected = tmp_path / "trips", tmp_path / "rejected"
     cleaning.clean_trips(MONTH, open_published(path, YELLOW.trips), trips, rejected)

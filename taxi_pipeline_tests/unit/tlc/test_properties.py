@@ -21,12 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxi_pipeline.tlc import duplicates, reading
+from taxi_pipeline.tlc import duplicates
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips
 from taxi_pipeline.tlc.duplicates import Duplicates
-from taxi_pipeline.tlc.lines import Lines, is_row
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.reading import csv as csv_reading
+from taxi_pipeline.tlc.reading import examine, open_published, parquet
+from taxi_pipeline.tlc.reading.lines import Lines, is_row
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.parquet import read_parquet
@@ -308,10 +309,10 @@ def test_the_size_of_a_block_changes_nothing(data: st.DataObject) -> None:
     lines = data.draw(any_lines(service))
     with folder() as at, pytest.MonkeyPatch.context() as patch:
         path = write(at / "x.csv", service, lines)
-        patch.setattr("taxi_pipeline.tlc.lines.LINE_LIMIT_BYTES", data.draw(limits))
+        patch.setattr("taxi_pipeline.tlc.reading.lines.LINE_LIMIT_BYTES", data.draw(limits))
         whole = read_all(path, service)
         for size in data.draw(sizes):
-            patch.setattr("taxi_pipeline.tlc.lines.BLOCK_BYTES", size)
+            patch.setattr("taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", size)
             assert read_all(path, service) == whole
 
 
@@ -323,11 +324,13 @@ def test_what_is_said_of_a_line_is_what_arrow_says(data: st.DataObject) -> None:
     arrow = list(COLUMNS[service])
     with folder() as at:
         published = open_published(write(at / "x.csv", service, lines), SERVICES[service].trips)
-    assert isinstance(published, reading._CsvFile)
+    assert isinstance(published, csv_reading.CsvFile)
     for line in lines:
         said = published._problem(line, arrow)
         try:
-            reading._parse_csv(Lines.from_lines([line]), arrow, dict.fromkeys(arrow, pa.string()))
+            csv_reading._parse_csv(
+                Lines.from_lines([line]), arrow, dict.fromkeys(arrow, pa.string())
+            )
         except pa.ArrowInvalid as error:
             by_arrow = published._arrow_message(error)
             if said != "CSV parse error: a quote is not closed":
@@ -508,7 +511,7 @@ def test_what_is_kept_and_what_is_rejected_are_what_a_parquet_has(data: st.DataO
     with folder() as at, pytest.MonkeyPatch.context() as patch:
         pq.write_table(table, at / "x.parquet")
         whole = clean(at / "x.parquet", service)
-        patch.setattr(reading, "PARQUET_BATCH_ROWS", size)
+        patch.setattr(parquet, "PARQUET_BATCH_ROWS", size)
         in_parts = clean(at / "x.parquet", service)
         published = read_parquet(at / "x.parquet")
     _, trips, rejected = whole

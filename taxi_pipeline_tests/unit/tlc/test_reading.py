@@ -165,7 +165,7 @@ def test_the_size_of_a_block_changes_nothing(file: Path, monkeypatch: pytest.Mon
     assert [number for number, _ in whole[1]] == [9, 10, 11, 32, 33, 42]
     for size in (1, 100, 1000, 2000):
         monkeypatch.setattr(
-            "taxi_pipeline.tlc.lines.BLOCK_BYTES", max(size, len(YELLOW_HEADER) + 2)
+            "taxi_pipeline.tlc.reading.lines.BLOCK_BYTES", max(size, len(YELLOW_HEADER) + 2)
         )
         assert (rows_of(file), problems_of(file)) == whole
 

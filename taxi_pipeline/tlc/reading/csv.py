@@ -1,177 +1,42 @@
-"""Published files, of either format, as a stream of batches in a table's canonical columns.
+"""Published CSV, plain or gzip'd: lines into batches; a line that does not parse stays a row.
 
-Reading loses nothing: a row that does not parse stays in the stream with its problem said, and
-any row can be had again as it was published. Whether a row is a trip is for `cleaning` to judge.
-
-A batch is a block of the file, so memory does not grow with the file.
+What a line is belongs to `lines`, how much a gzip may unpack to to `limits`.
 """
 
 import codecs
 import csv
 import io
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from isal import igzip
 from isal.igzip_lib import IsalError
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc import lines as csv_lines
 from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.header import Header
-from taxi_pipeline.tlc.limits import (
-    Unzipped,
-    check_footer,
-    decoded_bytes,
-    is_bytes,
-    plan,
-    slices,
-    too_much,
-    unpacked_limit,
-)
-from taxi_pipeline.tlc.lines import Lines
-from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column, Table
+from taxi_pipeline.tlc.reading import lines as csv_lines
+from taxi_pipeline.tlc.reading.limits import Unzipped
+from taxi_pipeline.tlc.reading.lines import Lines
+from taxi_pipeline.tlc.reading.source import Batch, Examination, Problems, SourceFile, by_name
+from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, Column, Table
 from taxi_pipeline.tlc.text import printable
-from taxi_pipeline.tlc.values import as_text, cast_column, shown
 
 HEADER_LIMIT_BYTES = 1 << 16
-PARQUET_BATCH_ROWS = 1 << 15
-PARQUET_BUFFER_BYTES = 1 << 18  # of a column at a time, of row groups of a million rows too
 SPARE_CELLS = 16  # of a row, empty, beyond the header's columns
 
 GZIP_MAGIC = b"\x1f\x8b"
 
-# Other allocators keep what threads have freed, and memory would grow with the month.
-if "jemalloc" in pa.supported_memory_backends():
-    pa.set_memory_pool(pa.jemalloc_memory_pool())
-
 _CELLS_BYTES = 10_000  # of a line, for a preview
 
-type Problems = dict[int, str]
 
-
-@dataclass(frozen=True)
-class Batch:
-    """A run of published rows.
-
-    `rows` has the table's canonical schema, with nulls in a row that does not parse; `problems`
-    holds that row's problem (string), null for all others; `numbers` the row's number in the file
-    (int64; for CSV the line's, from 1). `as_published` returns the rows at some indices with the
-    file's own columns and, in `line`, a CSV line that does not parse.
-    """
-
-    rows: pa.RecordBatch
-    problems: pa.StringArray
-    numbers: pa.Int64Array
-    as_published: Callable[[pa.Array], pa.RecordBatch]
-
-
-class SourceFile(ABC):
-    """A published file that can be streamed. Made by `open_published`."""
-
-    def __init__(self, path: Path, table: Table, header: Header) -> None:
-        self.path = path
-        self.table = table
-        self.header = header
-
-    @property
-    @abstractmethod
-    def published_schema(self) -> pa.Schema:
-        """The schema of `Batch.as_published`: the file's own columns, and `line`."""
-
-    @abstractmethod
-    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
-        """Stream the file's rows in order: yield what `work` makes of each batch of them.
-
-        Threads read the next batches, and work on them, before they are asked for. Raises
-        `PermanentError` where the file is broken.
-        """
-
-    def _canonical(
-        self, published: Mapping[str, pa.Array], length: int
-    ) -> tuple[pa.RecordBatch, Problems]:
-        """Fit the published columns to the declared ones; what does not fit becomes a problem."""
-        problems: Problems = {}
-        words: dict[int, list[str]] = {}
-        arrays: dict[str, pa.Array] = {}
-        for column in self.table.columns:
-            values = None
-            for name in self.header.published_for(column):
-                fitted = cast_column(published[name], column)
-                for index in fitted.invalid_rows:
-                    problem = f"{column.name}: {shown(published[name], index)} does not fit "
-                    below = f" below {column.limit:,.0f}" if column.type == NUMBER else ""
-                    problems.setdefault(index, f"{problem}{column.type}{below}")
-                for index, word in fitted.words.items():
-                    words.setdefault(index, []).append(f"{column.name}={word}")
-                if values is None:
-                    values = fitted.values
-                else:
-                    for index in _differing_rows(values, fitted.values):
-                        problems.setdefault(index, f"{column.name}: two columns differ")
-                    values = pc.coalesce(values, fitted.values)
-            arrays[column.name] = pa.nulls(length, column.type) if values is None else values
-        if words:
-            noted = arrays[UNKNOWN_WORDS].to_pylist()
-            for index, said_words in words.items():
-                noted[index] = "; ".join(filter(None, (noted[index], *said_words)))
-            arrays[UNKNOWN_WORDS] = pa.array(noted, TEXT)
-        return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
-
-
-def open_published(path: Path, table: Table) -> SourceFile:
-    """Open a published file by its ending: `.csv`, `.csv.gz` or `.parquet`.
-
-    Raises `PermanentError` where the file is not what its name says or misses a required column.
-    """
-    if path.name.endswith(".parquet"):
-        return _ParquetFile.open(path, table)
-    return _CsvFile.open(path, table)
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What a published file holds at first sight: rows, columns, and the first rows as texts."""
-
-    rows: int
-    schema: pa.Schema
-    first_rows: list[dict[str, str | None]]
-
-
-def examine(path: Path, first_rows: int) -> Examination:
-    """Read a published file to its end, whatever its columns, and count its rows.
-
-    Counting lines (CSV) or asking the footer (Parquet), it is independent of `open_published`; it
-    decodes all there is, so that a file which passes can be read. Raises `PermanentError` where
-    the file is broken or not of the format that its name says.
-    """
-    if path.name.endswith(".parquet"):
-        with opened_parquet(path) as file:
-            rows: list[dict[str, str | None]] = []
-            count = 0
-            for batch in _parquet_batches(path):
-                rows = rows or [
-                    {
-                        name: as_text(values, index)
-                        for name, values in zip(batch.schema.names, batch.columns, strict=True)
-                    }
-                    for index in range(min(first_rows, len(batch)))
-                ]
-                count += len(batch)
-            if count != file.metadata.num_rows:
-                raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows by the footer, but {count}")
-            return Examination(count, file.schema_arrow, rows)
+def examine_csv(path: Path, first_rows: int) -> Examination:
+    """Count a CSV's rows by its lines, and return the first as texts, all columns being text."""
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
@@ -186,27 +51,29 @@ def examine(path: Path, first_rows: int) -> Examination:
                     first_lines.append(csv_lines.text_of(piece[:_CELLS_BYTES]))
             if piece.endswith(b"\n"):
                 inside = False
-    rows = [dict(zip(names, _cells(line), strict=False)) for line in first_lines]
+    rows: list[dict[str, str | None]] = [
+        dict(zip(names, _cells(line), strict=False)) for line in first_lines
+    ]
     return Examination(count, pa.schema([(name, pa.string()) for name in names]), rows)
 
 
-# --- CSV ---------------------------------------------------------------------------------------
-
-
-class _CsvFile(SourceFile):
+class CsvFile(SourceFile):
     """A CSV file, plain or gzip'd: a line is a row, since no published cell holds a line break."""
 
     @classmethod
     def open(cls, path: Path, table: Table) -> Self:
+        """Open the file, and match its header with the table's columns."""
         with _opened_csv(path) as stream:
             names = _csv_header(stream, path)
         return cls(path, table, Header.match(names, table, path.name))
 
     @property
     def published_schema(self) -> pa.Schema:
+        """The file's own columns, and `line`, all text."""
         return pa.schema([(name, TEXT) for name in (*self.header.published, "line")])
 
     def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
+        """Stream the lines in blocks."""
         with _opened_csv(self.path) as stream:
             _csv_header(stream, self.path)
             blocks = filter(len, csv_lines.blocks(stream, first=2))
@@ -228,7 +95,7 @@ class _CsvFile(SourceFile):
                 [*cells.values(), pa.array(line, TEXT)], schema=self.published_schema
             )
 
-        return _batch(rows, problems, pa.array(lines.numbers), as_published)
+        return Batch.with_problems(rows, problems, pa.array(lines.numbers), as_published)
 
     def _rows(self, lines: Lines) -> tuple[pa.RecordBatch, Problems]:
         """Parse the lines all at once; if one is at fault, as texts, which show what is."""
@@ -237,7 +104,7 @@ class _CsvFile(SourceFile):
         except pa.ArrowInvalid:
             pass
         else:
-            rows, invalid_rows = self._canonical(_by_name(parsed), len(lines))
+            rows, invalid_rows = self._canonical(by_name(parsed), len(lines))
             if not invalid_rows:
                 return rows, {}
         problems: Problems = {}
@@ -253,7 +120,7 @@ class _CsvFile(SourceFile):
         A line that cannot be split, or is no text there, is null and a problem.
         """
         with suppress(pa.ArrowInvalid):
-            return _by_name(self._parse_texts(lines, names))
+            return by_name(self._parse_texts(lines, names))
         unsplit = {
             at: problem for at, line in enumerate(lines) if (problem := self._problem(line, names))
         }
@@ -355,10 +222,6 @@ def _too_long() -> str:
     return f"CSV parse error: a line of more than {csv_lines.LINE_LIMIT_BYTES:,} bytes"
 
 
-def _by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
-    return dict(zip(columns.schema.names, columns.columns, strict=True))
-
-
 def _parsed_as(column: Column, infer: bool) -> pa.DataType | None:
     """Return the type that a CSV column is parsed as, before `cast_column` casts it.
 
@@ -456,110 +319,3 @@ def _opened_csv(path: Path) -> Iterator[io.BufferedReader]:
                 raise PermanentError(
                     f"{path.name}: the gzip is broken or cut short: {error}. Fetch it again."
                 ) from error
-
-
-# --- Parquet -----------------------------------------------------------------------------------
-
-
-class _ParquetFile(SourceFile):
-    """A Parquet file, read a slice of its row groups at a time."""
-
-    @classmethod
-    def open(cls, path: Path, table: Table) -> Self:
-        with opened_parquet(path) as file:
-            return cls(path, table, Header.match(file.schema_arrow.names, table, path.name))
-
-    @property
-    def published_schema(self) -> pa.Schema:
-        with opened_parquet(self.path) as file:
-            return file.schema_arrow.remove_metadata().append(pa.field("line", pa.string()))
-
-    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
-        schema = self.published_schema
-
-        def batch(numbered: tuple[int, pa.RecordBatch]) -> Batch:
-            first, published = numbered
-            rows, problems = self._canonical(_by_name(published), len(published))
-
-            def as_published(indices: pa.Array) -> pa.RecordBatch:
-                chosen = published.take(indices)
-                line = pa.nulls(len(chosen), pa.string())
-                return pa.record_batch([*chosen.columns, line], schema=schema)
-
-            numbers = pa.array(np.arange(first, first + len(published)))
-            return _batch(rows, problems, numbers, as_published)
-
-        yield from ordered_parallel_map(lambda numbered: work(batch(numbered)), self._numbered())
-
-    def _numbered(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        first = 1
-        for published in _parquet_batches(self.path):
-            yield first, published
-            first += len(published)
-
-
-def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Stream a Parquet file's rows, so many at a time that they take bounded memory."""
-    with opened_parquet(path) as file:
-        schema = file.schema_arrow.remove_metadata()
-        planned = plan(path, PARQUET_BATCH_ROWS)
-    texts = [
-        field.name
-        for field in schema
-        if field.name in planned.dictionaries and is_bytes(field.type)
-    ]
-    unpacked = 0
-    with opened_parquet(path, texts) as file:
-        for batch in file.iter_batches(planned.rows):
-            unpacked += decoded_bytes(batch)
-            if unpacked > unpacked_limit(path.stat().st_size):
-                raise too_much(path, "more")
-            for part in slices(batch):
-                decoded = [
-                    values if values.type == type_ else values.dictionary_decode()
-                    for values, type_ in zip(part.columns, schema.types, strict=True)
-                ]
-                yield pa.record_batch(decoded, schema=schema)
-
-
-@contextmanager
-def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file to stream it, some columns as dictionaries; name it if it is broken."""
-    check_footer(path)
-    try:
-        # with pre_buffer Arrow would keep all that has been read: memory would grow with the file
-        with pq.ParquetFile(
-            path,
-            pre_buffer=False,
-            buffer_size=PARQUET_BUFFER_BYTES,
-            coerce_int96_timestamp_unit="us",
-            read_dictionary=as_dictionary,
-        ) as file:
-            yield file
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise PermanentError(
-            f"{path.name}: not a whole Parquet file, though its name says so: "
-            f"{printable(str(error).strip().removesuffix('.'))}. "
-            "Check what the publisher serves at its address, and fetch it again."
-        ) from error
-
-
-# --- what both formats share -------------------------------------------------------------------
-
-
-def _batch(
-    rows: pa.RecordBatch,
-    problems: Problems,
-    numbers: pa.Int64Array,
-    as_published: Callable[[pa.Array], pa.RecordBatch],
-) -> Batch:
-    texts = pa.nulls(len(rows), pa.string())
-    if problems:
-        texts = pa.array([problems.get(index) for index in range(len(rows))], pa.string())
-    return Batch(rows, texts, numbers, as_published)
-
-
-def _differing_rows(first: pa.Array, second: pa.Array) -> list[int]:
-    """Return the indices at which both have a value, and not the same."""
-    differ: pa.BooleanArray = pc.not_equal(first, second)
-    return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,138 @@
+"""Published Parquet: slices of its row groups into batches.
+
+How much a file may unpack to belongs to `limits`, what a page says of itself to `pages`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.concurrency import ordered_parallel_map
+from taxi_pipeline.tlc.header import Header
+from taxi_pipeline.tlc.reading.limits import (
+    check_footer,
+    decoded_bytes,
+    is_bytes,
+    plan,
+    slices,
+    too_much,
+    unpacked_limit,
+)
+from taxi_pipeline.tlc.reading.source import Batch, Examination, SourceFile, by_name
+from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.text import printable
+from taxi_pipeline.tlc.values import as_text
+
+PARQUET_BATCH_ROWS = 1 << 15
+PARQUET_BUFFER_BYTES = 1 << 18  # of a column at a time, of row groups of a million rows too
+
+
+def examine_parquet(path: Path, first_rows: int) -> Examination:
+    """Decode all of a Parquet file, and return its rows' number, its columns and the first rows."""
+    with opened_parquet(path) as file:
+        rows: list[dict[str, str | None]] = []
+        count = 0
+        for batch in _parquet_batches(path):
+            rows = rows or [
+                {
+                    name: as_text(values, index)
+                    for name, values in zip(batch.schema.names, batch.columns, strict=True)
+                }
+                for index in range(min(first_rows, len(batch)))
+            ]
+            count += len(batch)
+        if count != file.metadata.num_rows:
+            raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows by the footer, but {count}")
+        return Examination(count, file.schema_arrow, rows)
+
+
+class ParquetFile(SourceFile):
+    """A Parquet file, read a slice of its row groups at a time."""
+
+    @classmethod
+    def open(cls, path: Path, table: Table) -> Self:
+        """Open the file, and match its columns with the table's."""
+        with opened_parquet(path) as file:
+            return cls(path, table, Header.match(file.schema_arrow.names, table, path.name))
+
+    @property
+    def published_schema(self) -> pa.Schema:
+        """The file's own columns, and `line`, which is null."""
+        with opened_parquet(self.path) as file:
+            return file.schema_arrow.remove_metadata().append(pa.field("line", pa.string()))
+
+    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
+        """Stream the rows in slices of row groups."""
+        schema = self.published_schema
+
+        def batch(numbered: tuple[int, pa.RecordBatch]) -> Batch:
+            first, published = numbered
+            rows, problems = self._canonical(by_name(published), len(published))
+
+            def as_published(indices: pa.Array) -> pa.RecordBatch:
+                chosen = published.take(indices)
+                line = pa.nulls(len(chosen), pa.string())
+                return pa.record_batch([*chosen.columns, line], schema=schema)
+
+            numbers = pa.array(np.arange(first, first + len(published)))
+            return Batch.with_problems(rows, problems, numbers, as_published)
+
+        yield from ordered_parallel_map(lambda numbered: work(batch(numbered)), self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 1
+        for published in _parquet_batches(self.path):
+            yield first, published
+            first += len(published)
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Stream a Parquet file's rows, so many at a time that they take bounded memory."""
+    with opened_parquet(path) as file:
+        schema = file.schema_arrow.remove_metadata()
+        planned = plan(path, PARQUET_BATCH_ROWS)
+    texts = [
+        field.name
+        for field in schema
+        if field.name in planned.dictionaries and is_bytes(field.type)
+    ]
+    unpacked = 0
+    with opened_parquet(path, texts) as file:
+        for batch in file.iter_batches(planned.rows):
+            unpacked += decoded_bytes(batch)
+            if unpacked > unpacked_limit(path.stat().st_size):
+                raise too_much(path, "more")
+            for part in slices(batch):
+                decoded = [
+                    values if values.type == type_ else values.dictionary_decode()
+                    for values, type_ in zip(part.columns, schema.types, strict=True)
+                ]
+                yield pa.record_batch(decoded, schema=schema)
+
+
+@contextmanager
+def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file to stream it, some columns as dictionaries; name it if it is broken."""
+    check_footer(path)
+    try:
+        # with pre_buffer Arrow would keep all that has been read: memory would grow with the file
+        with pq.ParquetFile(
+            path,
+            pre_buffer=False,
+            buffer_size=PARQUET_BUFFER_BYTES,
+            coerce_int96_timestamp_unit="us",
+            read_dictionary=as_dictionary,
+        ) as file:
+            yield file
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        raise PermanentError(
+            f"{path.name}: not a whole Parquet file, though its name says so: "
+            f"{printable(str(error).strip().removesuffix('.'))}. "
+            "Check what the publisher serves at its address, and fetch it again."
+        ) from error

@@ -1,0 +1,126 @@
+"""What a published file is to those who read it, whatever its format.
+
+How the rows of a format are had belongs to `csv` and `parquet`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from taxi_pipeline.tlc.header import Header
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import NUMBER, TEXT, UNKNOWN_WORDS, Table
+from taxi_pipeline.tlc.values import cast_column, shown
+
+# Other allocators keep what threads have freed, and memory would grow with the month.
+if "jemalloc" in pa.supported_memory_backends():
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+type Problems = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A run of published rows.
+
+    `rows` has the table's canonical schema, with nulls in a row that does not parse; `problems`
+    holds that row's problem (string), null for all others; `numbers` the row's number in the file
+    (int64; for CSV the line's, from 1). `as_published` returns the rows at some indices with the
+    file's own columns and, in `line`, a CSV line that does not parse.
+    """
+
+    rows: pa.RecordBatch
+    problems: pa.StringArray
+    numbers: pa.Int64Array
+    as_published: Callable[[pa.Array], pa.RecordBatch]
+
+    @classmethod
+    def with_problems(
+        cls,
+        rows: pa.RecordBatch,
+        problems: Problems,
+        numbers: pa.Int64Array,
+        as_published: Callable[[pa.Array], pa.RecordBatch],
+    ) -> "Batch":
+        """Make a batch of rows and their problems by index."""
+        texts = pa.nulls(len(rows), pa.string())
+        if problems:
+            texts = pa.array([problems.get(index) for index in range(len(rows))], pa.string())
+        return cls(rows, texts, numbers, as_published)
+
+
+class SourceFile(ABC):
+    """A published file that can be streamed. Made by `open_published`."""
+
+    def __init__(self, path: Path, table: Table, header: Header) -> None:
+        self.path = path
+        self.table = table
+        self.header = header
+
+    @property
+    @abstractmethod
+    def published_schema(self) -> pa.Schema:
+        """The schema of `Batch.as_published`: the file's own columns, and `line`."""
+
+    @abstractmethod
+    def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
+        """Stream the file's rows in order: yield what `work` makes of each batch of them.
+
+        Threads read the next batches, and work on them, before they are asked for. Raises
+        `PermanentError` where the file is broken.
+        """
+
+    def _canonical(
+        self, published: Mapping[str, pa.Array], length: int
+    ) -> tuple[pa.RecordBatch, Problems]:
+        """Fit the published columns to the declared ones; what does not fit becomes a problem."""
+        problems: Problems = {}
+        words: dict[int, list[str]] = {}
+        arrays: dict[str, pa.Array] = {}
+        for column in self.table.columns:
+            values = None
+            for name in self.header.published_for(column):
+                fitted = cast_column(published[name], column)
+                for index in fitted.invalid_rows:
+                    problem = f"{column.name}: {shown(published[name], index)} does not fit "
+                    below = f" below {column.limit:,.0f}" if column.type == NUMBER else ""
+                    problems.setdefault(index, f"{problem}{column.type}{below}")
+                for index, word in fitted.words.items():
+                    words.setdefault(index, []).append(f"{column.name}={word}")
+                if values is None:
+                    values = fitted.values
+                else:
+                    for index in _differing_rows(values, fitted.values):
+                        problems.setdefault(index, f"{column.name}: two columns differ")
+                    values = pc.coalesce(values, fitted.values)
+            arrays[column.name] = pa.nulls(length, column.type) if values is None else values
+        if words:
+            noted = arrays[UNKNOWN_WORDS].to_pylist()
+            for index, said_words in words.items():
+                noted[index] = "; ".join(filter(None, (noted[index], *said_words)))
+            arrays[UNKNOWN_WORDS] = pa.array(noted, TEXT)
+        return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a published file holds at first sight: rows, columns, and the first rows as texts."""
+
+    rows: int
+    schema: pa.Schema
+    first_rows: list[dict[str, str | None]]
+
+
+def by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Return a batch's columns by their names."""
+    return dict(zip(columns.schema.names, columns.columns, strict=True))
+
+
+def _differing_rows(first: pa.Array, second: pa.Array) -> list[int]:
+    """Return the indices at which both have a value, and not the same."""
+    differ: pa.BooleanArray = pc.not_equal(first, second)
+    return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]
