@@ -1,8 +1,8 @@
 """The checks: the ledger and the data's quality as asset checks, of months, mart and zones.
 
-Like the ledger they ask the stores, and what only the cleaning knew they read where it left it: so
-a check can be run again at any time, without materializing anything. What adds up is the ledger's
-to say; here it is shown to Dagster.
+Checks query the stores, like the ledger. What only cleaning can find is read from the cleaned
+object's metadata. So a check can be run again at any time, without cleaning anything again. The
+ledger defines what adds up; a check shows it to Dagster.
 """
 
 import json

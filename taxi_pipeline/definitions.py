@@ -1,7 +1,7 @@
 """The front door: everything that Dagster loads, put together in one place.
 
-Assets, checks, jobs, automation, resources and settings meet here and nowhere else; no logic lives
-here.
+Assets, checks, jobs, automation, resources and settings meet here and nowhere else. What they do
+belongs to their own modules.
 """
 
 import atexit

@@ -1,5 +1,6 @@
-"""The systems outside: one module for each, and Google's credentials.
+"""The systems outside: Dagster's resources for them, and what these share.
 
-A resource speaks one system's language and says its errors plainly; it knows the domain's tables
-and months, and no asset. Settings come in as fields, filled from the environment by `definitions`.
+`publisher`, `lake`, `warehouse`, `database` and `notifier` are the resources. A resource speaks one
+system's language and says its errors plainly; it knows the domain's tables and months, and no
+asset. `environment` fills the resources' fields from environment variables.
 """

@@ -1,7 +1,7 @@
-"""HTTP that ends in time, whatever a server does: one that trickles resets every other timeout.
+"""A total timeout for requests, whose read timeout starts anew with every byte that arrives.
 
-Only how long an exchange lasts, and what of it is not read, belongs here; what is asked, and what
-the answers mean, is `publisher`'s; where redirects may lead, `redirects` says.
+So a server that trickles could hold us for ever. Only how long an exchange may last, and how much
+of it is read, belongs here: requests and answers are `publisher`'s, redirects are `redirects`'.
 """
 
 import socket

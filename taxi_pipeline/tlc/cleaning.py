@@ -156,8 +156,8 @@ def _no_place(location: pa.Array) -> pa.BooleanArray:
 class Summary:
     """The counts of one cleaned file: `published` = `kept` + the sum of `rejected`.
 
-    `noted` counts what is odd among the kept, `unknown_codes` their codes that are not declared, by
-    column and code, and their words that are none, by `unknown_words` and what it says.
+    `noted` counts what is odd among the kept rows. `unknown_codes` counts their undeclared codes by
+    column and value; undeclared words are counted under the column `unknown_words`.
     """
 
     published: int = 0
@@ -168,7 +168,7 @@ class Summary:
 
 
 def _ignore_progress(rows: int, size: int) -> None:
-    """Watch nothing."""
+    """Report nothing."""
 
 
 def clean_trips(

@@ -4,11 +4,12 @@ What is computed from the trips in turn, the marts, is declared here too, at the
 
 To follow a new column of TLC, add one line here: reader, Arrow and Parquet schema, BigQuery
 schema, PostgreSQL table, Dagster's column metadata, the data dictionary and the descriptions people
-read all come from it. How a type is spelled in each system is `schema`'s; how rows are judged is
+read all come from it. How a store spells a type is its module's; which rows are rejected is
 `cleaning`'s.
 
 Sources: TLC's data dictionaries of 2025 (meanings and codes) and the headers of the files published
-from 2009 on (names over the years, and the words that stood for codes).
+from 2009 on (names over the years, and the words that stood for codes), all of them linked at
+https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page.
 """
 
 from collections.abc import Mapping

@@ -101,9 +101,10 @@ class Lines:
 
 
 def blocks(stream: io.BufferedReader, first: int) -> Iterator[Lines]:
-    """Cut the rest of a file, whose next line has the number `first`, into blocks of its rows.
+    """Yield the remaining lines of a stream in blocks; `first` is the number of the next line.
 
-    Of a line longer than `LINE_LIMIT_BYTES`, so many bytes come first, then some of the others.
+    A line longer than `LINE_LIMIT_BYTES` keeps its first bytes up to that limit, and at least one
+    more.
     """
     rest = b""
     while block := stream.read(BLOCK_BYTES):
