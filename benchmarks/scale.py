@@ -33,13 +33,13 @@ _QUERIES = {
         "dependencyKeys { path } assetMaterializations(limit: 1) { timestamp } } }"
     ),
     "partitions of an asset": (
-        'query { assetNodeOrError(assetKey: {path: ["bigquery", "yellow_trips"]}) '
+        'query { assetNodeOrError(assetKey: {path: ["yellow_bigquery"]}) '
         "{ ... on AssetNode { partitionKeys partitionStats { numMaterialized numFailed } "
         "assetPartitionStatuses { ... on TimePartitionStatuses "
         "{ ranges { status startKey endKey } } } } } }"
     ),
     "plots of an asset": (
-        'query { assetOrError(assetKey: {path: ["cleaned", "yellow_trips"]}) { ... on Asset '
+        'query { assetOrError(assetKey: {path: ["yellow_cleaned"]}) { ... on Asset '
         "{ assetMaterializations(limit: 100) { runId partition timestamp metadataEntries "
         "{ label ... on IntMetadataEntry { intValue } } } } } }"
     ),

@@ -19,6 +19,7 @@ from taxi_pipeline.assets.findings import (
     UNKNOWN_COLUMNS,
     Findings,
 )
+from taxi_pipeline.assets.keys import MART, asset_key
 from taxi_pipeline.assets.reporting import (
     RETRIES,
     compared,
@@ -37,7 +38,7 @@ from taxi_pipeline.resources.environment import fewer_rows_share, rejected_share
 from taxi_pipeline.resources.lake import SOURCE_URL, ZONES_PATHS, Lake, ObjectPaths, object_paths
 from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Service
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -78,7 +79,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
     )
 
     @dg.asset_check(
-        asset=["cleaned", name],
+        asset=asset_key(name, "cleaned"),
         name=EVERY_ROW,
         blocking=True,
         description=_EVERY_ROW_SAID,
@@ -92,7 +93,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
             return _every_row(entry)
 
     @dg.asset_check(
-        asset=["cleaned", name],
+        asset=asset_key(name, "cleaned"),
         name=FROM_PUBLISHER,
         description=_FROM_PUBLISHER_SAID,
         retry_policy=RETRIES,
@@ -101,7 +102,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
         with retried_if_transient(context):
             return _from_publisher(lake, ZONES_PATHS)
 
-    @matches_lake(asset=["bigquery", name])
+    @matches_lake(asset=asset_key(name, "bigquery"))
     def in_bigquery(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
@@ -109,7 +110,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
             tally = warehouse.tally(TAXI_ZONES)
             return _matches_lake(zones_lake_entry(lake), warehouse.title, tally, None)
 
-    @matches_lake(asset=["postgres", name])
+    @matches_lake(asset=asset_key(name, "postgres"))
     def in_postgres(
         context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
     ) -> dg.AssetCheckResult:
@@ -126,7 +127,7 @@ def mart_checks() -> list[dg.AssetChecksDefinition]:
         warnings.simplefilter("ignore", dg.PreviewWarning)
 
         @dg.asset_check(
-            asset=["bigquery", DAILY_TRIPS.name],
+            asset=MART,
             name=MATCHES_TRIPS,
             description="The days of the month sum up, for each service, to the trips that "
             "BigQuery's table has of it, and to their total to the cent.",
@@ -167,12 +168,12 @@ def _matches_trips(warehouse: Warehouse, month: Month) -> dg.AssetCheckResult:
 def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
     spec = partial(
         dg.AssetCheckSpec,
-        asset=["cleaned", service.trips.name],
+        asset=asset_key(service.trips.name, "cleaned"),
         partitions_def=months_of(service),
     )
 
     @dg.multi_asset_check(
-        name=f"cleaned__{service.trips.name}_checks",
+        name=f"{service.name}_cleaned_checks",
         specs=[
             spec(
                 EVERY_ROW,
@@ -257,7 +258,7 @@ def _of_tables(service: Service) -> Iterator[dg.AssetChecksDefinition]:
         retry_policy=RETRIES,
     )
 
-    @check(asset=["bigquery", trips.name])
+    @check(asset=asset_key(trips.name, "bigquery"))
     def in_bigquery(
         context: dg.AssetCheckExecutionContext, lake: Lake, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
@@ -267,7 +268,7 @@ def _of_tables(service: Service) -> Iterator[dg.AssetChecksDefinition]:
             tally = entry.in_table(warehouse.tallies(trips, total, month, month), month)
             return _matches_lake(entry, "BigQuery", tally, total)
 
-    @check(asset=["postgres", trips.name])
+    @check(asset=asset_key(trips.name, "postgres"))
     def in_postgres(
         context: dg.AssetCheckExecutionContext, lake: Lake, database: Database
     ) -> dg.AssetCheckResult:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import MART, asset_key
 from taxi_pipeline.assets.pictures import daily_picture
 from taxi_pipeline.assets.reporting import (
     OWNERS,
@@ -106,7 +107,7 @@ def _deps() -> Iterator[dg.AssetDep]:
 
 
 def _key(service: Service) -> dg.AssetKey:
-    return dg.AssetKey(["bigquery", service.trips.name])
+    return asset_key(service.trips.name, "bigquery")
 
 
 def _lineage() -> dg.TableColumnLineage:
@@ -136,19 +137,25 @@ def mart_month(context: dg.InitResourceContext) -> Month:
     return month_among(run, MONTHS, DAILY_TRIPS.name)
 
 
-@dg.asset(
-    key=["bigquery", DAILY_TRIPS.name],
-    deps=_deps(),
+# not dg.asset, which would name the step as the job is named
+@dg.multi_asset(
+    name=f"compute_{DAILY_TRIPS.name}",
+    specs=[
+        dg.AssetSpec(
+            MART,
+            deps=_deps(),
+            automation_condition=DUE,
+            group_name="marts",
+            kinds={"bigquery", "table"},
+            owners=OWNERS,
+            tags={"layer": "bigquery"},
+            metadata={"dagster/column_schema": table_columns(DAILY_TRIPS)},  # before the first run
+            description=f"{DAILY_TRIPS.description} Partitioned by the month of day.",
+        )
+    ],
     partitions_def=MONTHS,
-    automation_condition=DUE,
-    group_name="marts",
-    kinds={"bigquery", "table"},
-    owners=OWNERS,
-    tags={"layer": "bigquery"},
     pool="bigquery",
     retry_policy=RETRIES,
-    metadata={"dagster/column_schema": table_columns(DAILY_TRIPS)},  # for before the first run
-    description=f"{DAILY_TRIPS.description} Partitioned by the month of day.",
 )
 def daily_trips(
     context: dg.AssetExecutionContext, warehouse: Warehouse, mart_month: dg.ResourceParam[Month]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.environment import retries, retry_seconds
 from taxi_pipeline.resources.warehouse import TYPES
@@ -134,7 +135,7 @@ def columns_from(
     """
     dependencies: dict[str, list[dg.TableColumnDep]] = {}
     for column, origin in origins:
-        dep = dg.TableColumnDep(dg.AssetKey([layer, table.name]), printable(origin, _CHARACTERS))
+        dep = dg.TableColumnDep(asset_key(table.name, layer), printable(origin, _CHARACTERS))
         dependencies.setdefault(column, []).append(dep)
     return dg.TableColumnLineage(dependencies)
 

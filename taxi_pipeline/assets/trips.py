@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.pictures import month_picture
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
@@ -64,7 +65,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
     declared = {"dagster/column_schema": table_columns(table)}  # for before the first run
 
     @asset(
-        key=["raw", table.name],
+        key=asset_key(table.name, "raw"),
         kinds={"gcs"},
         pool="publisher",
         tags=tags | {"layer": "raw"},
@@ -81,7 +82,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             return store_raw(lake, paths, table, fetch, context.log, replace=replace)
 
     @asset(
-        key=["cleaned", table.name],
+        key=asset_key(table.name, "cleaned"),
         deps=[raw],
         kinds={"gcs", "parquet"},
         tags=tags | {"layer": "cleaned"},
@@ -102,7 +103,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
             return clean_raw(lake, paths, table, clean, context.log, by_day, picture)
 
     @asset(
-        key=["bigquery", table.name],
+        key=asset_key(table.name, "bigquery"),
         deps=[cleaned],
         kinds={"bigquery", "table"},
         pool="bigquery",
@@ -123,7 +124,7 @@ def trips_assets(service: Service) -> list[dg.AssetsDefinition]:
                 return trips.loaded(table, month, warehouse, warehouse.link(table))
 
     @asset(
-        key=["postgres", table.name],
+        key=asset_key(table.name, "postgres"),
         deps=[cleaned],
         kinds={"postgres", "table"},
         pool="postgres",

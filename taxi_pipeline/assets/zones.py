@@ -8,6 +8,7 @@ from functools import partial
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient, table_columns
 from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
 from taxi_pipeline.assets.tags import REPLACE_RAW, is_set
@@ -23,7 +24,7 @@ _DECLARED = {"dagster/column_schema": table_columns(TAXI_ZONES)}  # for before t
 
 
 @_asset(
-    key=["raw", TAXI_ZONES.name],
+    key=asset_key(TAXI_ZONES.name, "raw"),
     pool="publisher",
     kinds={"gcs", "csv"},
     tags=_TAGS | {"layer": "raw"},
@@ -44,7 +45,7 @@ def raw_taxi_zones(
 
 
 @_asset(
-    key=["cleaned", TAXI_ZONES.name],
+    key=asset_key(TAXI_ZONES.name, "cleaned"),
     deps=[raw_taxi_zones],
     kinds={"gcs", "parquet"},
     tags=_TAGS | {"layer": "cleaned"},
@@ -60,7 +61,7 @@ def cleaned_taxi_zones(context: dg.AssetExecutionContext, lake: Lake) -> dg.Mate
 
 
 @_asset(
-    key=["bigquery", TAXI_ZONES.name],
+    key=asset_key(TAXI_ZONES.name, "bigquery"),
     deps=[cleaned_taxi_zones],
     kinds={"bigquery", "table"},
     pool="bigquery",
@@ -78,7 +79,7 @@ def bigquery_taxi_zones(
 
 
 @_asset(
-    key=["postgres", TAXI_ZONES.name],
+    key=asset_key(TAXI_ZONES.name, "postgres"),
     deps=[cleaned_taxi_zones],
     kinds={"postgres", "table"},
     pool="postgres",

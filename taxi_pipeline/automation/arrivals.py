@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.resources.environment import automation_is_on
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )
 
-_LAYERS = ("cleaned", "bigquery", "postgres")  # raw would fetch the publisher's file over it
+_LAYERS = LAYERS[1:]  # raw would fetch the publisher's file over it
 _MOST_NAMED = 20
 
 
@@ -99,7 +100,7 @@ class _Arrival:
             run_key="/".join(filter(None, (self.paths.folder, self.key, str(self.raw.generation)))),
             job_name=self.table,
             partition_key=self.key or None,
-            asset_selection=[dg.AssetKey([layer, self.table]) for layer in _LAYERS],
+            asset_selection=[asset_key(self.table, layer) for layer in _LAYERS],
         )
 
 

@@ -16,6 +16,7 @@ from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
+from taxi_pipeline.assets.keys import layer_of, table_of
 from taxi_pipeline.resources.environment import dagster_url, notifications_enabled
 from taxi_pipeline.resources.notifier import Notifier
 
@@ -157,7 +158,7 @@ def _subject(run: dg.DagsterRun) -> str:
 
 
 def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
-    names = {key.path[-1] for key in assets} or {job.removesuffix("_checks")}
+    names = {table_of(key) for key in assets} or {job.removesuffix("_checks")}
     return ", ".join(sorted(name.removesuffix("_trips") for name in names))
 
 
@@ -205,7 +206,7 @@ def _publication(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
         made = record.asset_materialization
         if made is None:
             continue
-        layer = made.asset_key.path[0]
+        layer = layer_of(made.asset_key)
         if count := made.metadata.get("dagster/row_count"):
             rows.append(f"{layer} {count.value:,}")
         if (downloaded := made.metadata.get("downloaded")) and downloaded.value:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -200,7 +201,7 @@ class _DueMonth:
 
     def _stored(self, instance: dg.DagsterInstance) -> int:
         """Return the number of the month's last materialization of raw, 0 before the first."""
-        raw = dg.AssetRecordsFilter(dg.AssetKey(["raw", self.table]), [self.month.key])
+        raw = dg.AssetRecordsFilter(asset_key(self.table, "raw"), [self.month.key])
         records = instance.fetch_materializations(raw, limit=1).records
         return records[0].storage_id if records else 0
 

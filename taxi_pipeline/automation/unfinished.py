@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import table_of
+
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 
@@ -17,4 +19,4 @@ def unfinished_partitions(instance: dg.DagsterInstance) -> Iterator[tuple[str, s
         key = run.tags.get("dagster/partition", "")
         yield run.job_name, key
         for asset in run.asset_selection or ():
-            yield asset.path[-1], key
+            yield table_of(asset), key

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from taxi_pipeline.assets.keys import asset_key, layer_of
 from taxi_pipeline.assets.steps import clean_raw
 from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -39,7 +40,7 @@ from taxi_pipeline_tests.support.source_files import green_month
 if TYPE_CHECKING:
     pass
 
-LATER = [dg.AssetKey([layer, "green_trips"]) for layer in ("cleaned", "bigquery", "postgres")]
+LATER = [asset_key("green_trips", layer) for layer in ("cleaned", "bigquery", "postgres")]
 
 
 def run_requested(platform: Platform) -> dg.ExecuteInProcessResult:
@@ -169,7 +170,7 @@ def test_notes_and_backups_are_neither_deleted_nor_taken_for_the_months_file(
 def said_of_source(result: dg.ExecuteInProcessResult) -> dict[str, object]:
     """Return what the materializations of a run say of where the month comes from."""
     return {
-        event.asset_key.path[0]: event.materialization.metadata["source"].value
+        layer_of(event.asset_key): event.materialization.metadata["source"].value
         for event in result.get_asset_materialization_events()
         if event.asset_key and "source" in event.materialization.metadata
     }
@@ -233,7 +234,7 @@ def test_another_value_of_the_tag_is_refused(isolated: Platform) -> None:
 
 
 def test_a_run_that_died_once_it_had_stored_raw_is_healed(isolated: Platform) -> None:
-    assert isolated.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+    assert isolated.run("green_trips", "2020-07", [asset_key("green_trips", "raw")]).success
     assert not isolated.entry("green", "2020-07").adds_up
     assert run_requested(isolated).success
     assert isolated.entry("green", "2020-07").adds_up
@@ -241,7 +242,7 @@ def test_a_run_that_died_once_it_had_stored_raw_is_healed(isolated: Platform) ->
 
 
 def test_a_month_of_which_a_run_goes_on_is_left_to_it(isolated: Platform) -> None:
-    assert isolated.run("green_trips", "2020-07", [dg.AssetKey(["raw", "green_trips"])]).success
+    assert isolated.run("green_trips", "2020-07", [asset_key("green_trips", "raw")]).success
     run = create_run_for_test(
         isolated.instance,
         "green_trips",

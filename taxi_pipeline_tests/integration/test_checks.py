@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.tlc.month import Month
@@ -43,7 +44,7 @@ def test_a_run_records_passed_checks_of_its_month(publish: Publish) -> None:
     found = evaluations(result)
     assert {evaluation.partition for evaluation in found.values()} == {"2018-01"}
     for layer, check in CHECKS:
-        key = dg.AssetCheckKey(dg.AssetKey([layer, JOB]), check)
+        key = dg.AssetCheckKey(asset_key(JOB, layer), check)
         history = platform.instance.event_log_storage.get_asset_check_execution_history(key, 1)
         assert [record.partition for record in history] == ["2018-01"]
     every_row = found[EVERY_ROW]
@@ -169,13 +170,13 @@ def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publis
     }
     result = Platform(Resources(**resources), platform.instance).run(JOB, month)
     assert [event.step_key for event in result.get_step_failure_events()] == [
-        f"cleaned__{JOB}_checks"
+        f"{YELLOW.name}_cleaned_checks"
     ]
     begun = [event.step_key for event in result.all_events if event.is_step_start]
     assert begun == [
-        f"raw__{JOB}",
-        f"cleaned__{JOB}",
-        f"cleaned__{JOB}_checks",
+        f"{YELLOW.name}_raw",
+        f"{YELLOW.name}_cleaned",
+        f"{YELLOW.name}_cleaned_checks",
     ]  # and none a second time
     assert platform.will_retry(result) is False
     blocking = evaluations(result)[EVERY_ROW]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from taxi_pipeline.assets.keys import table_of
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.resources.environment import Resources
@@ -133,7 +134,7 @@ def test_what_a_materialization_says(platform: Platform) -> None:
     assert "data:image/png;base64," in (said["picture"].md_str or "")
     assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
     assert {
-        column: {(dep.asset_key.path[1], dep.column_name) for dep in deps}
+        column: {(table_of(dep.asset_key), dep.column_name) for dep in deps}
         for column, deps in lineage.column_lineage.deps_by_column.items()
     } == {
         "day": {(service.trips.name, "pickup_datetime") for service in SERVICES.values()},

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
 from taxi_pipeline.ledger import Entry
 from taxi_pipeline.resources.database import Database
@@ -88,7 +89,7 @@ def test_next_to_nothing_reaches_no_table_until_somebody_lets_it(
     for _ in range(2):  # judged by the tables, so a second run is judged the same
         result = shrunk.run(JOB, month)
         assert [event.step_key for event in result.get_step_failure_events()] == [
-            f"cleaned__{JOB}_checks"
+            "yellow_cleaned_checks"
         ]
         assert shrunk.will_retry(result) is False
         passed, severity, said = judged(result)
@@ -100,7 +101,7 @@ def test_next_to_nothing_reaches_no_table_until_somebody_lets_it(
         assert rows_in_tables(entry) == (600, 600)
         assert not entry.adds_up
     for layer in ("bigquery", "postgres"):  # alone, without the checks of what was cleaned
-        alone = shrunk.run(JOB, month, [dg.AssetKey([layer, JOB])])
+        alone = shrunk.run(JOB, month, [asset_key(JOB, layer)])
         assert f"The month has {rows} trips, the tables 600: " in failure_of(alone)
         assert shrunk.will_retry(alone) is False
     assert rows_in_tables(shrunk.entry("yellow", month)) == (600, 600)

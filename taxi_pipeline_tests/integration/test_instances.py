@@ -107,7 +107,7 @@ def test_a_run_is_run_again_whose_events_dagsters_storage_lost(
     with losing_events(os.environ["DAGSTER_POSTGRES_URL"], "ASSET_MATERIALIZATION"):
         lost = there.run("green_trips", "2021-06")
     (failed,) = lost.get_step_failure_events()
-    assert failed.step_key == "raw__green_trips"
+    assert failed.step_key == "green_raw"
     assert failed.step_failure_data.error
     assert "server closed the connection" in failed.step_failure_data.error.message
     assert there.will_retry(lost)

@@ -22,6 +22,7 @@ import requests
 from click.testing import CliRunner
 from requests.adapters import HTTPAdapter
 
+from taxi_pipeline.assets.keys import asset_key, layer_of
 from taxi_pipeline.assets.reporting import PREVIEW_ROWS
 from taxi_pipeline.assets.steps import cleaned_in_lake
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
@@ -205,7 +206,7 @@ def test_what_every_materialization_says(publish: Publish) -> None:
         ]
     origins = {
         layer: {
-            column: [(dep.asset_key.path[0], dep.column_name) for dep in deps]
+            column: [(layer_of(dep.asset_key), dep.column_name) for dep in deps]
             for column, deps in lineage.column_lineage.deps_by_column.items()
         }
         for layer, metadata in said.items()
@@ -343,7 +344,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
         fetched.clear()
         result = dg.materialize(  # without the checks, which read a column of all rows
             trips_assets(YELLOW),
-            selection=[dg.AssetKey([layer, "yellow_trips"])],
+            selection=[asset_key("yellow_trips", layer)],
             partition_key=month.key,
             resources=vars(platform.resources),
             instance=platform.instance,

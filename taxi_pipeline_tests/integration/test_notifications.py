@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.resources.environment import Resources
@@ -51,7 +52,7 @@ def test_a_month_that_is_not_published_is_one_message(told: Told, publish: Publi
     (message,) = received
     assert message["title"] == "yellow 2010-01 failed"
     error, link = message["message"].splitlines()
-    step = f"yellow 2010-01, step raw__{JOB}"
+    step = "yellow 2010-01, step yellow_raw"
     assert error.startswith(f"{step}: yellow 2010-01 is not published: http://127.0.0.1:")
     assert link == f"{UI}/runs/{result.run_id}"
     password = platform.resources.database.url.split(":")[2].split("@")[0]
@@ -97,9 +98,9 @@ def test_checks_that_warn_are_one_message_also_when_they_run_alone(
     ]
     for message in received:
         assert message["message"].splitlines()[-3:-1] == [
-            f"cleaned/{JOB}, check unknown_columns (WARN): Not declared: surprise. They stay in "
+            "yellow_cleaned, check unknown_columns (WARN): Not declared: surprise. They stay in "
             "raw; declare them in tlc/services.py.",
-            f"cleaned/{JOB}, check unknown_codes (WARN): Not declared: vendor_id=77 (rows: 1). "
+            "yellow_cleaned, check unknown_codes (WARN): Not declared: vendor_id=77 (rows: 1). "
             "The trips keep them; declare them in tlc/services.py.",
         ]
 
@@ -118,7 +119,7 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
     (message,) = received
     assert message["title"] == "yellow 2010-04 failed"
     assert (
-        f"cleaned/{JOB}, check every_row_accounted_for (ERROR): The published file has 2 rows, the "
+        "yellow_cleaned, check every_row_accounted_for (ERROR): The published file has 2 rows, the "
         "lake 1: 1 kept and 0 rejected." in message["message"].splitlines()
     )
 
@@ -129,7 +130,7 @@ def test_assets_that_are_materialized_by_hand_are_told_of(told: Told, publish: P
     everything = build_definitions(vars(platform.resources)).resolve_implicit_global_asset_job_def()
     result = everything.execute_in_process(
         instance=platform.instance,
-        asset_selection=[dg.AssetKey(["raw", JOB])],
+        asset_selection=[asset_key(JOB, "raw")],
         partition_key="2010-05",
         raise_on_error=False,
     )
@@ -152,7 +153,7 @@ def test_a_backfill_is_one_message(told: Told, publish: Publish) -> None:
             tags={},
             backfill_timestamp=1.0,
             backfill_end_timestamp=2.0,
-            asset_selection=[dg.AssetKey(["raw", JOB])],
+            asset_selection=[asset_key(JOB, "raw")],
         )
     )
     daemon.tick()
@@ -160,6 +161,6 @@ def test_a_backfill_is_one_message(told: Told, publish: Publish) -> None:
     (message,) = received
     assert message["title"] == "Backfill of yellow ended: 2 succeeded, 1 failed"
     assets, failed, link = message["message"].splitlines()
-    assert assets == f"Assets: raw/{JOB}"
-    assert failed.startswith(f"yellow 2010-08, step raw__{JOB}: yellow 2010-08 is not published: ")
+    assert assets == "Assets: yellow_raw"
+    assert failed.startswith("yellow 2010-08, step yellow_raw: yellow 2010-08 is not published: ")
     assert link == f"{UI}/runs/b/by-hand"

@@ -17,6 +17,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation import publisher_sensor
 from taxi_pipeline.automation.publisher_sensor import IN_TURN, RECENT
@@ -202,7 +203,7 @@ def test_an_object_that_was_deleted_is_requested_by_another_key(
     serve({path: [body(b"x", '"v1"')]})
     (first,) = keys(sensor.tick()[0])
     raw = sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
-    event = dg.AssetMaterialization(["raw", "green_trips"], partition="2013-09")
+    event = dg.AssetMaterialization("green_raw", partition="2013-09")
     sensor.instance.report_runless_asset_event(event)
     assert sensor.tick()[0] == []
     sensor.lake.delete(raw)
@@ -257,7 +258,7 @@ def test_a_restored_generation_is_left_alone_though_it_has_our_metadata(
     assert "left alone: green 2013-09." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("selection", [None, frozenset({dg.AssetKey(["cleaned", "green_trips"])})])
+@pytest.mark.parametrize("selection", [None, frozenset({asset_key("green_trips", "cleaned")})])
 def test_a_month_with_an_unfinished_run_waits(
     sensor: Sensor, serve: Serve, selection: frozenset[dg.AssetKey] | None
 ) -> None:

@@ -1,8 +1,8 @@
 """Restoring what was lost, as docs/operations.md says: a store from raw, and raw itself."""
 
-import dagster as dg
 import psycopg
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.resources.google import BigQuery, CloudStorage
 from taxi_pipeline.resources.lake import object_paths
@@ -12,7 +12,7 @@ from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 MONTHS = ("2020-02", "2020-03")
-FROM_RAW = [dg.AssetKey([layer, FHV.trips.name]) for layer in ("cleaned", "bigquery", "postgres")]
+FROM_RAW = [asset_key(FHV.trips.name, layer) for layer in ("cleaned", "bigquery", "postgres")]
 
 
 def lose_everything_but_raw(platform: Platform) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.cli import main
 from taxi_pipeline.ledger import Entry, read_zones
 from taxi_pipeline.local.generator import write_zones
@@ -99,7 +100,7 @@ def test_zones_that_are_not_all_of_tlcs_replace_nothing(
         "taxi_zone_lookup.csv does not have TLC's zones, the ids 1 to 265, each once: "
     )
     assert said in failure
-    assert [event.step_key for event in result.get_step_failure_events()] == [f"raw__{JOB}"]
+    assert [event.step_key for event in result.get_step_failure_events()] == ["zones_raw"]
     assert [*lake.find(ZONES_PATHS.raw), *lake.find(ZONES_PATHS.cleaned)] == before
     entry = zones_entry(filled)
     assert entry.adds_up
@@ -124,7 +125,7 @@ def test_zones_that_a_person_put_into_the_lake_are_checked_before_cleaning(
     path = tmp_path / "taxi_zone_lookup.csv"
     path.write_bytes(file_of(lines[:100]))
     overwrite(lake, path, f"{ZONES_PATHS.raw}csv", {})
-    later = [dg.AssetKey([layer, JOB]) for layer in ("cleaned", "bigquery", "postgres")]
+    later = [asset_key(JOB, layer) for layer in ("cleaned", "bigquery", "postgres")]
     failure = failure_of(filled.run(JOB, assets=later))
     assert failure.startswith("taxi_zone_lookup.csv does not have TLC's zones")
     assert lake.find(ZONES_PATHS.cleaned) == before

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.automation.failures import failed_partitions
 from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
@@ -37,7 +38,7 @@ from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.results import CHECKS
-from taxi_pipeline_tests.support.webserver import LAYERS, REPOSITORY
+from taxi_pipeline_tests.support.webserver import REPOSITORY
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
@@ -46,7 +47,7 @@ PUBLISHED, ARRIVED, FAILED = GREEN, FHV, YELLOW
 
 EVERY = 1  # seconds between two looks: no person's page asks more often
 FAILED_MONTH = f"{FAILED.trips.name} {NEWEST}"
-LATER = [dg.AssetKey([layer, ARRIVED.trips.name]) for layer in LAYERS[1:]]
+LATER = [asset_key(ARRIVED.trips.name, layer) for layer in LAYERS[1:]]
 _TICKS = """
 query ($selector: SensorSelector!) {
   sensorOrError(sensorSelector: $selector) { ... on Sensor { sensorState { ticks { status } } } }
@@ -260,7 +261,7 @@ def test_what_somebody_puts_into_the_lake_goes_the_rest_of_its_way(
 
 
 def test_a_month_that_failed_runs_again(stage: Stage, retried: Retried, settled: list[str]) -> None:
-    assets = ", ".join(f"{layer}/{FAILED.trips.name}" for layer in LAYERS)
+    assets = ", ".join(f"{FAILED.name}_{layer}" for layer in LAYERS)
     assert retried.would_run == f"{FAILED_MONTH}: would run {assets}\n"
     assert retried.of_another_service == "No month has failed.\n"
     launched = re.fullmatch(rf"{FAILED_MONTH}: {stage.live.dev.url}/runs/(\S+)\n", retried.launched)

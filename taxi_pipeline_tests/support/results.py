@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from taxi_pipeline.assets.keys import layer_of
+
 type Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
 
 # A month's checks, by layer and name.
@@ -41,7 +43,7 @@ def metadata_by_layer(
     """Return the metadata of each layer's materialization, by the layer's name."""
     assert result.success
     return {
-        event.asset_key.path[0]: event.materialization.metadata
+        layer_of(event.asset_key): event.materialization.metadata
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }
@@ -50,7 +52,7 @@ def metadata_by_layer(
 def evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
     """Return a run's evaluations of checks, by layer and name."""
     return {
-        (evaluation.asset_key.path[0], evaluation.check_name): evaluation
+        (layer_of(evaluation.asset_key), evaluation.check_name): evaluation
         for evaluation in result.get_asset_check_evaluations()
     }
 

@@ -9,9 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import dagster as dg
+
+from taxi_pipeline.assets.keys import LAYERS, asset_key, table_of
+
 from .processes import until
 
-LAYERS = ("raw", "cleaned", "bigquery", "postgres")
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 REPOSITORY = {"repositoryLocationName": "taxi_pipeline", "repositoryName": "__repository__"}
 
@@ -161,12 +164,12 @@ class Webserver:
 
 
 def _assets(table: str) -> list[dict[str, list[str]]]:
-    return [{"path": [layer, table]} for layer in LAYERS]
+    return [{"path": [*asset_key(table, layer).path]} for layer in LAYERS]
 
 
 def _run(found: Mapping[str, Any]) -> Run:
     tags = {tag["key"]: tag["value"] for tag in found["tags"]}
     assets = found["assetSelection"]  # none where a job is run as a whole, which has its name
-    table = assets[0]["path"][-1] if assets else found["jobName"]
+    table = table_of(dg.AssetKey(assets[0]["path"])) if assets else found["jobName"]
     month = (table, tags.get("dagster/partition", ""))
     return Run(found["runId"], month, found["status"], found["startTime"], found["endTime"], tags)

@@ -58,7 +58,7 @@ def assert_adds_up(dev: DagsterDev, *months: str) -> None:
 
 
 def expected(specs: Sequence[dg.AssetSpec]) -> Counter[tuple[str, frozenset[str]]]:
-    """Return the assets' names and kinds; by the name alone those of a service are alike."""
+    """Return the assets' names and kinds, as the lineage is to show them."""
     return Counter((spec.key.path[-1], frozenset(spec.kinds)) for spec in specs)
 
 
@@ -121,7 +121,7 @@ def test_a_cleaned_months_page_shows_its_picture(
     publisher.publish("2021-05")
     launch(page, "2021-05")
     expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=RUN)
-    page.goto("/assets/cleaned/green_trips?view=partitions&partition=2021-05")
+    page.goto("/assets/green_cleaned?view=partitions&partition=2021-05")
     markdown = page.get_by_role("row", name="picture").get_by_text("Show Markdown")
     expect(markdown).to_be_visible()
     page.screenshot(path=screenshots / "month.png")

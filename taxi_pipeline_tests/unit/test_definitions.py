@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline import assets
+from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.checks import mart_checks, trips_checks, zones_checks
 from taxi_pipeline.definitions import build_definitions, defs
@@ -24,8 +25,7 @@ from taxi_pipeline.tlc.services import (
 )
 
 ASSETS = Path(assets.__file__).parent
-LAYERS = ("raw", "cleaned", "bigquery", "postgres")
-MART = dg.AssetKey(["bigquery", "daily_trips"])
+MART = dg.AssetKey("daily_trips")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,10 @@ def test_the_definitions_are_sound() -> None:
 def test_there_are_four_assets_a_service_four_of_zones_and_a_mart(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
-    names = [*(f"{service}_trips" for service in SERVICES), "taxi_zones"]
-    published = {dg.AssetKey([layer, name]) for name in names for layer in LAYERS}
+    layers = ("raw", "cleaned", "bigquery", "postgres")
+    published = {
+        dg.AssetKey(f"{name}_{layer}") for name in (*SERVICES, "zones") for layer in layers
+    }
     assert specs.keys() == published | {MART}
 
 
@@ -54,7 +56,7 @@ def test_the_mart_is_grouped_and_linked_to_every_services_table(
     assert mart.description
     assert mart.automation_condition
     assert {dep.asset_key.to_user_string() for dep in mart.deps} == {
-        f"bigquery/{service}_trips" for service in SERVICES
+        f"{service}_bigquery" for service in SERVICES
     }
     job = defs.resolve_job_def("daily_trips")
     assert job.asset_layer.selected_asset_keys == {MART}
@@ -71,13 +73,15 @@ def test_a_backfill_of_the_mart_reaches_months_that_not_all_services_have() -> N
 def test_a_services_assets_are_grouped_described_and_linked(
     specs: Mapping[dg.AssetKey, dg.AssetSpec], service: Service
 ) -> None:
-    mine = {layer: specs[dg.AssetKey([layer, service.trips.name])] for layer in LAYERS}
+    mine = {layer: specs[asset_key(service.trips.name, layer)] for layer in LAYERS}
     for spec in mine.values():
         assert spec.group_name == service.name
         assert spec.description
         assert spec.kinds
         assert spec.partitions_def == months_of(service)
-    upstream = {layer: [dep.asset_key.path[0] for dep in spec.deps] for layer, spec in mine.items()}
+    upstream = {
+        layer: [layer_of(dep.asset_key) for dep in spec.deps] for layer, spec in mine.items()
+    }
     assert upstream == {
         "raw": [],
         "cleaned": ["raw"],
@@ -90,7 +94,7 @@ def test_every_asset_has_an_owner_and_says_its_service_and_layer(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     for key, spec in specs.items():
-        layer, table = key.path
+        layer, table = layer_of(key), table_of(key)
         service = table.removesuffix("_trips")
         of = {"taxi_zones": "zones", "daily_trips": None}.get(table, service)
         assert [*spec.owners] == ["team:taxi-data"]
@@ -103,7 +107,7 @@ def test_every_asset_links_to_the_lines_that_make_it(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     for key, spec in specs.items():
-        layer, table = key.path
+        layer, table = layer_of(key), table_of(key)
         (code,) = spec.metadata["dagster/code_references"].code_references
         name, module = {
             "taxi_zones": (f"{layer}_taxi_zones", "zones.py"),
@@ -112,14 +116,14 @@ def test_every_asset_links_to_the_lines_that_make_it(
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
-        assert from_there[0].strip().startswith(("@asset(", "@_asset(", "@dg.asset("))
+        assert from_there[0].strip().startswith(("@asset(", "@_asset(", "@dg.multi_asset("))
         assert head.startswith(f"def {name}(")
 
 
 def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
     for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
         for layer in ("cleaned", "bigquery", "postgres"):
-            schema = specs[dg.AssetKey([layer, table.name])].metadata["dagster/column_schema"]
+            schema = specs[asset_key(table.name, layer)].metadata["dagster/column_schema"]
             assert described(schema) == described(table)
     assert described(specs[MART].metadata["dagster/column_schema"]) == described(DAILY_TRIPS)
 
@@ -131,7 +135,7 @@ def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_a_service_is_checked_month_by_month(service: Service) -> None:
     cleaned, bigquery, postgres = (
-        dg.AssetKey([layer, service.trips.name]) for layer in ("cleaned", "bigquery", "postgres")
+        asset_key(service.trips.name, layer) for layer in ("cleaned", "bigquery", "postgres")
     )
     specs = {spec.key: spec for check in trips_checks(service) for spec in check.check_specs}
     assert [(key.asset_key, key.name) for key in specs] == [
@@ -160,10 +164,10 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
 def test_the_zones_are_checked_without_a_month() -> None:
     specs = {spec.key: spec for check in zones_checks() for spec in check.check_specs}
     assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
-        (["cleaned", "taxi_zones"], "every_row_accounted_for", True),
-        (["cleaned", "taxi_zones"], "from_publisher", False),
-        (["bigquery", "taxi_zones"], "matches_lake", False),
-        (["postgres", "taxi_zones"], "matches_lake", False),
+        (["zones_cleaned"], "every_row_accounted_for", True),
+        (["zones_cleaned"], "from_publisher", False),
+        (["zones_bigquery"], "matches_lake", False),
+        (["zones_postgres"], "matches_lake", False),
     ]
     for spec in specs.values():
         assert spec.partitions_def is None
@@ -200,7 +204,7 @@ def test_a_wrong_url_of_dagster_stops_the_loading_by_its_name(
 
 def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
     for layer in LAYERS:
-        assert specs[dg.AssetKey([layer, "taxi_zones"])].partitions_def is None
+        assert specs[asset_key("taxi_zones", layer)].partitions_def is None
 
 
 @pytest.mark.parametrize(
@@ -219,7 +223,7 @@ def test_a_job_runs_its_services_assets_in_one_process() -> None:
     for name in ("yellow_trips", "green_trips", "taxi_zones"):
         job = defs.resolve_job_def(name)
         assert job.executor_def is dg.in_process_executor
-        assert {key.path[1] for key in job.asset_layer.selected_asset_keys} == {name}
+        assert {table_of(key) for key in job.asset_layer.selected_asset_keys} == {name}
         assert len(job.asset_layer.selected_asset_keys) == 4
 
 
@@ -231,7 +235,7 @@ def test_what_asks_a_system_does_it_in_that_systems_pool() -> None:
             ("bigquery", "bigquery"),
             ("postgres", "postgres"),
         ):
-            asset = defs.resolve_assets_def(dg.AssetKey([layer, name]))
+            asset = defs.resolve_assets_def(asset_key(name, layer))
             assert asset.op.pool == pool
 
 
@@ -240,7 +244,7 @@ def test_a_table_is_stale_when_no_month_has_come_for_long(
 ) -> None:
     fresh = {key for key, spec in specs.items() if spec.freshness_policy}
     assert fresh == {
-        dg.AssetKey([layer, service.trips.name])
+        asset_key(service.trips.name, layer)
         for layer in ("bigquery", "postgres")
         for service in SERVICES.values()
     }

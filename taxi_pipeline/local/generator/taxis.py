@@ -42,13 +42,14 @@ _CARD, _FLEX_FARE = 1, 0
 class _Profile:
     """What sets a service apart.
 
-    `codes` weighs the codes of every column that is drawn on its own. `null_block` and `defects`
-    are shares of all rows; the columns that the null block leaves empty differ by format.
-    `unrecorded` columns are empty in all rows.
+    `codes` weighs the codes of every column that is drawn on its own. `from_airports`, `null_block`
+    and `defects` are shares of all rows. The columns that the null block leaves empty differ by
+    format. `unrecorded` columns are empty in all rows.
     """
 
     seed: int
     codes: Mapping[str, Dated[Weights]]
+    from_airports: float
     null_block: Dated[float]
     null_in_csv: frozenset[str]
     null_in_parquet: frozenset[str]
@@ -87,6 +88,7 @@ YELLOW = _Profile(
             (Month(2015, 1), {_CARD: 0.72, 2: 0.27, 3: 0.006, 4: 0.004}),
         ),
     },
+    from_airports=0.1,
     null_block=(
         *((_FIRST, 0.0), (Month(2019, 1), 0.006)),
         *((Month(2020, 4), 0.07), (Month(2025, 1), 0.22)),
@@ -112,6 +114,7 @@ GREEN = _Profile(
         "dolocationid": ((_FIRST, weighed(BUSIEST_GREEN, 35)),),
         "payment_type": ((_FIRST, {_CARD: 0.53, 2: 0.46, 3: 0.008, 4: 0.002}),),
     },
+    from_airports=0,  # they may not pick up passengers there, and their files have no such fee
     null_block=(
         *((_FIRST, 0.0), (Month(2019, 1), 0.06), (Month(2020, 3), 0.3)),
         *((Month(2022, 1), 0.1), (Month(2023, 1), 0.07)),
@@ -220,7 +223,7 @@ def draw(profile: _Profile, month: Month, rows: int) -> Iterator[Drawn]:
         trips = _draw(profile, chunk)
         if early:
             _forget_seconds(trips)
-        charges = _charge(chunk)
+        charges = _charge(profile, chunk)
         if month < _ZONES_BEGIN:
             trips |= _positions(chunk, trips, single=not early)
         _spoil(profile, chunk, trips, charges)
@@ -253,7 +256,7 @@ def _draw(profile: _Profile, chunk: Chunk) -> dict[str, Values]:
     }
 
 
-def _charge(chunk: Chunk) -> dict[str, Values]:
+def _charge(profile: _Profile, chunk: Chunk) -> dict[str, Values]:
     """Draw the amounts: the parts and, as their sum, the total."""
     month, rows, rng = chunk.month, chunk.rows, chunk.rng
     parts = {
@@ -264,7 +267,7 @@ def _charge(chunk: Chunk) -> dict[str, Values]:
         "improvement_surcharge": np.full(rows, in_force(_IMPROVEMENT, month)),
         "congestion_surcharge": in_force(_CONGESTION, month) * chunk.happens(0.7),
         "cbd_congestion_fee": in_force(_CBD, month) * chunk.happens(0.5),
-        "airport_fee": in_force(_AIRPORT_FEE, month) * chunk.happens(0.1),
+        "airport_fee": in_force(_AIRPORT_FEE, month) * chunk.happens(profile.from_airports),
         "tip_amount": np.round(rng.gamma(1.5, 2.0, rows), 2) * chunk.happens(0.6),
     }
     return parts | {"total_amount": np.round(np.nansum(list(parts.values()), axis=0), 2)}

@@ -7,15 +7,16 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline.assets.daily_trips import MONTHS, daily_trips_query
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
 
-MART = dg.AssetKey(["bigquery", "daily_trips"])
+MART = dg.AssetKey("daily_trips")
 
 
 def table_of(service: Service) -> dg.AssetKey:
-    return dg.AssetKey(["bigquery", service.trips.name])
+    return asset_key(service.trips.name, "bigquery")
 
 
 def test_the_query_reads_every_service_and_names_what_is_declared_alone() -> None:

@@ -23,7 +23,7 @@ MONTHS = dg.MonthlyPartitionsDefinition("2021-01", fmt="%Y-%m")
 BROKEN = ("2021-02", "2022-")  # the months that fail
 
 
-@dg.asset(key=["raw", "green_trips"], partitions_def=MONTHS)
+@dg.asset(key="green_raw", partitions_def=MONTHS)
 def green_trips(context: dg.AssetExecutionContext) -> None:
     if context.partition_key.startswith(BROKEN) and "dagster/mended" not in context.run.tags:
         raise ValueError("no such month\nand a second line")
@@ -35,7 +35,7 @@ def is_not_march(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not march, description="It is March." if march else None)
 
 
-@dg.asset(key=["raw", "taxi_zones"])
+@dg.asset(key="zones_raw")
 def taxi_zones() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"downloaded": True, "dagster/row_count": 265})
 
@@ -90,7 +90,7 @@ def test_a_failed_run_is_told_once_by_the_first_line_of_its_error(told: Told) ->
     (message,) = received
     assert message["title"] == "green 2021-02 failed"
     assert message["message"].splitlines() == [
-        "green 2021-02, step raw__green_trips: ValueError: no such month",
+        "green 2021-02, step green_raw: ValueError: no such month",
         f"{UI}/runs/{failed.run_id}",
     ]
 
@@ -189,8 +189,8 @@ def test_a_backfill_is_one_message_for_all_its_runs(told: Told) -> None:
     (message,) = received
     assert message["title"] == "Backfill of green ended: 2 succeeded, 1 failed"
     assert message["message"].splitlines() == [
-        "Assets: raw/green_trips",
-        "green 2021-02, step raw__green_trips: ValueError: no such month",
+        "Assets: green_raw",
+        "green 2021-02, step green_raw: ValueError: no such month",
         "1 check failed",
         f"{UI}/runs/b/b10",
     ]
@@ -211,7 +211,7 @@ def test_a_backfill_that_went_well_is_told_of_too(told: Told) -> None:
     daemon.tick()
     (message,) = received
     assert message["title"] == "Backfill of green ended: 1 succeeded"
-    assert message["message"] == f"Assets: raw/green_trips\n{UI}/runs/b/b10"
+    assert message["message"] == f"Assets: green_raw\n{UI}/runs/b/b10"
 
 
 def of_job(name: str) -> dict[str, Any]:
