@@ -32,6 +32,12 @@ class Gate:
         self._is_open = False
         self.passed: set[Month] = set()
 
+    @property
+    def places(self) -> int:
+        """How many months were let through that have not asked yet."""
+        with self._changed:
+            return self._places
+
     def let(self, months: int) -> None:
         """Let so many more months through, whether they wait already or come later."""
         with self._changed:

@@ -62,7 +62,8 @@ def befall(scene: Scene, what: str, more: int, at_once: int) -> Befell:
         held = going - gate.passed
         if len(done) >= so_far + more:
             return going if len(held) >= at_once else set()
-        if len(going & gate.passed) < at_once <= len(held):
+        # one at a time: a run asks seconds after it has started, and none would be left to hold
+        if not gate.places and len(going & gate.passed) < at_once <= len(held):
             gate.let(1)
         return set()
 
