@@ -111,7 +111,7 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
 
 
 @with_real_files
-@pytest.mark.parametrize("path", by_header(MONTHS))
+@pytest.mark.parametrize("path", [*by_header(MONTHS)])
 def test_every_real_month_adds_up(
     platform: Platform, publisher: tuple[Path, str], path: Path
 ) -> None:
