@@ -49,10 +49,10 @@ REJECTED_SHARE = "rejected_share"
 MATCHES_LAKE = "matches_lake"
 MATCHES_TRIPS = "matches_trips"
 
-_FROM_PUBLISHER_SAID = (
+_FROM_PUBLISHER_DESCRIPTION = (
     "The month's file is the publisher's, and not one that somebody else put into the lake."
 )
-_EVERY_ROW_SAID = (
+_EVERY_ROW_DESCRIPTION = (
     "Every published row is kept or rejected, of the raw file that is there. A run in which this "
     "fails loads nothing."
 )
@@ -82,7 +82,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
         asset=asset_key(name, "cleaned"),
         name=EVERY_ROW,
         blocking=True,
-        description=_EVERY_ROW_SAID,
+        description=_EVERY_ROW_DESCRIPTION,
         retry_policy=RETRIES,
     )
     def in_lake(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
@@ -95,7 +95,7 @@ def zones_checks() -> list[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=asset_key(name, "cleaned"),
         name=FROM_PUBLISHER,
-        description=_FROM_PUBLISHER_SAID,
+        description=_FROM_PUBLISHER_DESCRIPTION,
         retry_policy=RETRIES,
     )
     def from_publisher(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
@@ -178,7 +178,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
             spec(
                 EVERY_ROW,
                 blocking=True,
-                description=_EVERY_ROW_SAID,
+                description=_EVERY_ROW_DESCRIPTION,
             ),
             spec(
                 ROWS_AS_BEFORE,
@@ -188,7 +188,7 @@ def _of_cleaned(service: Service) -> dg.AssetChecksDefinition:
                 "to nothing is left loads nothing, unless it has the tag "
                 f"{ACCEPT_FEWER_ROWS} with the value true.",
             ),
-            spec(FROM_PUBLISHER, description=_FROM_PUBLISHER_SAID),
+            spec(FROM_PUBLISHER, description=_FROM_PUBLISHER_DESCRIPTION),
             spec(
                 REJECTED_SHARE,
                 description="The share of rejected rows is not above TAXI_REJECTED_SHARE.",

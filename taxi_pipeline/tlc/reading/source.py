@@ -100,8 +100,8 @@ class SourceFile(ABC):
             arrays[column.name] = pa.nulls(length, column.type) if values is None else values
         if words:
             noted = arrays[UNKNOWN_WORDS].to_pylist()
-            for index, said_words in words.items():
-                noted[index] = "; ".join(filter(None, (noted[index], *said_words)))
+            for index, row_words in words.items():
+                noted[index] = "; ".join(filter(None, (noted[index], *row_words)))
             arrays[UNKNOWN_WORDS] = pa.array(noted, TEXT)
         return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
 
