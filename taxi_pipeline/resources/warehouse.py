@@ -420,31 +420,31 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
             )
         try:
-            rows_by_month = client.get_table(wanted.reference, **self._call_options)
+            existing = client.get_table(wanted.reference, **self._call_options)
         except NotFound:
             try:
-                rows_by_month = client.create_table(wanted, **self._call_options)
+                existing = client.create_table(wanted, **self._call_options)
             except Conflict:  # another run was faster
-                rows_by_month = client.get_table(wanted.reference, **self._call_options)
-        self._check(table, rows_by_month.schema)
-        described = {field.name: field.description for field in rows_by_month.schema}
+                existing = client.get_table(wanted.reference, **self._call_options)
+        self._check(table, existing.schema)
+        described = {field.name: field.description for field in existing.schema}
         if any(described.get(field.name) != field.description for field in schema):
             declared = {field.name: field for field in schema}
             # BigQuery adds columns at the end only, wherever they are declared
-            present = [declared.pop(field.name, field) for field in rows_by_month.schema]
-            rows_by_month.schema = [*present, *declared.values()]
+            present = [declared.pop(field.name, field) for field in existing.schema]
+            existing.schema = [*present, *declared.values()]
             try:
-                client.update_table(rows_by_month, ["schema"], **self._call_options)
+                client.update_table(existing, ["schema"], **self._call_options)
             except PreconditionFailed:
                 raise TransientError(
                     f"{self.uri(table)} was changed by another run: run the month again."
                 ) from None
-        return rows_by_month
+        return existing
 
-    def _check(self, table: Table, rows_by_month: "Iterable[bigquery.SchemaField]") -> None:
+    def _check(self, table: Table, columns: "Iterable[bigquery.SchemaField]") -> None:
         """Raise `PermanentError` where a column of the table is not what it is declared as."""
         wanted = {field.name: _type(field) for field in schema_of(table)}
-        for field in rows_by_month:
+        for field in columns:
             declared, name = wanted.get(field.name), self.sql_name(table)
             where = f"BigQuery: the column {field.name} of {name} is {_type(field)}"
             if field.mode == "REQUIRED":
@@ -490,12 +490,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         config = bigquery.QueryJobConfig(job_timeout_ms=self._job_timeout_ms)
         with self._connect() as client:
             try:
-                (rows_by_month,) = self._query_rows(client, query, config)
+                (row,) = self._query_rows(client, query, config)
             except NotFound as error:
                 if "Table" not in str(error.message):
                     raise
                 return Tally(0, None)
-        return Tally(rows_by_month.held, None)
+        return Tally(row.held, None)
 
     def mart_tallies(
         self, service: Service, first: Month | None = None, last: Month | None = None

@@ -138,8 +138,8 @@ _DISPATCHED: Dated[Weights] = (
     (Month(2023, 1), _dispatchers(_ONE_BASE_EACH, HV0003=0.73, HV0005=0.27)),
 )
 _POOLED: Dated[float] = ((_FHVHV_FIRST, 0.2), (Month(2020, 4), 0.0), (Month(2022, 6), 0.02))
-# Each amount by itself, in US dollars: real sizes and decimals, but no tariff. What was not
-# recorded yet is NaN.
+# Amounts are in US dollars: real sizes and decimals, but no tariff. What was not recorded yet is
+# NaN.
 _AIRPORT_FEE: Dated[float] = ((_FHVHV_FIRST, np.nan), (Month(2021, 4), 2.5))
 _CBD: Dated[float] = ((_FHVHV_FIRST, 0.0), (Month(2025, 1), 1.5))
 _FHVHV_DEFECTS = _DEFECTS | {"no distance": 0.0003, "negative": 0.0002}
