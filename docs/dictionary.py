@@ -7,7 +7,7 @@ and how a store spells the types in its module. Run as a module, it prints the p
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from taxi_pipeline.resources import database, warehouse
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
@@ -89,7 +89,7 @@ def _table_sections(table: Table) -> Iterator[str]:
 
 
 def _types(column: Column) -> str:
-    names = (column.type, warehouse.TYPES[column.type], database.TYPES[column.type])
+    names = (column.type, *(sink.types[column.type] for sink in SINKS))
     return " ".join(_code(str(name)) for name in names)
 
 

@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from taxi_pipeline.resources import classification
-from taxi_pipeline.resources.environment import TIMEOUTS
+from taxi_pipeline.io import classification
+from taxi_pipeline.resources.bigquery import errors as bigquery
+from taxi_pipeline.resources.postgres import errors as postgres
+from taxi_pipeline.settings import variables
 from taxi_pipeline_tests.faults.table import table as faults_table
 
 PAGE = Path(__file__).with_name("reliability.md")
@@ -38,9 +40,10 @@ def _between_markers(table: str, _: re.Match[str]) -> str:
 def _transient() -> str:
     declared: dict[str, Mapping[Any, str]] = {
         "HTTP": {**classification.TRANSIENT_STATUSES, **classification.TRANSIENT_CLASSES},
-        "BigQuery": classification.TRANSIENT_REASONS,
-        "PostgreSQL": classification.TRANSIENT_SQLSTATES,
-        "PostgreSQL, refusing": classification.TRANSIENT_REFUSALS,
+        "Google": classification.TRANSIENT_REASONS,
+        "BigQuery": bigquery.TRANSIENT_REASONS,
+        "PostgreSQL": postgres.TRANSIENT_SQLSTATES,
+        "PostgreSQL, refusing": postgres.TRANSIENT_REFUSALS,
         "our disk": {errno.errorcode[n]: m for n, m in classification.TRANSIENT_ERRNOS.items()},
         "any": classification.TRANSIENT_OTHERS,
     }
@@ -59,8 +62,8 @@ def _timeouts() -> str:
         ("setting", "default", "what it bounds"),
         (
             (f"`{name}`", f"{field.default} s", str(field.description).rpartition(" (")[0])
-            for resource, names in TIMEOUTS.items()
-            for name, field in ((name, resource.model_fields[of]) for name, of in names.items())
+            for name, field in variables().items()
+            if name.endswith("_TIMEOUT")
         ),
     )
 

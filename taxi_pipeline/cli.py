@@ -205,7 +205,7 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
     with _errors_shown():
         from taxi_pipeline.automation.failures import failed_partitions, run_again
         from taxi_pipeline.definitions import defs
-        from taxi_pipeline.resources.environment import dagster_instance, dagster_url
+        from taxi_pipeline.settings import dagster_instance, dagster_url
 
         names = {service.trips.name for service in services}
         jobs = defs.get_repository_def().get_all_jobs()
@@ -240,12 +240,12 @@ def _show_ledger(
     as_json: bool = False,
     recount: bool = False,
 ) -> None:
+    from taxi_pipeline import settings
     from taxi_pipeline.ledger import read_ledger, read_zones
     from taxi_pipeline.ledger_view import missing, problems, show, to_json
-    from taxi_pipeline.resources import environment
     from taxi_pipeline.tlc.services import SERVICES
 
-    stores = environment.load_resources()
+    stores = settings.load_resources()
     services = [service for service in SERVICES.values() if service in chosen]
     entries = [
         entry

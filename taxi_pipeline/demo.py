@@ -8,9 +8,9 @@ from time import monotonic
 
 import dagster as dg
 
+from taxi_pipeline import settings
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources import environment
 
 RUNS = (
     ("taxi_zones", None),
@@ -28,7 +28,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 def materialize(say: Callable[[str], None]) -> None:
     """Run the jobs of the demo; raise `PermanentError` if one fails. `say` gets the progress."""
-    environment.load_resources()  # or it names what is not set
+    settings.load_resources()  # or it names what is not set
     with dg.DagsterInstance.get() as instance:
         for number, (job, month) in enumerate(RUNS, start=1):
             what = f"{job} {month}" if month else job

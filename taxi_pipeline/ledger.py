@@ -1,33 +1,28 @@
 """The ledger: the figures that must add up, month by month, asked of the stores themselves.
 
-published = trips + rejected, and trips = BigQuery = PostgreSQL, in rows and in dollars to the cent;
+published = trips + rejected, and trips = what each sink has, in rows and in dollars to the cent;
 so is the sum of the mart's days, where it has the month.
 The trips and the rejected rows are counted in their Parquet files and in the tables; `published` is
 what was counted in the published file, line by line, before it went into the lake, and with
 `recount` is counted again. Dagster's memory is not asked. How a ledger is shown is for who asks.
 """
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import (
-    REJECTED_ROWS,
-    ZONES_PATHS,
-    Lake,
-    LakeObject,
-    ObjectPaths,
-    ReplacedError,
-    month_of_object,
-    object_paths,
-)
-from taxi_pipeline.resources.scratch import scratch
+from taxi_pipeline.io.scratch import scratch
+from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
+from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, month_of_object, object_paths
+from taxi_pipeline.lake.raw import sha256_of
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake, LakeObject, ReplacedError
+from taxi_pipeline.settings import Resources
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
@@ -114,17 +109,21 @@ class LakeEntry:
 
 @dataclass(frozen=True)
 class Entry:
-    """One service and month, in all stores; None where a table does not have the month.
+    """One service and month, in all stores.
 
-    The zones, which have no month, are a service of their own here. `mart` is what the mart of
-    daily trips has of the service, and None where its month was not computed yet.
+    Attributes:
+        service: The service. The zones, which have no month, are a service of their own here.
+        month: The month.
+        lake: What the lake has.
+        tables: What the table of each sink has; None where it does not have the month.
+        mart: What the mart of daily trips has of the service; None where its month was not
+            computed yet.
     """
 
     service: str
     month: Month | None
     lake: LakeEntry
-    bigquery: Tally | None
-    postgres: Tally | None
+    tables: Mapping[type[Sink], Tally | None]
     mart: Tally | None = None
 
     @property
@@ -139,9 +138,12 @@ class Entry:
             return self.lake.problems
         return [
             *self.lake.problems,
-            *self.lake.problems_with("BigQuery", self.bigquery),
-            *self.lake.problems_with("Postgres", self.postgres),
-            *(mart_problems(self.mart, self.bigquery) if self.mart else []),
+            *(
+                problem
+                for sink, tally in self.tables.items()
+                for problem in self.lake.problems_with(sink.title, tally)
+            ),
+            *(mart_problems(self.mart, self.tables[BigQuery]) if self.mart else []),
         ]
 
     @property
@@ -165,9 +167,10 @@ def read_ledger(
     in_lake = _by_month(service, stores.lake)
     tables = _tally_tables(service, stores, first, last)
     in_mart = {month for month, tally in tables.mart.items() if tally.rows}
+    in_tables = {month for tallies in tables.by_sink.values() for month in tallies}
     months = [
         month
-        for month in sorted({*in_lake, *tables.bigquery, *tables.postgres, *in_mart})
+        for month in sorted({*in_lake, *in_tables, *in_mart})
         if (first or month) <= month <= (last or month)
     ]
 
@@ -179,10 +182,9 @@ def read_ledger(
 
 
 class _Tables(NamedTuple):
-    """What the tables and the mart have of a service, by month."""
+    """What each sink's table and the mart have of a service, by month."""
 
-    bigquery: Mapping[Month, Tally]
-    postgres: Mapping[Month, Tally]
+    by_sink: Mapping[type[Sink], Mapping[Month, Tally]]
     mart: Mapping[Month, Tally]
 
 
@@ -190,9 +192,11 @@ def _tally_tables(
     service: Service, stores: Resources, first: Month | None, last: Month | None
 ) -> _Tables:
     return _Tables(
-        stores.warehouse.tallies(service.trips, service.total, first, last),
-        stores.database.tallies(service.trips, service.total, first, last),
-        stores.warehouse.mart_tallies(service, first, last),
+        {
+            type(sink): sink.tallies(service.trips, service.total, first, last)
+            for sink in stores.sinks.values()
+        },
+        stores.bigquery.mart_tallies(service, first, last),
     )
 
 
@@ -219,8 +223,7 @@ def _entry(
             service.name,
             month,
             in_lake,
-            in_lake.in_table(tables.bigquery, month),
-            in_lake.in_table(tables.postgres, month),
+            {sink: in_lake.in_table(tallies, month) for sink, tallies in tables.by_sink.items()},
             tables.mart.get(month),
         )
         if entry.adds_up:
@@ -238,12 +241,14 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
     `recount` reads the published file again.
     """
     objects = _objects(stores.lake, ZONES_PATHS)
-    tallies = [store.tally(TAXI_ZONES) for store in (stores.warehouse, stores.database)]
-    if not objects and not any(tally.rows for tally in tallies):
+    tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
+    if not objects and not any(tally.rows for tally in tallies.values()):
         return []
-    in_lake = _zones_lake_entry(stores.lake, objects, recount)
-    tables = [tally if tally.rows or in_lake.kept else None for tally in tallies]
-    return [Entry(TAXI_ZONES.name, None, in_lake, *tables)]
+    in_lake = _lake_entry(stores.lake, ZONES_PATHS, objects, None, recount)
+    tables = {
+        sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
+    }
+    return [Entry(TAXI_ZONES.name, None, in_lake, tables)]
 
 
 def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
@@ -259,19 +264,15 @@ def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
     return [f"The mart {DAILY_TRIPS.name} has {has}: run {DAILY_TRIPS.name} for the month."]
 
 
-def lake_entry(service: Service, month: Month, lake: Lake) -> LakeEntry:
-    """Return what the lake has of one month."""
-    paths = object_paths(service, month)
-    return _lake_entry(lake, paths, _objects(lake, paths), service.total, recount=False)
+def lake_entry(lake: Lake, paths: ObjectPaths, total: str | None) -> LakeEntry:
+    """Return what the lake has of one published file.
 
-
-def zones_lake_entry(lake: Lake) -> LakeEntry:
-    """Return what the lake has of the taxi zones."""
-    return _zones_lake_entry(lake, _objects(lake, ZONES_PATHS), recount=False)
-
-
-def _zones_lake_entry(lake: Lake, objects: Iterable[LakeObject], recount: bool) -> LakeEntry:
-    return replace(_lake_entry(lake, ZONES_PATHS, objects, None, recount), content="zones")
+    Args:
+        lake: The lake.
+        paths: Where the file lies in it.
+        total: The column to sum up, in dollars; None for no sum.
+    """
+    return _lake_entry(lake, paths, _objects(lake, paths), total, recount=False)
 
 
 def _objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
@@ -300,24 +301,25 @@ def _lake_entry(
     by_name = {item.name: item for item in objects}
     raw = next((item for name, item in by_name.items() if name.startswith(paths.raw)), None)
     cleaned = by_name.get(paths.cleaned)
-    rejected = by_name.get(cleaned.metadata.get(REJECTED_ROWS, "")) if cleaned else None
+    origin = RawMetadata.parse(raw.metadata if raw else {})
+    history = CleanedMetadata.parse(cleaned.metadata if cleaned else {})
+    rejected = by_name.get(history.rejected_rows or "")
+    sources = (history, CleanedMetadata.parse(rejected.metadata if rejected else {}))
     faults: list[str] = []
     kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
     reasons = _read(lake, rejected, _reasons, faults)
-    origin = raw.metadata if raw else {}
-    rows, sha256 = origin.get("rows", ""), origin.get("sha256")
-    published = int(rows) if rows.isdecimal() else None
     if raw and recount:
-        faults += _recounted(lake, raw, published, sha256)
+        faults += _recounted(lake, raw, origin)
     return LakeEntry(
-        published=published,
+        published=origin.rows,
         kept=kept,
         rejected=reasons,
-        etag=origin.get("etag"),
-        sha256=sha256,
-        of_this_raw=sha256 is not None
-        and all(item and item.metadata.get("sha256") == sha256 for item in (cleaned, rejected)),
+        etag=origin.etag,
+        sha256=origin.sha256,
+        of_this_raw=origin.sha256 is not None
+        and all(source.sha256 == origin.sha256 for source in sources),
         faults=tuple(faults),
+        content="zones" if paths == ZONES_PATHS else "trips",
     )
 
 
@@ -353,9 +355,7 @@ def _reasons(rejected: BinaryIO) -> Counter[str]:
     return reasons
 
 
-def _recounted(
-    lake: Lake, raw: LakeObject, published: int | None, sha256: str | None
-) -> Iterable[str]:
+def _recounted(lake: Lake, raw: LakeObject, noted: RawMetadata) -> Iterable[str]:
     """Read the published file again; yield what differs from what was noted when it was stored."""
     from taxi_pipeline.tlc.reading import examine
 
@@ -366,17 +366,16 @@ def _recounted(
         except PermanentError as error:
             yield f"The published file in the lake cannot be read: {error}"
             return
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if published is not None and rows != published:
+        digest = sha256_of(path)
+    if noted.rows is not None and rows != noted.rows:
         yield (
             f"The published file in the lake has {rows:,} rows, when it was stored it had "
-            f"{published:,}."
+            f"{noted.rows:,}."
         )
-    if digest != sha256:
+    if digest != noted.sha256:
         yield (
             f"The published file in the lake has the SHA-256 {digest}, when it was stored it had "
-            f"{sha256 or 'none noted'}."
+            f"{noted.sha256 or 'none noted'}."
         )
 
 

@@ -22,13 +22,14 @@ _WIDTH = 200  # columns: no figure is ever cut short, however narrow the termina
 def show(entries: Sequence[Entry]) -> None:
     """Print the entries as a table and, below it, what does not add up in which month."""
     table = Table("service", "month", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("published", "kept", "rejected", "BigQuery", "Postgres", "total (lake)"):
+    sinks = next((entry.tables for entry in entries), {})
+    for name in ("published", "kept", "rejected", *(sink.title for sink in sinks), "total (lake)"):
         table.add_column(name, justify="right")
     table.add_column("adds up")
     for entry in entries:
         lake = entry.lake
         rejected = None if lake.rejected is None else lake.rejected.total()
-        tables = _rows(entry.bigquery), _rows(entry.postgres)
+        tables = (_rows(tally) for tally in entry.tables.values())
         counts = lake.published, _rows(lake.kept), rejected, *tables
         total = _total(lake.kept)
         table.add_row(
@@ -84,12 +85,10 @@ def _as_object(entry: Entry) -> dict[str, Any]:
         "published": lake.published,
         "kept": _rows(lake.kept),
         "rejected": None if lake.rejected is None else dict(sorted(lake.rejected.items())),
-        "bigquery": _rows(entry.bigquery),
-        "postgres": _rows(entry.postgres),
+        **{sink.name: _rows(tally) for sink, tally in entry.tables.items()},
         "daily_trips": _rows(entry.mart),
         "total_lake": _total(lake.kept),
-        "total_bigquery": _total(entry.bigquery),
-        "total_postgres": _total(entry.postgres),
+        **{f"total_{sink.name}": _total(tally) for sink, tally in entry.tables.items()},
         "total_daily_trips": _total(entry.mart),
         "etag": lake.etag,
         "sha256": lake.sha256,

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,17 +19,17 @@ import yaml
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from xdist.scheduler import LoadScopeScheduling
 
-from taxi_pipeline import checks
-from taxi_pipeline.assets import trips
-from taxi_pipeline.assets.steps import clean_raw, cleaned_copy, cleaned_in_lake, store_raw
+from taxi_pipeline.assets import published as assets
+from taxi_pipeline.checks import published as checks
 from taxi_pipeline.definitions import build_definitions, defs
+from taxi_pipeline.lake.cleaned import open_cleaned, store_cleaned
+from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.lake.raw import store_raw
 from taxi_pipeline.ledger import Entry, read_ledger
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import PublisherOptions, running
-from taxi_pipeline.resources import environment
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import object_paths
 from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.settings import Resources, load_resources
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
@@ -89,7 +89,7 @@ def compared_months() -> Iterator[None]:
     ) -> Comparison:
         return Comparison(month, trips, None, {}, empty_days)
 
-    with patch.object(checks, "Comparison", alone), patch.object(trips, "Comparison", alone):
+    with patch.object(checks, "Comparison", alone), patch.object(assets, "Comparison", alone):
         yield
 
 
@@ -108,7 +108,7 @@ class Platform:
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job, or some of its assets, as `dagster job execute` does, but in this process."""
-        resources = vars(self.resources)
+        resources = self.resources.by_name()
         if assets is not None:  # Dagster takes no other resources for a part of a job
             definitions, resources = build_definitions(resources), {}
         else:
@@ -131,11 +131,10 @@ class Platform:
         fetch = partial(to.publisher.fetch_month, SERVICES[service], of)
         store_raw(to.lake, place, table, fetch, log, replace=replace_raw)
         days = partial(trips_by_day, month=of)
-        clean_raw(to.lake, place, table, partial(clean_trips, of), log, days)
-        with cleaned_in_lake(to.lake, place, table) as trips:
-            to.warehouse.replace_month(table, of, trips.stored, trips.rows, {"run": uuid4().hex})
-        with cleaned_copy(to.lake, place, table, log) as (trips, batches):
-            to.database.replace_month(table, of, batches, trips.rows)
+        store_cleaned(to.lake, place, table, partial(clean_trips, of), log, days)
+        with open_cleaned(to.lake, place, table, of, log) as trips:
+            for sink in to.sinks.values():
+                sink.replace(trips.file, uuid4().hex)
 
     def will_retry(self, failed: dg.ExecuteInProcessResult) -> bool:
         """Return whether Dagster's daemon would run the failed run again by itself."""
@@ -146,7 +145,7 @@ class Platform:
     def tick(self, sensor: str, cursor: str | None = None) -> SensorExecutionData:
         """Evaluate a sensor as Dagster's daemon does, but launch nothing."""
         with dg.build_sensor_context(
-            self.instance, cursor, definitions=defs, resources=vars(self.resources)
+            self.instance, cursor, definitions=defs, resources=self.resources.by_name()
         ) as context:
             return defs.resolve_sensor_def(sensor).evaluate_tick(context)
 
@@ -160,17 +159,17 @@ class Platform:
         """Return the rows of a query."""
         import psycopg
 
-        with psycopg.connect(self.resources.database.url) as connection:
+        with psycopg.connect(self.resources.postgres.url) as connection:
             return connection.execute(query.encode()).fetchall()
 
     def bigquery(self, query: str) -> list[Any]:
         """Return the rows of a query, in the dataset."""
         from google.cloud import bigquery
 
-        from taxi_pipeline.resources.google import BigQuery
+        from taxi_pipeline.io.google import GoogleBigQuery
 
-        warehouse = self.resources.warehouse
-        with BigQuery(project=warehouse.project).get_client() as client:
+        warehouse = self.resources.bigquery
+        with GoogleBigQuery(project=warehouse.project).get_client() as client:
             config = bigquery.QueryJobConfig(
                 default_dataset=f"{warehouse.project}.{warehouse.dataset}"
             )
@@ -184,9 +183,9 @@ def platform(stack: Path) -> Iterator[Platform]:
     Dagster's storage is in memory; test_instances and what runs in processes has the real ones.
     """
     dagster_yaml = yaml.safe_load((stack / "dagster" / "dagster.yaml").read_text())
-    settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
-    with dg.DagsterInstance.ephemeral(settings=settings) as instance:
-        yield Platform(environment.load_resources(), instance)
+    instance_settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
+    with dg.DagsterInstance.ephemeral(settings=instance_settings) as instance:
+        yield Platform(load_resources(), instance)
 
 
 type Publish = Callable[[Mapping[str, bytes | Answer]], tuple[Platform, list[str]]]
@@ -222,8 +221,17 @@ def real_platform(platform: Platform, _real_publisher: str) -> Platform:
     return with_publisher(platform, _real_publisher)
 
 
+def with_resources(platform: Platform, **others: object) -> Platform:
+    """Return a platform some of whose resources, sinks included, are others, by name."""
+    own = {field.name for field in fields(Resources)}
+    sinks: Any = {name: other for name, other in others.items() if name not in own}
+    rest: Any = {name: other for name, other in others.items() if name in own}
+    resources = replace(platform.resources, sinks={**platform.resources.sinks, **sinks}, **rest)
+    return Platform(resources, platform.instance)
+
+
 def with_publisher(platform: Platform, base: str) -> Platform:
     """Return a platform whose publisher is the one at `base`."""
     publisher = Publisher(urls=url_templates(base), zones_url=f"{base}/{ZONES}")
-    resources = Resources(**{**vars(platform.resources), "publisher": publisher})
+    resources = replace(platform.resources, publisher=publisher)
     return Platform(resources, platform.instance)

@@ -27,8 +27,8 @@ from taxi_pipeline.assets.reporting import (
     table_columns,
 )
 from taxi_pipeline.assets.trips import month_among, months_from
-from taxi_pipeline.resources.sql import CENTS
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.io.sql import CENTS
+from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
@@ -158,23 +158,23 @@ def mart_month(context: dg.InitResourceContext) -> Month:
     retry_policy=RETRIES,
 )
 def daily_trips(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, mart_month: dg.ResourceParam[Month]
+    context: dg.AssetExecutionContext, bigquery: BigQuery, mart_month: dg.ResourceParam[Month]
 ) -> dg.MaterializeResult[None]:
     """Compute a month of the mart in BigQuery."""
     with retried_if_transient(context):
         began = monotonic()
         labels = {"mart": DAILY_TRIPS.name, "month": mart_month.key, "run": context.run.run_id}
         sources = [service.trips for service in SERVICES.values()]
-        rows = warehouse.replace_month_by_query(
+        rows = bigquery.replace_month_by_query(
             DAILY_TRIPS, mart_month, daily_trips_query(), sources, labels
         )
-        by_day = warehouse.query_month(_READ_BACK, mart_month)
+        by_day = bigquery.query_month(_READ_BACK, mart_month)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,
                 "dagster/column_schema": table_columns(DAILY_TRIPS),
                 "dagster/column_lineage": _lineage(),
-                "dagster/uri": warehouse.uri(DAILY_TRIPS),
+                "dagster/uri": bigquery.uri(DAILY_TRIPS),
                 "seconds": monotonic() - began,
                 "preview": preview(by_day[:PREVIEW_ROWS], arrow_schema(DAILY_TRIPS)),
                 "picture": _picture(by_day),

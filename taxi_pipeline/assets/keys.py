@@ -4,29 +4,18 @@ Dagster's lineage shows the last part of a key alone, so a key has no other. A m
 own name.
 """
 
-from collections.abc import Mapping
-
 import dagster as dg
 
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
 
-LAYERS = ("raw", "cleaned", "bigquery", "postgres")
+LAYERS = ("raw", "cleaned", *(sink.name for sink in SINKS))
 MART = dg.AssetKey(DAILY_TRIPS.name)
 
 
 def asset_key(table: str, layer: str) -> dg.AssetKey:
     """Return the key of a table's asset in a layer: `yellow_raw` of yellow_trips' raw."""
-    return dg.AssetKey(f"{table.removesuffix('_trips').removeprefix('taxi_')}_{layer}")
-
-
-_NAMES: Mapping[dg.AssetKey, tuple[str, str]] = {
-    **{
-        asset_key(table.name, layer): (table.name, layer)
-        for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
-        for layer in LAYERS
-    },
-    MART: (DAILY_TRIPS.name, "bigquery"),
-}
+    return dg.AssetKey(f"{_prefix(table)}_{layer}")
 
 
 def table_of(key: dg.AssetKey) -> str:
@@ -34,11 +23,29 @@ def table_of(key: dg.AssetKey) -> str:
 
     An asset of another code location or of an earlier version belongs to its key's last part.
     """
-    table, _ = _NAMES.get(key, (key.path[-1], None))
-    return table
+    prefix, _ = _split(key)
+    return _TABLES.get(prefix, key.path[-1])
 
 
 def layer_of(key: dg.AssetKey) -> str:
     """Return the layer that an asset belongs to; of a key that is none of ours, its first part."""
-    _, layer = _NAMES.get(key, (None, key.path[0]))
-    return layer
+    if key == MART:
+        return "bigquery"
+    prefix, layer = _split(key)
+    return layer if prefix in _TABLES else key.path[0]
+
+
+def _prefix(table: str) -> str:
+    return table.removesuffix("_trips").removeprefix("taxi_")
+
+
+def _split(key: dg.AssetKey) -> tuple[str, str]:
+    """Return the two words of a key of one part; of any other key, two empty ones."""
+    prefix, _, layer = key.path[0].rpartition("_") if len(key.path) == 1 else ("", "", "")
+    return prefix, layer
+
+
+_TABLES = {
+    _prefix(table.name): table.name
+    for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
+}

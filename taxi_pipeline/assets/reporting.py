@@ -12,15 +12,14 @@ import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.environment import retries, retry_seconds
-from taxi_pipeline.resources.warehouse import TYPES
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.settings import retries, retry_seconds
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 PREVIEW_ROWS = 5
 _CHARACTERS = 100  # of a cell or a name that is shown
@@ -107,7 +106,7 @@ def table_columns(table: Table) -> dg.TableSchema:
     """Return a declared table's columns as Dagster's catalog shows them."""
     return dg.TableSchema(
         [
-            dg.TableColumn(column.name, TYPES[column.type], column.description)
+            dg.TableColumn(column.name, BigQuery.types[column.type], column.description)
             for column in table.columns
         ]
     )
@@ -152,13 +151,6 @@ def preview(rows: Sequence[Mapping[str, object]], schema: "pa.Schema") -> dg.Tab
         for row in printable_rows
     ]
     return table(dict.fromkeys(names.values(), "string"), texts)
-
-
-def parquet_preview(file: "pq.ParquetFile") -> dg.TableMetadataValue:
-    """Return the first rows of an open Parquet file as a table."""
-    # no threads: they may hold a Python file when the process ends, and abort it
-    first = next(file.iter_batches(PREVIEW_ROWS, use_threads=False), None)
-    return preview([] if first is None else first.to_pylist(), file.schema_arrow)
 
 
 def query(name: str, month: Month | None) -> dg.MarkdownMetadataValue:

@@ -6,10 +6,9 @@ Dagster's UI takes them where a run or a backfill is launched, `dagster job exec
 import dagster as dg
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.lake.raw import REPLACE_RAW
 from taxi_pipeline.tlc.text import printable
 
-# The publisher's file takes the place of one that somebody else put into the lake.
-REPLACE_RAW = "taxi/replace_raw"
 # A month of which next to nothing is left is loaded all the same.
 ACCEPT_FEWER_ROWS = "taxi/accept_fewer_rows"
 

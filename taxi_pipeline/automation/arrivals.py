@@ -5,24 +5,20 @@ stored it. The sensor compares the lake with itself, so it keeps nothing in mind
 names the generation of the raw object that it was made of. What the publisher has is not asked.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from taxi_pipeline.assets.keys import LAYERS, asset_key
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.unfinished import unfinished_partitions
-from taxi_pipeline.resources.environment import automation_is_on
-from taxi_pipeline.resources.lake import (
-    RAW_ENDINGS,
-    ZONES_PATHS,
-    Lake,
-    LakeObject,
-    ObjectPaths,
-    object_paths,
-)
+from taxi_pipeline.lake.metadata import CleanedMetadata
+from taxi_pipeline.lake.paths import RAW_ENDINGS, ZONES_PATHS, ObjectPaths, object_paths
+from taxi_pipeline.resources.gcs import Lake, LakeObject
+from taxi_pipeline.settings import automation_is_on
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
 from taxi_pipeline.tlc.text import printable
@@ -32,12 +28,15 @@ if TYPE_CHECKING:
         UnresolvedAssetJobDefinition,
     )
 
-_LAYERS = LAYERS[1:]  # raw would fetch the publisher's file over it
 _MOST_NAMED = 20
 
 
-def lake_arrivals(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.SensorDefinition:
+def lake_arrivals(
+    jobs: "Mapping[str, UnresolvedAssetJobDefinition]", sinks: Sequence[type[Sink]]
+) -> dg.SensorDefinition:
     """Return the sensor, given each table's job by the table's name."""
+    # raw would fetch the publisher's file over it
+    layers = ("cleaned", *(sink.name for sink in sinks))
 
     @dg.sensor(
         name="lake_arrivals",
@@ -71,12 +70,15 @@ def lake_arrivals(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.Sens
                 "name of a raw object is raw/SERVICE/SERVICE_tripdata_YYYY-MM of a month that TLC "
                 f"has published, and ends in .{', .'.join(RAW_ENDINGS)}."
             )
-        made_of = {item.name: item.metadata.get("raw_generation") for item in lake.find("cleaned/")}
+        made_of = {
+            item.name: CleanedMetadata.parse(item.metadata).raw_generation
+            for item in lake.find("cleaned/")
+        }
         requests = [
-            arrival.request()
+            arrival.request(layers)
             for arrival in newest
             if (arrival.table, arrival.key) not in running
-            and made_of.get(arrival.paths.cleaned) != str(arrival.raw.generation)
+            and made_of.get(arrival.paths.cleaned) != arrival.raw.generation
         ]
         return requests or dg.SkipReason(
             f"The lake has {len(raw)} raw objects; the newest of each month is cleaned, or a run "
@@ -95,12 +97,12 @@ class _Arrival:
     paths: ObjectPaths
     raw: LakeObject
 
-    def request(self) -> dg.RunRequest:
+    def request(self, layers: Iterable[str]) -> dg.RunRequest:
         return dg.RunRequest(
             run_key="/".join(filter(None, (self.paths.folder, self.key, str(self.raw.generation)))),
             job_name=self.table,
             partition_key=self.key or None,
-            asset_selection=[asset_key(self.table, layer) for layer in _LAYERS],
+            asset_selection=[asset_key(self.table, layer) for layer in layers],
         )
 
 

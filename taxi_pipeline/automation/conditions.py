@@ -5,7 +5,7 @@ When an asset is due is said beside the asset.
 
 import dagster as dg
 
-from taxi_pipeline.resources.environment import automation_is_on
+from taxi_pipeline.settings import automation_is_on
 
 
 def automation_condition_sensor() -> dg.AutomationConditionSensorDefinition:

@@ -17,8 +17,8 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from taxi_pipeline.assets.tags import TAGS
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import automation_is_on, notifications_enabled
 from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.settings import automation_is_on, notifications_enabled
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _FIRST_HOUR = 8

@@ -17,8 +17,8 @@ from dagster._core.execution.plan.objects import StepFailureData, UserFailureDat
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from taxi_pipeline.assets.keys import layer_of, table_of
-from taxi_pipeline.resources.environment import dagster_url, notifications_enabled
 from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.settings import dagster_url, notifications_enabled
 
 if TYPE_CHECKING:
     from dagster._core.execution.backfill import PartitionBackfill

@@ -19,10 +19,13 @@ from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.environment import automation_is_on, published_every_seconds
-from taxi_pipeline.resources.lake import SOURCE_URL, Lake, LakeObject, month_of_object
+from taxi_pipeline.lake.metadata import RawMetadata
+from taxi_pipeline.lake.paths import month_of_object
+from taxi_pipeline.lake.raw import is_fetched
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import FileVersion, NotModified, Publisher, RemoteFile
+from taxi_pipeline.settings import automation_is_on, published_every_seconds
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
@@ -165,25 +168,30 @@ class _DueMonth:
     @property
     def is_foreign(self) -> bool:
         """Whether the raw object was put there by somebody else."""
-        return self.raw is not None and not self.raw.is_fetched
+        return self.raw is not None and not is_fetched(self.raw)
+
+    @property
+    def noted(self) -> RawMetadata:
+        """What the raw object says of the published file."""
+        return RawMetadata.parse(self.raw.metadata if self.raw else {})
 
     @property
     def fetched_version(self) -> FileVersion | None:
         """The published file that the raw object was fetched from."""
         if self.raw is None:
             return None
-        return FileVersion(self.raw.metadata[SOURCE_URL], self.raw.metadata.get("etag", ""))
+        return FileVersion(self.noted.source_url or "", self.noted.etag or "")
 
     def differs_from(self, published: RemoteFile) -> bool:
         """Whether a run would find another file than the lake has.
 
         So it does where a preferred publisher has the month now; the run makes it the lake's, too.
         """
-        if self.raw is None or published.url != self.raw.metadata[SOURCE_URL]:
+        if self.raw is None or published.url != self.noted.source_url:
             return True
         if published.etag:
-            return published.etag != self.raw.metadata.get("etag")
-        return published.last_modified != self.raw.metadata.get("last_modified", "")
+            return published.etag != self.noted.etag
+        return published.last_modified != (self.noted.last_modified or "")
 
     def request(self, published: RemoteFile, instance: dg.DagsterInstance) -> dg.RunRequest:
         """Return the request for a run; Dagster grants one of the same key but once.

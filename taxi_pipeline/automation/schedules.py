@@ -11,7 +11,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.environment import automation_is_on, schedule_cron
+from taxi_pipeline.settings import automation_is_on, schedule_cron
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 

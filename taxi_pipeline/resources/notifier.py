@@ -4,6 +4,7 @@ Knows how a message leaves. What is worth telling, and in which words, is for `a
 """
 
 import logging
+from typing import ClassVar
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +16,8 @@ _RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=3&wai
 
 class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where people are told; nobody is while there is no URL."""
+
+    variables: ClassVar = {"url": "TAXI_NOTIFY_URL", "timeout": "TAXI_NOTIFY_TIMEOUT"}
 
     url: str = Field(
         default="",

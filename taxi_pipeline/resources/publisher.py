@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.classification import classified, is_transient_status, retry_after
-from taxi_pipeline.resources.urls import refuse_secrets
+from taxi_pipeline.io.classification import classified, is_transient_status, retry_after
+from taxi_pipeline.io.urls import refuse_secrets
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.text import printable
@@ -79,6 +79,15 @@ def _ignore_progress(size: int) -> None:
 
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Where published files come from, in order of preference: the first that has a month wins."""
+
+    variables: ClassVar = {
+        "urls": "TAXI_PUBLISHER_URLS",
+        "zones_url": "TAXI_ZONES_URL",
+        "connect_timeout": "TAXI_PUBLISHER_CONNECT_TIMEOUT",
+        "read_timeout": "TAXI_PUBLISHER_READ_TIMEOUT",
+        "download_timeout": "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT",
+        "look_timeout": "TAXI_PUBLISHER_LOOK_TIMEOUT",
+    }
 
     urls: str = Field(
         description="URL templates with {service} and {month}, separated by commas "
@@ -243,7 +252,7 @@ def _answer[T](
     headers: Mapping[str, str] | None = None,
 ) -> T | NotModified | None:
     """Ask for a URL, and `read` the answer if it has the file; None where it has not."""
-    from taxi_pipeline.resources.deadline import session_until
+    from taxi_pipeline.io.deadline import session_until
 
     with session_until(limit.seconds) as (session, deadline):
         try:

@@ -32,17 +32,22 @@ def conformed(
             yield pa.record_batch(columns, schema=declared)
 
 
-def check_loadable(schema: pa.Schema, table: Table, where: str) -> None:
-    """Raise `PermanentError` if BigQuery cannot load a Parquet file of that schema, at `where`.
+def check_types(schema: pa.Schema, table: Table, where: str) -> None:
+    """Raise `PermanentError` if a column of a file is of another type than is declared.
 
-    BigQuery fills in nulls where a declared column is missing, and takes integers of any width,
-    but converts nothing else.
+    Integers of any width are alike, and a declared column may be missing: what loads the file
+    itself, without `conformed`, does that much.
+
+    Args:
+        schema: The file's Arrow schema.
+        table: The table that is to have its rows.
+        where: The file's address, for the message.
     """
     for declared in arrow_schema(table):
         if declared.name in schema.names:
             has = schema.field(declared.name).type
-            integers = pa.types.is_integer(has) and pa.types.is_integer(declared.type)
-            if has != declared.type and not integers:
+            are_integers = pa.types.is_integer(has) and pa.types.is_integer(declared.type)
+            if has != declared.type and not are_integers:
                 raise PermanentError(f"{_mismatch(where, declared, has)}. {_AGAIN}")
 
 

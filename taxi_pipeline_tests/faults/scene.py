@@ -30,8 +30,8 @@ from urllib.parse import urlsplit
 import dagster as dg
 import psutil
 
+from taxi_pipeline.lake.paths import ObjectPaths, object_paths
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.lake import REJECTED_ROWS, ObjectPaths, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
@@ -345,7 +345,7 @@ class Scene:
     @property
     def password(self) -> str:
         """PostgreSQL's, which nobody may see."""
-        return urlsplit(self.platform.resources.database.url).password or ""
+        return urlsplit(self.platform.resources.postgres.url).password or ""
 
     def left(self) -> frozenset[str]:
         """Return what is there that belongs to no finished month, by name."""
@@ -369,7 +369,7 @@ class Scene:
 
     def load_jobs(self, *states: str) -> list[str]:
         """Return the month's load jobs, of any state or of these."""
-        warehouse = self.platform.resources.warehouse
+        warehouse = self.platform.resources.bigquery
         url = (
             f"{os.environ['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/{warehouse.project}/jobs"
         )
@@ -420,7 +420,7 @@ class Scene:
             sha256 = hashlib.sha256(lake.download(raw, folder).read_bytes()).hexdigest()
             (trips,) = lake.find(place.cleaned)
             cleaned = pq.read_table(lake.download(trips, folder), columns=list(_COLUMNS))
-            (beside,) = lake.find(trips.metadata[REJECTED_ROWS])
+            (beside,) = lake.find(trips.metadata["rejected_rows"])
             rejected = pq.read_table(lake.download(beside, folder))
         return {
             "raw": (sha256,),

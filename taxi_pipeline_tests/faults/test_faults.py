@@ -57,7 +57,7 @@ def test_one_cell_of_another_version_is_seen_in_every_store(
         tip = f"{placed.new.mark}.03"
         cell = f"SET tip_amount = {tip} WHERE pickup_datetime = '{placed.month}-15 00:00:03'"
         platform.bigquery(f"UPDATE yellow_trips {cell}")
-        with psycopg.connect(platform.resources.database.url) as connection:
+        with psycopg.connect(platform.resources.postgres.url) as connection:
             connection.execute(f"UPDATE tlc.yellow_trips {cell}".encode())
         lake = platform.resources.lake
         (trips,) = lake.find(placed.place.cleaned)

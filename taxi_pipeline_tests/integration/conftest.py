@@ -4,10 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import Lake
-from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline.io.google import CloudStorage
+from taxi_pipeline.resources.gcs import Lake
+from taxi_pipeline_tests.conftest import Platform, with_resources
 
 
 @pytest.fixture
@@ -16,4 +15,4 @@ def isolated(platform: Platform) -> Platform:
     lake = platform.resources.lake
     empty = Lake(bucket=f"taxi-{uuid4().hex}", project=lake.project)
     CloudStorage(project=lake.project).get_client().create_bucket(empty.bucket)
-    return Platform(Resources(**{**vars(platform.resources), "lake": empty}), platform.instance)
+    return with_resources(platform, lake=empty)

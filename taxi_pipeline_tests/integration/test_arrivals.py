@@ -15,12 +15,15 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from taxi_pipeline.assets.keys import asset_key, layer_of
-from taxi_pipeline.assets.steps import clean_raw
-from taxi_pipeline.assets.tags import REPLACE_RAW
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.lake.cleaned import store_cleaned
+from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.lake.raw import REPLACE_RAW
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.local.generator import write_parquet, write_zones
-from taxi_pipeline.resources.lake import Lake, LakeObject, object_paths
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake, LakeObject
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary, clean_trips
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import SourceFile
@@ -95,7 +98,9 @@ def test_a_strangers_file_is_counted_without_the_cleaning(
 
     lake = isolated.resources.lake
     with pytest.raises(PermanentError, match="has 50 rows, but 49 were read"):
-        clean_raw(lake, object_paths(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger())
+        store_cleaned(
+            lake, object_paths(GREEN, month), GREEN.trips, loses_a_row, logging.getLogger()
+        )
     assert lake.find("cleaned/") == []
     (raw,) = lake.find("raw/")
     assert raw.metadata.keys() == {"rows", "sha256"}
@@ -310,7 +315,10 @@ def test_a_strangers_broken_file_replaces_nothing_until_the_publishers_is_asked_
     assert said in failure_of(run_requested(isolated))
     entry = isolated.entry("green", "2021-07")
     assert entry.lake.kept == before.lake.kept
-    assert (entry.bigquery, entry.postgres) == (before.bigquery, before.postgres)
+    assert (entry.tables[BigQuery], entry.tables[Postgres]) == (
+        before.tables[BigQuery],
+        before.tables[Postgres],
+    )
     assert not entry.adds_up
     (raw,) = isolated.resources.lake.find("raw/")
     assert raw.metadata == {}

@@ -9,11 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.assets.keys import asset_key
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import object_paths
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.lake import LosingLake, delete, overwrite
 from taxi_pipeline_tests.support.results import (
     CHECKS,
@@ -107,7 +106,7 @@ def test_a_table_that_was_tampered_with_is_caught_by_the_checks_alone(publish: P
     ):
         platform.load("yellow", month)
         platform.bigquery(statement.format(JOB))
-        with psycopg.connect(platform.resources.database.url) as connection:
+        with psycopg.connect(platform.resources.postgres.url) as connection:
             connection.execute(statement.format(f"tlc.{JOB}").encode())
         assert failed_checks(platform.run(CHECKS_JOB, month)) == MATCHES
 
@@ -164,11 +163,8 @@ def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publis
     platform.load("yellow", month)
     republished, _ = publish({path: csv_gz(*[in_month(month)] * 5, "garbage")})
     lake = republished.resources.lake
-    resources = {
-        **vars(republished.resources),
-        "lake": LosingLake(bucket=lake.bucket, project=lake.project),
-    }
-    result = Platform(Resources(**resources), platform.instance).run(JOB, month)
+    losing = LosingLake(bucket=lake.bucket, project=lake.project)
+    result = with_resources(republished, lake=losing).run(JOB, month)
     assert [event.step_key for event in result.get_step_failure_events()] == [
         f"{YELLOW.name}_cleaned_checks"
     ]
@@ -184,9 +180,7 @@ def test_rows_that_are_not_accounted_for_do_not_reach_the_tables(publish: Publis
     said = "The published file has 6 rows, the lake 5: 5 kept and 0 rejected."
     assert blocking.description == said
     entry = republished.entry("yellow", month)
-    assert entry.bigquery is not None
-    assert entry.postgres is not None
-    assert (entry.bigquery.rows, entry.postgres.rows) == (3, 3)
+    assert [tally and tally.rows for tally in entry.tables.values()] == [3, 3]
 
 
 def test_a_share_that_is_none_is_a_clear_failure(

@@ -15,14 +15,13 @@ from click.testing import CliRunner
 
 from taxi_pipeline.assets.keys import table_of
 from taxi_pipeline.cli import main
+from taxi_pipeline.io.google import GoogleBigQuery
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.ledger import read_ledger
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.google import BigQuery
-from taxi_pipeline.resources.lake import object_paths
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
-from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.job_execute import job_execute
 from taxi_pipeline_tests.support.results import evaluations, failure_of
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
@@ -95,7 +94,7 @@ def test_a_months_figures_are_those_of_the_lake_and_the_ledger(
     assert_same(found, counted(platform, SERVICES.values(), month, tmp_path))
     assert len(found) == 4 * 31
     for service in SERVICES.values():
-        tally = platform.entry(service.name, month).bigquery
+        tally = platform.entry(service.name, month).tables[BigQuery]
         assert tally
         mine = [figures for (name, _), figures in found.items() if name == service.name]
         assert sum(trips for trips, _, _ in mine) == tally.rows
@@ -122,7 +121,7 @@ def test_what_a_materialization_says(platform: Platform) -> None:
     said = materialized(result).metadata
     assert materialized(result).partition == month
     assert said["dagster/row_count"].value == 31
-    assert said["dagster/uri"].value == platform.resources.warehouse.uri(DAILY_TRIPS)
+    assert said["dagster/uri"].value == platform.resources.bigquery.uri(DAILY_TRIPS)
     seconds, preview, lineage = said["seconds"], said["preview"], said["dagster/column_lineage"]
     assert isinstance(seconds, dg.FloatMetadataValue)
     assert seconds.value
@@ -155,8 +154,8 @@ def test_the_table_is_described_and_partitioned_and_the_job_labelled(platform: P
     month = "2014-04"
     assert platform.run(JOB, month).success  # twice: replacing a month keeps the descriptions
     result = platform.run(JOB, month)
-    warehouse = platform.resources.warehouse
-    with BigQuery(project=warehouse.project).get_client() as client:
+    warehouse = platform.resources.bigquery
+    with GoogleBigQuery(project=warehouse.project).get_client() as client:
         table = client.get_table(warehouse.uri(DAILY_TRIPS).removeprefix("bigquery://"))
         labels = [job.labels for job in client.list_jobs(max_results=20)]
     assert table.time_partitioning.type_ == "MONTH"
@@ -238,7 +237,7 @@ def test_check_and_ledger_say_that_the_mart_is_older_than_its_tables(
     assert evaluations(first)[CHECK].partition == month
     entry = platform.entry("yellow", month)
     assert entry.adds_up
-    assert entry.mart == entry.bigquery
+    assert entry.mart == entry.tables[BigQuery]
 
     republished, _ = publish({path: csv_gz(trip, trip, in_month(month, total_amount="-0.02"))})
     republished.load("yellow", month)
@@ -318,11 +317,11 @@ def test_what_the_mart_alone_has_is_in_the_ledger(platform: Platform) -> None:
 
 
 def test_tables_that_are_not_there_yet_are_made(platform: Platform) -> None:
-    there = platform.resources.warehouse
-    empty = Warehouse(project=there.project, dataset="without_trips")
-    with BigQuery(project=there.project).get_client() as client:
+    there = platform.resources.bigquery
+    empty = BigQuery(project=there.project, dataset="without_trips")
+    with GoogleBigQuery(project=there.project).get_client() as client:
         client.create_dataset(empty.dataset)
-        resources = Resources(**{**vars(platform.resources), "warehouse": empty})
+        resources = with_resources(platform, bigquery=empty).resources
         said = materialized(replace(platform, resources=resources).run(JOB, "2021-01")).metadata
         tables = {table.table_id for table in client.list_tables(empty.dataset)}
     assert said["dagster/row_count"].value == 0
@@ -359,8 +358,8 @@ def test_an_unknown_month_is_a_clear_failure(
 
 
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
-    nowhere = Warehouse(project=platform.resources.warehouse.project, dataset="nowhere")
-    resources = Resources(**{**vars(platform.resources), "warehouse": nowhere})
+    nowhere = BigQuery(project=platform.resources.bigquery.project, dataset="nowhere")
+    resources = with_resources(platform, bigquery=nowhere).resources
     failure = failure_of(replace(platform, resources=resources).run(JOB, "2021-01"))
     assert "Check TAXI_GCP_PROJECT and TAXI_DATASET" in failure
 

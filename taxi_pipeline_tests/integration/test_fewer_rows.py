@@ -9,14 +9,13 @@ import pytest
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.ledger import Entry
-from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.environment import Resources
-from taxi_pipeline.resources.lake import object_paths
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.results import AS_BEFORE, EVERY_ROW, evaluations, failure_of
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
@@ -41,11 +40,8 @@ def published(month: str, rows: int, days: Iterable[int] = ALL_DAYS) -> dict[str
     return {MIRRORED.format(month): csv_gz(*lines)}
 
 
-def rows_in_tables(entry: Entry) -> tuple[int | None, int | None]:
-    return (
-        entry.bigquery.rows if entry.bigquery else None,
-        entry.postgres.rows if entry.postgres else None,
-    )
+def rows_in_tables(entry: Entry) -> tuple[int | None, ...]:
+    return tuple(tally.rows if tally else None for tally in entry.tables.values())
 
 
 def judged(result: dg.ExecuteInProcessResult) -> tuple[bool, dg.AssetCheckSeverity, str]:
@@ -164,8 +160,8 @@ def test_the_larger_table_counts_and_either_alone(publish: Publish, platform: Pl
     assert rows_in_tables(few.entry("yellow", month)) == (None, 600)
 
     whole.load("yellow", month)
-    away = Database(url="postgresql://nobody:x@127.0.0.1:1/nothing", connect_timeout=2)
-    without = Resources(**{**vars(few.resources), "database": away})
+    away = Postgres(url="postgresql://nobody:x@127.0.0.1:1/nothing", connect_timeout=2)
+    without = with_resources(few, postgres=away).resources
     result = replace(few, resources=without).run(JOB, month)
     passed, severity, said = judged(result)
     assert (passed, severity) == (False, ERROR)
@@ -176,12 +172,12 @@ def test_the_larger_table_counts_and_either_alone(publish: Publish, platform: Pl
 def test_where_no_table_can_be_asked_nothing_is_judged(publish: Publish) -> None:
     month = "2016-07"
     platform, _ = publish(published(month, 10))
-    warehouse = platform.resources.warehouse
+    warehouse = platform.resources.bigquery
     away = {
-        "database": Database(url="postgresql://nobody:x@host:port/nothing"),
-        "warehouse": Warehouse(project=warehouse.project, dataset="no-dataset"),
+        "postgres": Postgres(url="postgresql://nobody:x@host:port/nothing"),
+        "bigquery": BigQuery(project=warehouse.project, dataset="no-dataset"),
     }
-    resources = Resources(**{**vars(platform.resources), **away})
+    resources = with_resources(platform, **away).resources
     result = replace(platform, resources=resources).run(JOB, month)
     assert failure_of(result).startswith("TAXI_DATASET: 'no-dataset' is not a dataset's name")
     assert evaluations(result) == {}

@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.resources.lake import object_paths
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV
 from taxi_pipeline_tests.conftest import Platform, Publish

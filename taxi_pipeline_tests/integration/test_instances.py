@@ -22,7 +22,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 @pytest.fixture(scope="module")
 def production(platform: Platform) -> Iterator[dg.DagsterInstance]:
     """Return the instance of deploy/dagster.yaml, on a real PostgreSQL."""
-    url = platform.resources.database.url
+    url = platform.resources.postgres.url
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE dagster")
     its = urlsplit(url)._replace(path="/dagster").geturl()

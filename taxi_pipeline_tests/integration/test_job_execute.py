@@ -24,7 +24,7 @@ def test_the_command_of_the_readme_loads_a_month(
     assert done.returncode == 0, done.stderr
     assert "RUN_SUCCESS" in done.stderr
     assert platform.entry(service, month).adds_up
-    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    password = platform.resources.postgres.url.split(":")[2].split("@")[0]
     assert password not in done.stdout + done.stderr
 
 

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import logging
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,22 +24,27 @@ from click.testing import CliRunner
 from requests.adapters import HTTPAdapter
 
 from taxi_pipeline.assets.keys import asset_key, layer_of
+from taxi_pipeline.assets.published import published_assets
 from taxi_pipeline.assets.reporting import PREVIEW_ROWS
-from taxi_pipeline.assets.steps import cleaned_in_lake
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
-from taxi_pipeline.assets.trips import trips_assets
+from taxi_pipeline.assets.trips import published_trips
 from taxi_pipeline.cli import main
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.google import CloudStorage
+from taxi_pipeline.lake.cleaned import open_cleaned
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.ledger import Entry
 from taxi_pipeline.local.generator import write_parquet
-from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import object_paths
-from taxi_pipeline.resources.warehouse import schema_of
+from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.bigquery.tables import schema_of
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATETIME, GREEN, SERVICES, UNKNOWN_WORDS, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import ROWS, Platform, Publish, with_publisher
+from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.http import body, missing_in_s3, serving, status
 from taxi_pipeline_tests.support.lake import delete, overwrite
 from taxi_pipeline_tests.support.results import failure_of, metadata_by_layer
@@ -153,7 +159,7 @@ def test_a_republished_month_replaces_the_old_one_and_no_other(publish: Publish)
         held = Tally(rows, rows * 1180)
         assert entry.adds_up
         assert (entry.lake.published, entry.lake.kept) == (rows, held)
-        assert (entry.bigquery, entry.postgres) == (held, held)
+        assert (entry.tables[BigQuery], entry.tables[Postgres]) == (held, held)
 
 
 def test_a_month_published_in_another_format_leaves_one_raw_object(
@@ -180,7 +186,7 @@ def test_a_month_of_which_nothing_is_kept_empties_the_stores(publish: Publish) -
     entry = emptied.entry("yellow", "2019-06")
     nothing = Tally(0, 0)
     assert (entry.lake.published, entry.lake.kept) == (1, nothing)
-    assert (entry.bigquery, entry.postgres) == (nothing, nothing)
+    assert (entry.tables[BigQuery], entry.tables[Postgres]) == (nothing, nothing)
     assert entry.lake.rejected == {"no_passengers": 1}
     assert entry.adds_up
 
@@ -231,7 +237,7 @@ def test_what_every_materialization_says(publish: Publish) -> None:
         "no_passengers": 1,
         "unparsable": 1,
     }
-    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    password = platform.resources.postgres.url.split(":")[2].split("@")[0]
     assert password not in repr(said)
 
 
@@ -343,10 +349,10 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
     def fetched_by(layer: str) -> int:
         fetched.clear()
         result = dg.materialize(  # without the checks, which read a column of all rows
-            trips_assets(YELLOW),
+            published_assets(published_trips(YELLOW), SINKS),
             selection=[asset_key("yellow_trips", layer)],
             partition_key=month.key,
-            resources=vars(platform.resources),
+            resources=platform.resources.by_name(),
             instance=platform.instance,
         )
         said = metadata_by_layer(result)
@@ -372,7 +378,7 @@ def test_an_object_whose_name_only_begins_like_a_months_is_not_it(
     overwrite(lake, path, f"{place.cleaned}.copy", {})
     with (
         pytest.raises(PermanentError, match=r"2018-08\.parquet is not in the lake: materialize"),
-        cleaned_in_lake(lake, place, YELLOW.trips),
+        open_cleaned(lake, place, YELLOW.trips, None, logging.getLogger()),
     ):
         pass
 
@@ -389,7 +395,7 @@ def test_a_cleaned_object_that_is_broken_is_a_clear_failure(
     overwrite(lake, broken, place.cleaned, {})
     with (
         pytest.raises(PermanentError, match=r"2018-06\.parquet cannot be read: .*Materialize the"),
-        cleaned_in_lake(lake, place, YELLOW.trips),
+        open_cleaned(lake, place, YELLOW.trips, None, logging.getLogger()),
     ):
         pass
 
@@ -408,10 +414,10 @@ def test_the_tables_are_described_and_partitioned(platform: Platform) -> None:
         "WHERE oid = 'tlc.yellow_trips_2021_02'::regclass"
     )
     assert bounds == "FOR VALUES FROM ('2021-02-01 00:00:00') TO ('2021-03-01 00:00:00')"
-    from taxi_pipeline.resources.google import BigQuery
+    from taxi_pipeline.io.google import GoogleBigQuery
 
-    warehouse = platform.resources.warehouse
-    with BigQuery(project=warehouse.project).get_client() as client:
+    warehouse = platform.resources.bigquery
+    with GoogleBigQuery(project=warehouse.project).get_client() as client:
         table = client.get_table(f"{warehouse.project}.{warehouse.dataset}.yellow_trips")
         loads = [job for job in client.list_jobs(max_results=50) if job.job_type == "load"]
     assert table.time_partitioning.type_ == "MONTH"
@@ -421,7 +427,7 @@ def test_the_tables_are_described_and_partitioned(platform: Platform) -> None:
     assert {name: text for name, (_, text) in described.items()} == comments
     labels = [job.labels for job in loads if job.labels.get("month") == "2021-02"]
     assert labels
-    assert labels[0].keys() == {"service", "month", "run"}
+    assert labels[0].keys() == {"table", "month", "run"}
 
 
 def test_the_raw_object_is_the_published_file_and_says_where_it_is_from(
@@ -534,7 +540,7 @@ def test_lines_that_are_no_rows_are_rejected_and_the_others_land(publish: Publis
     entry = platform.entry("yellow", "2019-11")
     assert entry.adds_up
     assert entry.lake.rejected == {"unparsable": 5}
-    assert entry.bigquery == entry.postgres == Tally(2, 2_360)
+    assert entry.tables[BigQuery] == entry.tables[Postgres] == Tally(2, 2_360)
 
 
 def test_a_header_alone_that_is_let_through_makes_the_month_empty_everywhere(
@@ -547,7 +553,7 @@ def test_a_header_alone_that_is_let_through_makes_the_month_empty_everywhere(
     entry = platform.entry("yellow", "2019-12")
     assert entry.adds_up
     assert entry.lake.published == 0
-    assert entry.bigquery == entry.postgres == Tally(0, 0)
+    assert entry.tables[BigQuery] == entry.tables[Postgres] == Tally(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -572,9 +578,10 @@ def test_what_is_no_month_is_refused_by_dagster_before_a_run_begins(platform: Pl
 def test_postgres_keeps_the_old_month_when_rows_go_missing(publish: Publish) -> None:
     platform, _ = publish({MIRRORED.format("2019-11"): csv_gz(in_month("2019-11"))})
     platform.load("yellow", "2019-11")
+    nothing = cleaned_file(YELLOW.trips, Month(2019, 11), [], 5)
     with pytest.raises(PermanentError, match="0 rows arrived of 5; nothing was changed"):
-        platform.resources.database.replace_month(YELLOW.trips, Month(2019, 11), [], 5)
-    assert platform.entry("yellow", "2019-11").postgres == Tally(1, 1_180)
+        platform.resources.postgres.replace(nothing, "a-run")
+    assert platform.entry("yellow", "2019-11").tables[Postgres] == Tally(1, 1_180)
 
 
 def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
@@ -591,7 +598,7 @@ def test_what_is_tampered_with_does_not_add_up(publish: Publish) -> None:
         return not platform.entry("yellow", month).adds_up
 
     load_again()
-    with psycopg.connect(platform.resources.database.url) as connection:
+    with psycopg.connect(platform.resources.postgres.url) as connection:
         connection.execute(
             "DELETE FROM tlc.yellow_trips_2019_12 WHERE ctid IN "
             "(SELECT ctid FROM tlc.yellow_trips_2019_12 LIMIT 1)"
@@ -627,12 +634,12 @@ def test_a_raw_object_that_went_bad_is_fetched_again(publish: Publish, tmp_path:
 
 
 def test_first_months_of_two_services_at_once(platform: Platform) -> None:
-    database = platform.resources.database
+    database = platform.resources.postgres
     with psycopg.connect(database.url) as connection:
         connection.execute("DROP SCHEMA IF EXISTS tlc CASCADE")
 
     def load(service: Service) -> None:
-        database.replace_month(service.trips, Month(2020, 2), [], 0)
+        database.replace(cleaned_file(service.trips, Month(2020, 2), [], 0), "a-run")
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(load, [YELLOW, GREEN] * 3))
@@ -654,7 +661,7 @@ def test_nothing_is_left_beside_the_tables(platform: Platform) -> None:
 
 def test_a_column_declared_later_is_added_to_the_tables(platform: Platform) -> None:
     platform.load("green", "2021-04")
-    with psycopg.connect(platform.resources.database.url) as connection:
+    with psycopg.connect(platform.resources.postgres.url) as connection:
         connection.execute("ALTER TABLE tlc.green_trips DROP COLUMN extra")
     platform.bigquery("ALTER TABLE green_trips DROP COLUMN extra")
     assert platform.run("green_trips", "2021-05").success
@@ -672,7 +679,7 @@ def test_a_column_declared_later_comes_last_in_bigquery(
 ) -> None:
     from google.cloud import bigquery
 
-    from taxi_pipeline.resources.google import BigQuery
+    from taxi_pipeline.io.google import GoogleBigQuery
 
     # the emulator takes any order, so what is asked of BigQuery counts
     asked: list[list[str]] = []
@@ -684,30 +691,30 @@ def test_a_column_declared_later_comes_last_in_bigquery(
 
     monkeypatch.setattr(bigquery.Client, "update_table", asking)
     platform.load("green", "2021-06")
-    month, warehouse = Month(2021, 6), platform.resources.warehouse
+    month, warehouse = Month(2021, 6), platform.resources.bigquery
     (cleaned,) = platform.resources.lake.find(object_paths(GREEN, month).cleaned)
-    rows = platform.entry("green", month.key).bigquery
+    rows = platform.entry("green", month.key).tables[BigQuery]
     table = replace(GREEN.trips, name="grown_trips")
     fields = schema_of(table)
     added = [field for field in fields if field.name in ("vendor_id", "trip_distance")]
     foreign = bigquery.SchemaField("notes", "STRING")
     before = [field for field in fields if field not in added]
     before.insert(3, foreign)
-    with BigQuery(project=warehouse.project).get_client() as client:
+    with GoogleBigQuery(project=warehouse.project).get_client() as client:
         there = bigquery.Table(warehouse.uri(table).removeprefix("bigquery://"), schema=before)
         there.time_partitioning = bigquery.TimePartitioning(
             type_=bigquery.TimePartitioningType.MONTH, field="pickup_datetime"
         )
         client.create_table(there)
         assert rows
-        warehouse.replace_month(table, month, cleaned, rows.rows, {"run": "growing"})
+        warehouse.replace(cleaned_file(table, month, (), rows.rows, cleaned), "growing")
     assert asked == [[field.name for field in (*before, *added)]]
     assert warehouse.tallies(table, GREEN.total) == {month: rows}
 
 
 def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Path) -> None:
     platform.load("green", "2021-07")
-    lake, database = platform.resources.lake, platform.resources.database
+    lake, database = platform.resources.lake, platform.resources.postgres
     (cleaned,) = lake.find("cleaned/green/green_tripdata_2021-07.parquet")
     path = lake.download(cleaned, tmp_path)
     july = pq.read_table(path)
@@ -716,7 +723,8 @@ def test_months_of_one_table_land_side_by_side(platform: Platform, tmp_path: Pat
     def load(month: Month) -> None:
         pickups = pa.array([month.start] * july.num_rows, DATETIME)
         table = july.set_column(1, "pickup_datetime", pickups)
-        database.replace_month(GREEN.trips, month, table.to_batches(), table.num_rows)
+        batches = table.to_batches()
+        database.replace(cleaned_file(GREEN.trips, month, batches, table.num_rows), "a-run")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(load, months))

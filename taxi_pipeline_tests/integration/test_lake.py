@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.lake import ZONES_PATHS, Lake, LakeObject
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.http import serving_application, silent
 from taxi_pipeline_tests.support.lake import delete, overwrite
@@ -60,7 +60,7 @@ CALLS: dict[str, Callable[[Lake, Path], object]] = {
     "ensure_current": lambda lake, _: lake.ensure_current(KNOWN),
     "unchanged": lambda lake, _: unchanged(lake),
     "find": lambda lake, _: lake.find(""),
-    "raw_objects": lambda lake, _: lake.raw_objects(ZONES_PATHS),
+    "get": lambda lake, _: lake.get("x"),
     "generation_of": lambda lake, _: lake.generation_of(NAME),
     "delete": lambda lake, _: lake.delete(KNOWN),
 }

@@ -18,8 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taxi_pipeline.cli import main
+from taxi_pipeline.lake.paths import ObjectPaths, object_paths
 from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
-from taxi_pipeline.resources.lake import REJECTED_ROWS, Lake, LakeObject, ObjectPaths, object_paths
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline.tlc.tally import Tally
@@ -85,7 +86,7 @@ def downloaded(platform: Platform, name: str, folder: Path) -> Path:
 def reupload(platform: Platform, name: str, path: Path, described: bool = True) -> None:
     """Put another file in an object's place, with the object's metadata or what is vital of it."""
     (before,) = platform.resources.lake.find(name)
-    vital = {key: said for key, said in before.metadata.items() if key == REJECTED_ROWS}
+    vital = {key: said for key, said in before.metadata.items() if key == "rejected_rows"}
     overwrite(platform.resources.lake, path, before.name, before.metadata if described else vital)
 
 
@@ -95,9 +96,11 @@ def test_a_month_in_good_order_adds_up(untouched: Platform, recount: bool) -> No
     assert entry.problems == []
     assert entry.lake.published == 5
     assert entry.lake.rejected == {"no_passengers": 1, "unparsable": 1}
-    assert entry.lake.kept == entry.bigquery == entry.postgres == HELD
+    assert {entry.lake.kept, *entry.tables.values()} == {HELD}
     assert entry.lake.etag == ETAG
-    assert entry.lake == lake_entry(YELLOW, MONTH, untouched.resources.lake)
+    assert entry.lake == lake_entry(
+        untouched.resources.lake, object_paths(YELLOW, MONTH), YELLOW.total
+    )
     assert entry in read_ledger(YELLOW, untouched.resources)
 
 
@@ -134,7 +137,7 @@ def test_a_tampered_table_is_named(filled: Platform, statement: str, said: str) 
     filled.bigquery(statement.format("yellow_trips"))
     assert ledger(filled).problems == [said.format("BigQuery")]
     filled.load("yellow", MONTH.key)
-    with psycopg.connect(filled.resources.database.url) as connection:
+    with psycopg.connect(filled.resources.postgres.url) as connection:
         connection.execute(statement.format("tlc.yellow_trips").encode())
     assert ledger(filled).problems == [said.format("Postgres")]
 
@@ -208,7 +211,9 @@ def test_tampered_trips_in_the_lake_are_named(
     assert not entry.adds_up
     assert [problem for problem in entry.problems if problem != OTHER_FILE] == said
     assert (OTHER_FILE in entry.problems) == (not described)
-    assert entry.lake == lake_entry(YELLOW, MONTH, filled.resources.lake)
+    assert entry.lake == lake_entry(
+        filled.resources.lake, object_paths(YELLOW, MONTH), YELLOW.total
+    )
 
 
 def test_a_rejected_row_removed_is_named(filled: Platform, tmp_path: Path) -> None:
@@ -347,7 +352,7 @@ def test_what_was_asked_for_and_is_nowhere_is_said(untouched: Platform) -> None:
 
 def test_the_tables_tally_only_the_months_asked_for(untouched: Platform) -> None:
     outside = replace(MONTH, month=2)
-    for store in (untouched.resources.warehouse, untouched.resources.database):
+    for store in (untouched.resources.bigquery, untouched.resources.postgres):
         held = {MONTH: HELD}
         assert store.tallies(YELLOW.trips, YELLOW.total, MONTH, MONTH) == held
         assert store.tallies(YELLOW.trips, None, MONTH, MONTH) == {MONTH: Tally(3, None)}
@@ -406,7 +411,7 @@ def test_a_month_that_is_replaced_while_it_is_read_gets_a_second_look(
     entry = ledger(filled)
     assert entry.problems == []
     assert entry.lake.published == 4
-    assert entry.lake.kept == entry.bigquery == entry.postgres == Tally(2, 3_185)
+    assert {entry.lake.kept, *entry.tables.values()} == {Tally(2, 3_185)}
 
 
 def test_a_month_that_is_replaced_again_and_again_costs_its_own_line_alone(

@@ -82,9 +82,9 @@ def content_of(path: Path) -> str:
 def test_the_command_finds_every_server_and_its_exit_code_is_ours(whole: Path) -> None:
     check = """
 import os, urllib.request, psycopg, psutil, json, sys
-from taxi_pipeline.resources import environment
-stores = environment.load_resources()
-psycopg.connect(stores.database.url).close()
+from taxi_pipeline import settings
+stores = settings.load_resources()
+psycopg.connect(stores.postgres.url).close()
 assert stores.lake.find("") == []
 assert stores.publisher._templates()
 for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):

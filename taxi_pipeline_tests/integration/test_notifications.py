@@ -9,10 +9,9 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.definitions import build_definitions
-from taxi_pipeline.resources.environment import Resources
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.conftest import Platform, Publish
+from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
 from taxi_pipeline_tests.support.lake import LosingLake
@@ -37,7 +36,7 @@ def told(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """Return a daemon that tells of what comes after, and the messages that have arrived."""
     monkeypatch.setenv("TAXI_DAGSTER_URL", UI)
     with receiving() as (url, received):
-        resources = {**vars(platform.resources), "notifier": Notifier(url=url)}
+        resources = {**platform.resources.by_name(), "notifier": Notifier(url=url)}
         daemon = Daemon(build_definitions(resources), platform.instance, SENSORS)
         daemon.tick()
         yield daemon, received
@@ -55,7 +54,7 @@ def test_a_month_that_is_not_published_is_one_message(told: Told, publish: Publi
     step = "yellow 2010-01, step yellow_raw"
     assert error.startswith(f"{step}: yellow 2010-01 is not published: http://127.0.0.1:")
     assert link == f"{UI}/runs/{result.run_id}"
-    password = platform.resources.database.url.split(":")[2].split("@")[0]
+    password = platform.resources.postgres.url.split(":")[2].split("@")[0]
     assert password not in repr(message)
 
 
@@ -113,7 +112,7 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
     platform, _ = publish({MIRRORED.format(month): csv_gz(in_month(month), "garbage")})
     lake = platform.resources.lake
     forgetful = LosingLake(bucket=lake.bucket, project=lake.project)
-    resources = Resources(**{**vars(platform.resources), "lake": forgetful})
+    resources = with_resources(platform, lake=forgetful).resources
     assert not Platform(resources, platform.instance).run(JOB, month).success
     daemon.tick()
     (message,) = received
@@ -127,7 +126,9 @@ def test_a_check_that_stops_a_run_is_one_message_that_names_it(
 def test_assets_that_are_materialized_by_hand_are_told_of(told: Told, publish: Publish) -> None:
     daemon, received = told
     platform, _ = publish({})
-    everything = build_definitions(vars(platform.resources)).resolve_implicit_global_asset_job_def()
+    everything = build_definitions(
+        platform.resources.by_name()
+    ).resolve_implicit_global_asset_job_def()
     result = everything.execute_in_process(
         instance=platform.instance,
         asset_selection=[asset_key(JOB, "raw")],

@@ -23,9 +23,11 @@ from taxi_pipeline.automation import publisher_sensor
 from taxi_pipeline.automation.publisher_sensor import IN_TURN, RECENT
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.google import CloudStorage
+from taxi_pipeline.lake.metadata import PENDING
+from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.local.publisher import url_templates
-from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import PENDING, STORED_AT, Lake, LakeObject, object_paths
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.tlc.month import Month
@@ -91,7 +93,7 @@ class Sensor:
             "source_url": url,
             "etag": etag,
             "last_modified": modified,
-            STORED_AT: PENDING,
+            "stored_at": PENDING,
         }
         return self.put(service, month, origin)
 
@@ -247,7 +249,7 @@ def test_a_restored_generation_is_left_alone_though_it_has_our_metadata(
     path = in_mirror(GREEN, NEWEST)
     asked = serve({path: [body(b"x", '"v2"')]})
     raw = sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
-    raw = sensor.lake.annotate(raw, {STORED_AT: raw.created})
+    raw = sensor.lake.annotate(raw, {"stored_at": raw.created})
     assert len(sensor.tick()[0]) == 1  # it was rewritten
     bucket = CloudStorage(project=sensor.lake.project).get_client().bucket(sensor.lake.bucket)
     bucket.copy_blob(bucket.blob(raw.name), bucket, "older generation")

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.assets.tags import REPLACE_RAW
+from taxi_pipeline.lake.raw import REPLACE_RAW
 from taxi_pipeline.local.publisher import application
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import serving_application
@@ -60,7 +60,7 @@ def test_a_real_month_reconciles_in_all_three_stores(
     lake = entry.lake
     assert lake.kept is not None
     assert (lake.published, lake.kept.rows, lake.rejected) == (published, kept, rejected)
-    assert entry.bigquery == entry.postgres == lake.kept
+    assert {*entry.tables.values()} == {lake.kept}
     assert entry.adds_up
 
 

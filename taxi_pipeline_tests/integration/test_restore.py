@@ -3,9 +3,9 @@
 import psycopg
 
 from taxi_pipeline.assets.keys import asset_key
-from taxi_pipeline.assets.tags import REPLACE_RAW
-from taxi_pipeline.resources.google import BigQuery, CloudStorage
-from taxi_pipeline.resources.lake import object_paths
+from taxi_pipeline.io.google import CloudStorage, GoogleBigQuery
+from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.lake.raw import REPLACE_RAW, raw_objects
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -20,9 +20,9 @@ def lose_everything_but_raw(platform: Platform) -> None:
     for prefix in ("cleaned/fhv/", "rejected/fhv/"):
         for lost in stores.lake.find(prefix):
             stores.lake.delete(lost)
-    with BigQuery(project=stores.warehouse.project).get_client() as client:
-        client.delete_table(f"{stores.warehouse.dataset}.{FHV.trips.name}")
-    with psycopg.connect(stores.database.url) as connection:
+    with GoogleBigQuery(project=stores.bigquery.project).get_client() as client:
+        client.delete_table(f"{stores.bigquery.dataset}.{FHV.trips.name}")
+    with psycopg.connect(stores.postgres.url) as connection:
         connection.execute("DROP TABLE tlc.fhv_trips")
 
 
@@ -59,7 +59,7 @@ def test_an_older_raw_generation_copied_back_reaches_all_stores_and_stays(
     platform, _ = publish({path: good})
     platform.load("yellow", month)
     before = platform.entry("yellow", month)
-    (raw,) = platform.resources.lake.raw_objects(object_paths(YELLOW, Month.parse(month)))
+    (raw,) = raw_objects(platform.resources.lake, object_paths(YELLOW, Month.parse(month)))
     copy(platform, raw.name, "older generation")
     rewritten, asked = publish({path: bad})
     rewritten.load("yellow", month)

@@ -16,14 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from psycopg import sql
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.lake import Lake
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.publisher import Publisher
-from taxi_pipeline.resources.warehouse import Warehouse
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.http import receiving, serving, status
 from taxi_pipeline_tests.support.marked import KEY, MARK, PASSWORD, TOKEN
 
@@ -37,7 +38,7 @@ def service_account_key() -> dict[str, str]:
 
 
 def wrong_password(platform: Platform) -> object:
-    url = platform.resources.database.url
+    url = platform.resources.postgres.url
     return tallies(f"postgresql://taxi:{quote(PASSWORD, safe='')}@{url.partition('@')[2]}")
 
 
@@ -46,19 +47,19 @@ def server_away(*_: object) -> object:
 
 
 def statement_that_fails(platform: Platform) -> None:
-    with psycopg.connect(platform.resources.database.url, autocommit=True) as connection:
+    with psycopg.connect(platform.resources.postgres.url, autocommit=True) as connection:
         its = {"role": sql.Identifier("powerless"), "password": sql.Literal(PASSWORD)}
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {role}").format(**its))
         connection.execute(sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**its))
         connection.execute("CREATE SCHEMA IF NOT EXISTS tlc")
-    url = platform.resources.database.url
+    url = platform.resources.postgres.url
     user = f"powerless:{quote(PASSWORD, safe='')}"
-    database = Database(url=f"postgresql://{user}@{url.partition('@')[2]}")
-    database.replace(TAXI_ZONES, [], 0)
+    database = Postgres(url=f"postgresql://{user}@{url.partition('@')[2]}")
+    database.replace(cleaned_file(TAXI_ZONES, None, [], 0), "a-run")
 
 
 def tallies(url: str) -> object:
-    return Database(url=url).tallies(YELLOW.trips, YELLOW.total)
+    return Postgres(url=url).tallies(YELLOW.trips, YELLOW.total)
 
 
 MALFORMED = [
@@ -123,7 +124,7 @@ def test_a_key_that_google_refuses_is_not_shown(
             monkeypatch.delenv(variable)
         lake, warehouse = (
             Lake(bucket="taxi", project="taxi"),
-            Warehouse(project="taxi", dataset="t"),
+            BigQuery(project="taxi", dataset="t"),
         )
         with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
             lake.find("") if store == "lake" else warehouse.tallies(YELLOW.trips, YELLOW.total)
@@ -147,7 +148,7 @@ def test_a_service_that_takes_or_refuses_a_message_is_logged_without_its_token(
 
 def test_no_resource_shows_its_secret() -> None:
     for resource in (
-        Database(url=f"postgresql://u:{MARK}@h/d"),
+        Postgres(url=f"postgresql://u:{MARK}@h/d"),
         Notifier(url=f"slack://{MARK}"),
     ):
         assert MARK not in f"{resource!r} {resource} {resource.model_dump()}"

@@ -10,14 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from taxi_pipeline import settings
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources import environment
-from taxi_pipeline.resources.database import Database
-from taxi_pipeline.resources.google import BigQuery, CloudStorage
-from taxi_pipeline.resources.lake import Lake, LakeObject
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.io.google import CloudStorage, GoogleBigQuery
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake, LakeObject
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.http import silent
 
 SECRET = "s3cr3t-w0rd"
@@ -39,15 +40,15 @@ def test_an_unset_variable_is_named(
 ) -> None:
     monkeypatch.delenv(variable)
     with pytest.raises(PermanentError) as caught:
-        environment.load_resources()
+        settings.load_resources()
     assert str(caught.value).startswith(f"{variable}: not set. ")
     assert "taxi local" in str(caught.value)
 
 
 def test_the_dataset_has_a_default(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAXI_DATASET")
-    assert environment.load_resources().warehouse.dataset == "trips_data_all"
-    assert environment.resources_for_dagster().warehouse.dataset == "trips_data_all"
+    assert settings.load_resources().bigquery.dataset == "trips_data_all"
+    assert settings.resources_for_dagster().bigquery.dataset == "trips_data_all"
 
 
 def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: Platform) -> None:
@@ -58,60 +59,60 @@ def test_the_postgres_url_is_checked_and_its_password_kept_to_itself(platform: P
         f"postgresql://u:p/{SECRET}@h/d",
         SECRET,
     ):
-        assert SECRET not in repr(Database(url=url))
+        assert SECRET not in repr(Postgres(url=url))
         with pytest.raises(PermanentError, match="TAXI_POSTGRES_URL") as caught:
-            Database(url=url).tallies(YELLOW.trips, YELLOW.total)
+            Postgres(url=url).tallies(YELLOW.trips, YELLOW.total)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
-    uri = Database(url=f"postgresql://u:{SECRET}@db.example:5433/taxi").uri(YELLOW.trips)
+    uri = Postgres(url=f"postgresql://u:{SECRET}@db.example:5433/taxi").uri(YELLOW.trips)
     assert uri == "postgresql://db.example:5433/taxi/tlc.yellow_trips"
 
 
 def test_a_wrong_password_is_no_reason_to_try_again(platform: Platform) -> None:
-    url = platform.resources.database.url
+    url = platform.resources.postgres.url
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(PermanentError, match=r"check TAXI_POSTGRES_URL.*password"):
-        Database(url=url.replace(password, SECRET)).tallies(YELLOW.trips, YELLOW.total)
+        Postgres(url=url.replace(password, SECRET)).tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_server_without_a_free_connection_is_a_reason_to(platform: Platform) -> None:
-    url = platform.resources.database.url
+    url = platform.resources.postgres.url
     with psycopg.connect(url) as connection:
         connection.execute("CREATE ROLE crowd LOGIN PASSWORD 'p' CONNECTION LIMIT 0")
     taxi = url.split("//")[1].split("@")[0]
     with pytest.raises(TransientError, match=r"cannot be reached.*too many connections"):
-        Database(url=url.replace(taxi, "crowd:p")).tallies(YELLOW.trips, YELLOW.total)
+        Postgres(url=url.replace(taxi, "crowd:p")).tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_server_that_is_not_there_is_a_reason_to(platform: Platform) -> None:
     with pytest.raises(TransientError, match="PostgreSQL cannot be reached"):
-        Database(url="postgresql://u:p@127.0.0.1:1/d").tallies(YELLOW.trips, YELLOW.total)
+        Postgres(url="postgresql://u:p@127.0.0.1:1/d").tallies(YELLOW.trips, YELLOW.total)
 
 
 @pytest.mark.parametrize("dataset", ["a-b", "a.b", "a` WHERE 1=1 --", ""])
 def test_a_dataset_that_is_no_name_never_reaches_a_query(platform: Platform, dataset: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_DATASET"):
-        Warehouse(project="taxi-local", dataset=dataset).tallies(YELLOW.trips, YELLOW.total)
+        BigQuery(project="taxi-local", dataset=dataset).tallies(YELLOW.trips, YELLOW.total)
 
 
 @pytest.mark.parametrize("project", ["", "My Project", "a`b"])
 def test_a_project_that_is_none_never_reaches_a_query(platform: Platform, project: str) -> None:
     with pytest.raises(PermanentError, match="TAXI_GCP_PROJECT"):
-        Warehouse(project=project, dataset="trips").tallies(YELLOW.trips, YELLOW.total)
+        BigQuery(project=project, dataset="trips").tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_table_that_is_not_there_has_no_rows(platform: Platform) -> None:
     nowhere = replace(YELLOW.trips, name="nowhere")
-    assert platform.resources.warehouse.tallies(nowhere, None) == {}
-    assert platform.resources.database.tallies(nowhere, None) == {}
+    assert platform.resources.bigquery.tallies(nowhere, None) == {}
+    assert platform.resources.postgres.tallies(nowhere, None) == {}
     with pytest.raises(PermanentError, match="TAXI_DATASET"):
-        Warehouse(project="taxi-local", dataset="elsewhere").tallies(YELLOW.trips, YELLOW.total)
+        BigQuery(project="taxi-local", dataset="elsewhere").tallies(YELLOW.trips, YELLOW.total)
 
 
 def test_a_dataset_that_is_not_there_is_named(platform: Platform) -> None:
     with pytest.raises(PermanentError, match="Check TAXI_GCP_PROJECT and TAXI_DATASET"):
-        Warehouse(project="taxi-local", dataset="elsewhere").replace(
-            YELLOW.trips, NOWHERE, 0, {"run": "1"}
+        BigQuery(project="taxi-local", dataset="elsewhere").replace(
+            cleaned_file(YELLOW.trips, None, (), 0), "a-run"
         )
 
 
@@ -133,7 +134,7 @@ def _no_emulators(platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def clients() -> list[Any]:
     storage = CloudStorage(project="p").get_client()
-    with BigQuery(project="p").get_client() as bigquery:
+    with GoogleBigQuery(project="p").get_client() as bigquery:
         return [storage, bigquery]
 
 
@@ -210,5 +211,5 @@ def test_a_token_is_waited_for_no_longer_than_the_timeout(
         with pytest.raises(TransientError, match=r"gs://a-bucket/.*timed out"):
             Lake(bucket="a-bucket", project="p", timeout=0.2).find("")
         with pytest.raises(TransientError, match=r"BigQuery: .*timed out"):
-            Warehouse(project="my-project", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
+            BigQuery(project="my-project", dataset="d", timeout=0.2).tallies(YELLOW.trips, None)
         assert time.monotonic() - began < 20  # the client's own timeout is two minutes

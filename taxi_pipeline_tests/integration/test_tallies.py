@@ -18,6 +18,7 @@ from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import YELLOW, Table
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.lake import overwrite
 
 LARGEST = math.nextafter(1e7, 0)  # as declared
@@ -53,15 +54,16 @@ class Stores:
         )
         rows = len(orders[0])
         with pq.ParquetFile(paths[1]) as file:
-            resources.database.replace_month(self.table, month, file.iter_batches(7), rows)
-        resources.warehouse.replace_month(self.table, month, stored, rows, {"run": "a-run"})
+            copied = cleaned_file(self.table, month, file.iter_batches(7), rows)
+            resources.postgres.replace(copied, "a-run")
+        resources.bigquery.replace(cleaned_file(self.table, month, (), rows, stored), "a-run")
         return tally_parquet(paths[2], "total_amount")
 
     def tallies(self) -> list[dict[Month, Tally]]:
         resources = self.platform.resources
         return [
             store.tallies(self.table, "total_amount")
-            for store in (resources.database, resources.warehouse)
+            for store in (resources.postgres, resources.bigquery)
         ]
 
     def _parquet(self, month: Month, amounts: Sequence[float | None]) -> Path:
@@ -79,7 +81,7 @@ class Stores:
 def stores(platform: Platform, tmp_path: Path) -> Iterator[Stores]:
     table = replace(YELLOW.trips, name=f"trips_{uuid.uuid4().hex}")
     yield Stores(platform, tmp_path, table)
-    with psycopg.connect(platform.resources.database.url) as connection:
+    with psycopg.connect(platform.resources.postgres.url) as connection:
         connection.execute(f"DROP TABLE IF EXISTS tlc.{table.name}".encode())
 
 
@@ -111,7 +113,7 @@ def test_an_amount_beyond_any_integer_is_named_and_the_tally_goes_on(
     lake = stores.put(JANUARY, [amounts] * 3)
     assert lake == Tally(3, 150)
     name = stores.table.name
-    with psycopg.connect(stores.platform.resources.database.url) as connection:
+    with psycopg.connect(stores.platform.resources.postgres.url) as connection:
         connection.execute(
             f"UPDATE tlc.{name} SET total_amount = '{absurd}' WHERE total_amount = 0".encode()
         )
@@ -126,6 +128,6 @@ def test_the_marts_revenue_is_exact(stores: Stores) -> None:
     stores.put(JANUARY, orders)
     of_yellow, *_ = daily_trips_query().split("\nUNION ALL\n")
     query = of_yellow.replace(f"`{YELLOW.trips.name}`", f"`{stores.table.name}`")
-    found = stores.platform.resources.warehouse.query_month(query, JANUARY)
+    found = stores.platform.resources.bigquery.query_month(query, JANUARY)
     assert [row["revenue"] for row in found] == [exact(EXTREMES).total]
     assert isinstance(found[0]["revenue"], float)

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.cli import main
+from taxi_pipeline.lake.paths import ZONES_PATHS
 from taxi_pipeline.ledger import Entry, read_zones
 from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.local.publisher import ZONES
-from taxi_pipeline.resources.lake import ZONES_PATHS
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -104,7 +104,7 @@ def test_zones_that_are_not_all_of_tlcs_replace_nothing(
     assert [*lake.find(ZONES_PATHS.raw), *lake.find(ZONES_PATHS.cleaned)] == before
     entry = zones_entry(filled)
     assert entry.adds_up
-    assert entry.lake.kept == entry.bigquery == entry.postgres == HELD
+    assert {entry.lake.kept, *entry.tables.values()} == {HELD}
 
 
 def test_a_line_that_is_no_zone_is_rejected_as_ever(
@@ -138,7 +138,7 @@ def test_a_run_checks_the_zones_and_so_does_a_job_alone(filled: Platform) -> Non
         assert result.success
         assert failed(result) == set()
     filled.bigquery(f"DELETE FROM {JOB} WHERE location_id = 7")
-    with psycopg.connect(filled.resources.database.url) as connection:
+    with psycopg.connect(filled.resources.postgres.url) as connection:
         connection.execute(f"DELETE FROM tlc.{JOB}")
     result = filled.run(f"{JOB}_checks")
     assert failed(result) == MATCHES
@@ -175,12 +175,12 @@ def test_the_ledger_has_a_line_of_the_zones(filled: Platform) -> None:
 
 
 def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
-    with psycopg.connect(isolated.resources.database.url) as connection:
+    with psycopg.connect(isolated.resources.postgres.url) as connection:
         connection.execute("DROP TABLE IF EXISTS tlc.taxi_zones")
     isolated.bigquery("DROP TABLE IF EXISTS taxi_zones")
     assert read_zones(isolated.resources) == []
     assert (
-        isolated.resources.database.tally(TAXI_ZONES)
-        == isolated.resources.warehouse.tally(TAXI_ZONES)
+        isolated.resources.postgres.tally(TAXI_ZONES)
+        == isolated.resources.bigquery.tally(TAXI_ZONES)
         == NOTHING
     )

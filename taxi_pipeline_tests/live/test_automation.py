@@ -28,7 +28,7 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
-from taxi_pipeline.resources.lake import LakeObject
+from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform

@@ -55,23 +55,43 @@ TESTS = {
         f"{INTEGRATION}/test_ledger.py",
         f"{INTEGRATION}/test_tallies.py",
     ),
-    "assets/steps.py": (
-        f"{INTEGRATION}/test_steps.py",
-        f"{INTEGRATION}/test_restore.py",
-        f"{INTEGRATION}/test_jobs.py",
+    **dict.fromkeys(
+        ("lake/raw.py", "lake/cleaned.py", "lake/metadata.py"),
+        (
+            f"{UNIT}/lake",
+            f"{INTEGRATION}/test_lake_steps.py",
+            f"{INTEGRATION}/test_restore.py",
+            f"{INTEGRATION}/test_jobs.py",
+        ),
     ),
-    "resources/lake.py": (
-        f"{UNIT}/resources/test_lake.py",
+    "resources/gcs.py": (
         f"{INTEGRATION}/test_lake.py",
-        f"{INTEGRATION}/test_steps.py",
+        f"{INTEGRATION}/test_lake_steps.py",
     ),
-    "resources/database.py": (
-        f"{UNIT}/test_reliability.py",  # which holds the defaults of settings
-        f"{INTEGRATION}/test_database.py",
+    **dict.fromkeys(
+        (
+            "resources/postgres/sink.py",
+            "resources/postgres/rows.py",
+            "resources/postgres/catalog.py",
+            "resources/postgres/locks.py",
+        ),
+        (
+            f"{UNIT}/test_reliability.py",  # which holds the defaults of settings
+            f"{INTEGRATION}/test_sinks.py",
+            f"{INTEGRATION}/test_postgres.py",
+        ),
     ),
-    "resources/warehouse.py": (
-        f"{UNIT}/test_reliability.py",
-        f"{INTEGRATION}/test_warehouse.py",
+    **dict.fromkeys(
+        (
+            "resources/bigquery/sink.py",
+            "resources/bigquery/jobs.py",
+            "resources/bigquery/tables.py",
+        ),
+        (
+            f"{UNIT}/test_reliability.py",
+            f"{INTEGRATION}/test_sinks.py",
+            f"{INTEGRATION}/test_bigquery.py",
+        ),
     ),
     "automation/publisher_sensor.py": (f"{INTEGRATION}/test_published_months.py",),
 }

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from taxi_pipeline.resources.google import CloudStorage
-from taxi_pipeline.resources.lake import Lake, LakeObject
+from taxi_pipeline.io.google import CloudStorage
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 
 if TYPE_CHECKING:
     from google.cloud import storage

@@ -15,8 +15,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from taxi_pipeline.local.stack import PublisherOptions, running
-from taxi_pipeline.resources import environment
-from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.settings import Resources, load_resources
 from taxi_pipeline_tests.support.dagster_dev import ROWS, DagsterDev, started_dagster_dev
 from taxi_pipeline_tests.support.processes import until
 
@@ -45,7 +44,7 @@ class LivePlatform:
     def in_this_process(self, **settings: str) -> Iterator[Resources]:
         """Put the platform's variables into this process's environment; yield the resources."""
         with patch.dict(os.environ, {**self.variables, **settings}):
-            yield environment.load_resources()
+            yield load_resources()
 
     def end(self) -> None:
         """End all of it, which must leave no process behind; the folder stays."""

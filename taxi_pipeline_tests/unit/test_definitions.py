@@ -10,10 +10,12 @@ import pytest
 
 from taxi_pipeline import assets
 from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
-from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.checks import mart_checks, trips_checks, zones_checks
+from taxi_pipeline.assets.trips import months_of, published_trips
+from taxi_pipeline.assets.zones import published_zones
+from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import (
     DAILY_TRIPS,
     GREEN,
@@ -110,9 +112,8 @@ def test_every_asset_links_to_the_lines_that_make_it(
         layer, table = layer_of(key), table_of(key)
         (code,) = spec.metadata["dagster/code_references"].code_references
         name, module = {
-            "taxi_zones": (f"{layer}_taxi_zones", "zones.py"),
             "daily_trips": ("daily_trips", "daily_trips.py"),
-        }.get(table, (layer, "trips.py"))
+        }.get(table, (layer if layer in ("raw", "cleaned") else "loaded", "published.py"))
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
@@ -137,7 +138,11 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
     cleaned, bigquery, postgres = (
         asset_key(service.trips.name, layer) for layer in ("cleaned", "bigquery", "postgres")
     )
-    specs = {spec.key: spec for check in trips_checks(service) for spec in check.check_specs}
+    specs = {
+        spec.key: spec
+        for check in published_checks(published_trips(service), SINKS)
+        for spec in check.check_specs
+    }
     assert [(key.asset_key, key.name) for key in specs] == [
         (cleaned, "every_row_accounted_for"),
         (cleaned, "rows_as_before"),
@@ -162,7 +167,11 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
 
 
 def test_the_zones_are_checked_without_a_month() -> None:
-    specs = {spec.key: spec for check in zones_checks() for spec in check.check_specs}
+    specs = {
+        spec.key: spec
+        for check in published_checks(published_zones(), SINKS)
+        for spec in check.check_specs
+    }
     assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
         (["zones_cleaned"], "every_row_accounted_for", True),
         (["zones_cleaned"], "from_publisher", False),

@@ -10,13 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.ledger import Entry, LakeEntry, _reasons, mart_problems
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE  # imported before memory is measured
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.tally import Tally
 
 TRIPS = Tally(7, 123_456)
 LAKE = LakeEntry(10, TRIPS, Counter(no_passengers=2, unparsable=1), "etag", "5a", True)
-GOOD = Entry("yellow", Month(2021, 1), LAKE, TRIPS, TRIPS)
+GOOD = Entry("yellow", Month(2021, 1), LAKE, {BigQuery: TRIPS, Postgres: TRIPS})
 
 
 def test_a_month_whose_every_row_is_accounted_for_adds_up() -> None:
@@ -26,7 +28,9 @@ def test_a_month_whose_every_row_is_accounted_for_adds_up() -> None:
 
 def test_a_service_without_amounts_adds_up_by_its_rows() -> None:
     trips = Tally(7, None)
-    assert replace(GOOD, lake=replace(LAKE, kept=trips), bigquery=trips, postgres=trips).adds_up
+    assert replace(
+        GOOD, lake=replace(LAKE, kept=trips), tables={BigQuery: trips, Postgres: trips}
+    ).adds_up
 
 
 @pytest.mark.parametrize(
@@ -73,8 +77,8 @@ def test_what_does_not_add_up_in_the_lake_is_said(lake: LakeEntry, said: str) ->
 )
 def test_what_does_not_add_up_in_a_table_is_said(tally: Tally | None, said: str) -> None:
     for entry, store in (
-        (replace(GOOD, bigquery=tally), "BigQuery"),
-        (replace(GOOD, postgres=tally), "Postgres"),
+        (replace(GOOD, tables={BigQuery: tally, Postgres: TRIPS}), "BigQuery"),
+        (replace(GOOD, tables={BigQuery: TRIPS, Postgres: tally}), "Postgres"),
     ):
         assert not entry.adds_up
         assert entry.problems == [said.format(store)]
@@ -98,8 +102,8 @@ def test_what_the_mart_has_is_held_against_bigquery(
 ) -> None:
     said = [f"The mart daily_trips has {has}: run daily_trips for the month."] if has else []
     assert mart_problems(mart, table) == said
-    with_mart = replace(GOOD, bigquery=table, mart=mart).problems
-    assert with_mart == [*replace(GOOD, bigquery=table).problems, *said]
+    without = replace(GOOD, tables={BigQuery: table, Postgres: TRIPS})
+    assert replace(without, mart=mart).problems == [*without.problems, *said]
 
 
 def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
@@ -108,9 +112,12 @@ def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:
         "The lake has no cleaned trips that can be read.",
         "The lake has no rejected rows that can be read.",
     ]
-    assert Entry("yellow", Month(2021, 1), lake, None, None).problems == said
+    assert Entry("yellow", Month(2021, 1), lake, {BigQuery: None, Postgres: None}).problems == said
     tables = ["BigQuery has 7 rows, the lake none.", "Postgres has 7 rows, the lake none."]
-    assert Entry("yellow", Month(2021, 1), lake, TRIPS, TRIPS).problems == said + tables
+    assert (
+        Entry("yellow", Month(2021, 1), lake, {BigQuery: TRIPS, Postgres: TRIPS}).problems
+        == said + tables
+    )
 
 
 def test_a_month_of_no_trips_adds_up_with_nothing_in_the_tables() -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from taxi_pipeline.ledger import Entry, LakeEntry
 from taxi_pipeline.ledger_view import missing, show, to_json
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.postgres import Postgres
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally
@@ -14,16 +17,16 @@ from taxi_pipeline.tlc.tally import Tally
 TRIPS = Tally(48_970, 123_456_780)
 LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"', "5a", True)
 JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
-GOOD = Entry("yellow", JANUARY, LAKE, TRIPS, TRIPS, TRIPS)
-BAD = Entry("green", JANUARY, LAKE, Tally(48_969, 123_455_500), TRIPS)
+NOTHING: dict[type[Sink], Tally | None] = {BigQuery: None, Postgres: None}
+GOOD = Entry("yellow", JANUARY, LAKE, {BigQuery: TRIPS, Postgres: TRIPS}, TRIPS)
+BAD = Entry("green", JANUARY, LAKE, {BigQuery: Tally(48_969, 123_455_500), Postgres: TRIPS})
 ZONES = Entry(
     "taxi_zones",
     None,
     LakeEntry(265, Tally(265, None), Counter(), '"z"', "5b", True, content="zones"),
-    Tally(265, None),
-    Tally(264, None),
+    {BigQuery: Tally(265, None), Postgres: Tally(264, None)},
 )
-BARE = Entry("fhv", JANUARY, LakeEntry(9, None, None, None, None, False), None, None)
+BARE = Entry("fhv", JANUARY, LakeEntry(9, None, None, None, None, False), NOTHING)
 
 
 def test_the_table_is_followed_by_what_does_not_add_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from docs.tables import PAGE, with_tables
-from taxi_pipeline.resources.classification import TRANSIENT_SQLSTATES
+from taxi_pipeline.resources.postgres.errors import TRANSIENT_SQLSTATES
 from taxi_pipeline_tests.faults.faults import FAULTS
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg import sql
 
-from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.settings import Resources
 from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT
 from taxi_pipeline_tests.support.http import Answer, receiving, serving
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform

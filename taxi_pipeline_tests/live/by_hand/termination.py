@@ -20,7 +20,7 @@ import psycopg
 
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.local.generator import write_csv_gz
-from taxi_pipeline.resources.environment import Resources
+from taxi_pipeline.settings import Resources
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHVHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform
@@ -63,8 +63,7 @@ class Phase:
         return {
             "raw": entry.lake.sha256,
             "cleaned": (entry.lake.kept, entry.lake.rejected),
-            "bigquery": entry.bigquery,
-            "postgres": entry.postgres,
+            **{sink.name: tally for sink, tally in entry.tables.items()},
             "adds up": entry.adds_up,
         }
 
@@ -252,7 +251,7 @@ def months_loaded(scene: Scene) -> Iterator[Runs]:
 
 def tables(resources: Resources) -> set[str]:
     """Return the names of what is in PostgreSQL's schema, but for the other stories' table."""
-    with psycopg.connect(resources.database.url) as connection:
+    with psycopg.connect(resources.postgres.url) as connection:
         names = connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'tlc'::regnamespace"
         )

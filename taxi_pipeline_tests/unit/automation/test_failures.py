@@ -9,10 +9,11 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, REPLACE_RAW
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS
 from taxi_pipeline.automation.failures import failed_months, failed_partitions, run_again
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.lake.raw import REPLACE_RAW
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline_tests.support.http import receiving
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hcl2.utils import SerializationOptions
 
-from taxi_pipeline.resources.database import Database
+from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.services import YELLOW
 
 ROOT = Path(__file__).parents[3]
@@ -349,6 +349,6 @@ def test_what_is_printed_is_a_env_file(tmp_path: Path, database: str) -> None:
             "postgresql://trips:database-result@postgres-private_ip_address:5432/trips"
             "?sslmode=require"
         )
-        Database(url=url).uri(YELLOW.trips)
+        Postgres(url=url).uri(YELLOW.trips)
     else:
         assert f"TAXI_POSTGRES_URL={url}" in (ROOT / ".env.example").read_text()

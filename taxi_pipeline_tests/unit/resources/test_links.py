@@ -2,8 +2,8 @@
 
 import pytest
 
-from taxi_pipeline.resources.lake import Lake
-from taxi_pipeline.resources.warehouse import Warehouse
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.tlc.services import GREEN
 
 LAKE = Lake(bucket="taxi-lake", project="taxi")
@@ -26,7 +26,7 @@ def test_what_has_a_meaning_in_a_url_is_escaped_in_an_objects_name() -> None:
 
 
 def test_a_table_has_a_page_in_the_console() -> None:
-    assert Warehouse(project="example.com:taxi", dataset="trips").link(GREEN.trips) == (
+    assert BigQuery(project="example.com:taxi", dataset="trips").link(GREEN.trips) == (
         "https://console.cloud.google.com/bigquery"
         "?p=example.com%3Ataxi&d=trips&t=green_trips&page=table"
     )
@@ -34,4 +34,4 @@ def test_a_table_has_a_page_in_the_console() -> None:
 
 def test_the_emulators_tables_have_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
-    assert Warehouse(project="taxi", dataset="trips").link(GREEN.trips) is None
+    assert BigQuery(project="taxi", dataset="trips").link(GREEN.trips) is None

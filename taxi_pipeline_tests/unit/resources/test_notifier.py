@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.environment import resources_for_dagster
 from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.settings import resources_for_dagster
 from taxi_pipeline_tests.support.http import receiving, serving, status
 
 SECRET = "s3cr3t-t0k3n"

@@ -2,26 +2,27 @@
 
 import pytest
 
-from taxi_pipeline.resources import database, warehouse
+from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.bigquery.tables import schema_of
 from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES, YELLOW, Table
 
 TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_both_stores_have_a_type_for_every_column(table: Table) -> None:
+def test_every_sink_has_a_type_for_every_column(table: Table) -> None:
     types = {column.type for column in table.columns}
-    assert types <= warehouse.TYPES.keys()
-    assert types <= database.TYPES.keys()
+    for sink in SINKS:
+        assert types <= sink.types.keys()
 
 
 def test_bigquery_gets_types_and_descriptions() -> None:
-    fields = {field.name: field for field in warehouse.schema_of(YELLOW.trips)}
+    fields = {field.name: field for field in schema_of(YELLOW.trips)}
     assert fields["pickup_datetime"].field_type == "DATETIME"
     assert fields["vendor_id"].field_type == "INT64"
     assert fields["trip_distance"].field_type == "FLOAT64"
     assert fields["store_and_fwd_flag"].field_type == "STRING"
     assert fields["trip_distance"].mode == "NULLABLE"
     assert "taximeter" in fields["trip_distance"].description
-    kinds = {field.name: field.field_type for field in warehouse.schema_of(DAILY_TRIPS)}
+    kinds = {field.name: field.field_type for field in schema_of(DAILY_TRIPS)}
     assert (kinds["day"], kinds["trips"]) == ("DATE", "INT64")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.conforming import check_loadable, conformed, differences
+from taxi_pipeline.tlc.conforming import check_types, conformed, differences
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column, Table
 
@@ -111,12 +111,12 @@ def test_a_column_that_does_not_fit_without_loss_is_named(name: str, values: pa.
 
 @pytest.mark.parametrize("names", [[], ["id"], ["at", "id", "name", "miles"]])
 def test_bigquery_can_load_what_lacks_columns(names: list[str]) -> None:
-    check_loadable(ROWS.select(names).schema, TABLE, "")
+    check_types(ROWS.select(names).schema, TABLE, "")
 
 
 @pytest.mark.parametrize("of", [pa.int8(), pa.int64(), pa.uint32()])
 def test_bigquery_can_load_integers_of_any_width(of: pa.DataType) -> None:
-    check_loadable(with_type("id", pa.array([1, 2, 3], of)).schema, TABLE, "")
+    check_types(with_type("id", pa.array([1, 2, 3], of)).schema, TABLE, "")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_bigquery_can_load_integers_of_any_width(of: pa.DataType) -> None:
 def test_bigquery_can_load_no_other_type(name: str, of: pa.DataType) -> None:
     schema = with_type(name, pa.nulls(3, of)).schema
     with pytest.raises(PermanentError, match=rf"gs://x: the column {name} is .*`cleaned` again"):
-        check_loadable(schema, TABLE, "gs://x")
+        check_types(schema, TABLE, "gs://x")
 
 
 def test_what_differs_is_said() -> None:

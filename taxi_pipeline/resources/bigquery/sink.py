@@ -1,0 +1,334 @@
+"""The Dagster resource for BigQuery, which is a sink, and what marts need beyond."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.classification import classified
+from taxi_pipeline.io.sql import CENTS, SUM_OF_CENTS
+from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
+from taxi_pipeline.resources.bigquery.jobs import Jobs
+from taxi_pipeline.resources.bigquery.tables import TYPES, ensure_table, schema_of
+from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import DAILY_TRIPS, Service, Table
+from taxi_pipeline.tlc.tally import Tally
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+    from google.cloud.bigquery.table import RowIterator
+
+_PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
+_DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+
+# No day of the mart has as many dollars: the cents of one put there by hand may be no integer.
+_MOST_REVENUE = 10_000_000_000_000
+
+
+class BigQuery(Sink):
+    """A dataset in BigQuery. Google's client finds an emulator (BIGQUERY_EMULATOR_HOST) by itself.
+
+    Raises, from every method that asks the server, `TransientError` where trying again can help,
+    and where a job takes longer than `job_timeout`; else `PermanentError`.
+    """
+
+    name = "bigquery"
+    title = "BigQuery"
+    kinds = frozenset({"bigquery", "table"})
+    pool = "bigquery"
+    types = TYPES
+    variables: ClassVar = {
+        "project": "TAXI_GCP_PROJECT",
+        "dataset": "TAXI_DATASET",
+        "timeout": "TAXI_BIGQUERY_TIMEOUT",
+        "job_timeout": "TAXI_BIGQUERY_JOB_TIMEOUT",
+    }
+
+    project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
+    dataset: str = Field(default="trips_data_all", description="The dataset's name (TAXI_DATASET).")
+    timeout: float = Field(
+        default=60,
+        description="Seconds to wait for the server's next bytes (TAXI_BIGQUERY_TIMEOUT).",
+    )
+    job_timeout: float = Field(
+        default=1800, description="Seconds that a job may take (TAXI_BIGQUERY_JOB_TIMEOUT)."
+    )
+
+    def uri(self, table: Table) -> str:
+        """Return the table's address as Dagster's catalog shows it."""
+        return f"bigquery://{self._table_id(table)}"
+
+    def sql_name(self, table: Table) -> str:
+        """Return the table's name as a query writes it."""
+        return f"`{self._table_id(table)}`"
+
+    def link(self, table: Table) -> str | None:
+        """Return the table's page in Google's console; the emulator's tables have none."""
+        if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+            return None
+        named = {"p": self.project, "d": self.dataset, "t": table.name, "page": "table"}
+        return f"https://console.cloud.google.com/bigquery?{urlencode(named)}"
+
+    def replace(self, cleaned: CleanedFile, run_id: str) -> None:
+        """Load a file of the lake in place of its month's partition, or of the whole table.
+
+        BigQuery reads the newest object of the file's name: whether it was that version, the lake
+        can say afterwards.
+        """
+        from google.cloud import bigquery
+
+        from taxi_pipeline.tlc.conforming import check_types
+
+        check_types(cleaned.schema, cleaned.table, cleaned.uri)
+        month = {"month": cleaned.month.key} if cleaned.month else {}
+        config = bigquery.LoadJobConfig(
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
+            # a column that was cleaned when it was still declared
+            ignore_unknown_values=True,
+            labels={"table": cleaned.table.name, **month, "run": run_id},
+        )
+        destination = self._destination(cleaned.table, cleaned.month)
+        with self._connected() as jobs:
+            config.job_timeout_ms = jobs.timeout_ms
+            ensured = self._ensure(jobs, cleaned.table)
+            # without a schema, a truncating load takes the file's and drops the descriptions; a
+            # column of somebody's own is in the table's alone
+            config.schema = ensured.schema
+            job = jobs.run_replacing(
+                self._job_prefix(cleaned.table, cleaned.month),
+                f"{cleaned.generation}_{run_id}",
+                ensured.location,
+                lambda job_id: jobs.client.load_table_from_uri(
+                    cleaned.uri,
+                    destination,
+                    job_id=job_id,
+                    location=ensured.location,
+                    job_config=config,
+                    **jobs.call_options,
+                ),
+            )
+        if job.output_rows != cleaned.rows:
+            raise PermanentError(
+                f"{destination}: {job.output_rows} rows arrived of {cleaned.rows} in "
+                f"{cleaned.uri}. Materialize the month again from `cleaned` on."
+            )
+
+    def replace_month_by_query(
+        self,
+        table: Table,
+        month: Month,
+        query: str,
+        sources: Iterable[Table],
+        labels: dict[str, str],
+    ) -> int:
+        """Put a query's rows in place of the month's partition.
+
+        Args:
+            table: The table that gets the rows.
+            month: The month, which the query gets as `query_month` gives it.
+            query: The query.
+            sources: The tables that it reads: they are made, without rows, where they are missing.
+            labels: The job's labels; "run" is the run's id.
+
+        Returns:
+            How many rows the month has now.
+        """
+        from google.cloud import bigquery
+
+        config = self._month_config(month)
+        config.destination = bigquery.TableReference.from_string(self._destination(table, month))
+        config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+        config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
+        config.labels = labels
+        with self._connected() as jobs:
+            for needed in sources:
+                self._ensure(jobs, needed)
+            location = self._ensure(jobs, table).location
+            job = jobs.run_replacing(
+                self._job_prefix(table, month),
+                labels["run"],
+                location,
+                lambda job_id: jobs.client.query(
+                    query,
+                    config,
+                    job_id=job_id,
+                    location=location,
+                    job_retry=None,
+                    **jobs.call_options,
+                ),
+            )
+            # one column of each row: there is no count that the client would not wait longer for
+            column = schema_of(table)[:1]
+            return len(list(jobs.client.list_rows(job.destination, column, **jobs.call_options)))
+
+    def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
+        """Return a query's rows, by column.
+
+        Args:
+            query: It names the dataset's tables alone.
+            month: It gets the month as two DATETIME parameters: @start, its first instant, and
+                @end, the first after it.
+        """
+        with self._connected() as jobs:
+            return [dict(row) for row in jobs.query_rows(query, self._month_config(month))]
+
+    def tallies(
+        self,
+        table: Table,
+        total: str | None,
+        first: Month | None = None,
+        last: Month | None = None,
+    ) -> dict[Month, Tally]:
+        """Tally a month-partitioned table by month; only the partitions of the months are read."""
+        from google.cloud import bigquery
+
+        conditions, bounds = ["TRUE"], []
+        if first:
+            conditions.append("pickup_datetime >= @first")
+            bounds.append(bigquery.ScalarQueryParameter("first", "DATETIME", first.start))
+        if last:
+            conditions.append("pickup_datetime < @end")
+            bounds.append(bigquery.ScalarQueryParameter("end", "DATETIME", last.end))
+        cents = SUM_OF_CENTS.format(f"`{table[total].name}`") if total else "NULL"
+        by_month = (
+            "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
+            f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
+            f"FROM {self.sql_name(table)} WHERE pickup_datetime IS NULL OR "
+            f"({' AND '.join(conditions)}) GROUP BY year, month"
+        )
+        with self._connected() as jobs:
+            rows_by_month = _rows_if_there(jobs, by_month, bounds)
+            by_start = {(row.year, row.month): (row.trips, row.cents) for row in rows_by_month}
+        rows_without_pickup, cents_without_pickup = by_start.pop((None, None), (0, 0))
+        return {
+            Month(*start): Tally(
+                rows + rows_without_pickup,
+                None if cents is None else cents + cents_without_pickup,
+                rows_without_pickup,
+            )
+            for start, (rows, cents) in by_start.items()
+        }
+
+    def tally(self, table: Table) -> Tally:
+        """Tally the rows of an unpartitioned table, which costs nothing; a missing one has none."""
+        query = f"SELECT COUNT(*) AS trips FROM {self.sql_name(table)}"  # noqa: S608 - declared
+        with self._connected() as jobs:
+            return Tally(sum(row.trips for row in _rows_if_there(jobs, query, ())), None)
+
+    def mart_tallies(
+        self, service: Service, first: Month | None = None, last: Month | None = None
+    ) -> dict[Month, Tally]:
+        """Tally a service's trips in the mart of daily trips by month, from `first` to `last`.
+
+        Each month that the mart has is there, if without trips of the service; a missing mart has
+        none.
+        """
+        from google.cloud import bigquery
+
+        conditions = ["day IS NOT NULL"]
+        values = [bigquery.ScalarQueryParameter("service", "STRING", service.name)]
+        if first:
+            conditions.append("day >= @first")
+            values.append(bigquery.ScalarQueryParameter("first", "DATE", first.start.date()))
+        if last:
+            conditions.append("day < @end")
+            values.append(bigquery.ScalarQueryParameter("end", "DATE", last.end.date()))
+        cents = (
+            f"CASE WHEN service = @service AND ABS(revenue) < {_MOST_REVENUE} "
+            f"THEN {CENTS.format('revenue')} "
+            f"WHEN service = @service AND revenue IS NOT NULL THEN {_MOST_REVENUE * 100} ELSE 0 END"
+        )
+        by_month = (
+            "SELECT EXTRACT(YEAR FROM day) AS year, "  # noqa: S608 - declared names
+            "EXTRACT(MONTH FROM day) AS month, "
+            "CAST(SUM(IF(service = @service, trips, 0)) AS BIGINT) AS trips, "
+            f"CAST({f'SUM({cents})' if service.total else 'NULL'} AS BIGINT) AS cents "
+            f"FROM {self.sql_name(DAILY_TRIPS)} WHERE {' AND '.join(conditions)} "
+            "GROUP BY year, month"
+        )
+        with self._connected() as jobs:
+            rows_by_month = _rows_if_there(jobs, by_month, values)
+            return {
+                Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
+            }
+
+    def _month_config(self, month: Month) -> "bigquery.QueryJobConfig":
+        from google.cloud import bigquery
+
+        bounds = {"start": month.start, "end": month.end}
+        return bigquery.QueryJobConfig(
+            default_dataset=self._dataset_id(),
+            query_parameters=[
+                bigquery.ScalarQueryParameter(name, "DATETIME", bound)
+                for name, bound in bounds.items()
+            ],
+            job_timeout_ms=int(self.job_timeout * 1000),
+        )
+
+    def _destination(self, table: Table, month: Month | None) -> str:
+        """Return what a job writes to: the month's partition, or without a month the table."""
+        return f"{self._table_id(table)}${_partition(month)}" if month else self._table_id(table)
+
+    def _job_prefix(self, table: Table, month: Month | None) -> str:
+        """Return how the ids begin of all jobs that write there; a project has other datasets."""
+        place = f"{table.name}_{_partition(month)}" if month else table.name
+        return f"taxi_{self.dataset}_{place}_"
+
+    def _table_id(self, table: Table) -> str:
+        return f"{self._dataset_id()}.{table.name}"
+
+    def _dataset_id(self) -> str:
+        # BigQuery has no parameters for names: only plain ones may reach a query
+        if not _PROJECT.fullmatch(self.project):
+            raise PermanentError(f"TAXI_GCP_PROJECT: '{self.project}' is not a project's id.")
+        if not _DATASET.fullmatch(self.dataset):
+            raise PermanentError(
+                f"TAXI_DATASET: '{self.dataset}' is not a dataset's name: letters, digits and _."
+            )
+        return f"{self.project}.{self.dataset}"
+
+    def _ensure(self, jobs: Jobs, table: Table) -> "bigquery.Table":
+        return ensure_table(jobs.client, table, self._table_id(table), jobs.call_options)
+
+    @contextmanager
+    def _connected(self) -> "Iterator[Jobs]":
+        """Yield the project's jobs; say what to do about a dataset that is missing or not ours."""
+        with classified("BigQuery", ADVICE, diagnose):
+            yield Jobs(self._client, self.timeout, self.job_timeout)
+
+    @cached_property
+    def _client(self) -> "bigquery.Client":
+        from taxi_pipeline.io.google import GoogleBigQuery
+
+        return GoogleBigQuery(project=self.project).client()
+
+
+def _partition(month: Month) -> str:
+    return f"{month.year:04}{month.month:02}"
+
+
+def _rows_if_there(
+    jobs: Jobs, query: str, parameters: "Iterable[bigquery.ScalarQueryParameter]"
+) -> "RowIterator | tuple[()]":
+    """Return a query's rows; none where its table is missing."""
+    from google.api_core.exceptions import NotFound
+    from google.cloud import bigquery
+
+    config = bigquery.QueryJobConfig(
+        query_parameters=list(parameters), job_timeout_ms=jobs.timeout_ms
+    )
+    try:
+        return jobs.query_rows(query, config)
+    except NotFound as error:
+        if "Table" not in str(error.message):
+            raise
+        return ()

@@ -1,0 +1,116 @@
+"""BigQuery's tables: how a declared table is spelled there, made, extended and checked.
+
+A table is partitioned by month. What replaces its rows is a job's matter.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from google.cloud import bigquery
+
+# The declared types as BigQuery's catalog spells them. A DATETIME has no zone, as TLC's times.
+TYPES: "Mapping[pa.DataType, str]" = {
+    INTEGER: "INT64",
+    NUMBER: "FLOAT64",
+    TEXT: "STRING",
+    DATETIME: "DATETIME",
+    DATE: "DATE",
+}
+_ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
+_WIDENED = {("INT64", "FLOAT64"), ("NUMERIC", "FLOAT64"), ("BIGNUMERIC", "FLOAT64")}
+
+
+def schema_of(table: Table) -> "list[bigquery.SchemaField]":
+    """Return the table's columns as BigQuery's client takes them, each nullable and described."""
+    from google.cloud import bigquery
+
+    return [
+        bigquery.SchemaField(column.name, TYPES[column.type], description=column.description)
+        for column in table.columns
+    ]
+
+
+def ensure_table(
+    client: "bigquery.Client", table: Table, table_id: str, call_options: Mapping[str, Any]
+) -> "bigquery.Table":
+    """Make the table if it is not there; add what was declared, or described anew, since.
+
+    Args:
+        client: Google's client.
+        table: The declared table.
+        table_id: Its full name, PROJECT.DATASET.TABLE.
+        call_options: The timeout and retries of each call.
+
+    Returns:
+        The table that is there: by its location BigQuery finds the jobs that write to it.
+
+    Raises:
+        PermanentError: A column is another than is declared, or has to be filled by others.
+        TransientError: Another run changed the table at the same moment.
+    """
+    from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
+    from google.cloud import bigquery
+
+    schema = schema_of(table)
+    wanted = bigquery.Table(table_id, schema=schema)
+    wanted.description = table.description
+    if table.partitioned_by:
+        wanted.time_partitioning = bigquery.TimePartitioning(
+            type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
+        )
+    try:
+        existing = client.get_table(wanted.reference, **call_options)
+    except NotFound:
+        try:
+            existing = client.create_table(wanted, **call_options)
+        except Conflict:  # another run was faster
+            existing = client.get_table(wanted.reference, **call_options)
+    _check_columns(table, f"`{table_id}`", existing.schema)
+    described = {field.name: field.description for field in existing.schema}
+    if any(described.get(field.name) != field.description for field in schema):
+        declared = {field.name: field for field in schema}
+        # BigQuery adds columns at the end only, wherever they are declared
+        present = [declared.pop(field.name, field) for field in existing.schema]
+        existing.schema = [*present, *declared.values()]
+        try:
+            client.update_table(existing, ["schema"], **call_options)
+        except PreconditionFailed:
+            raise TransientError(
+                f"bigquery://{table_id} was changed by another run: run the month again."
+            ) from None
+    return existing
+
+
+def _check_columns(table: Table, name: str, columns: "Iterable[bigquery.SchemaField]") -> None:
+    """Raise `PermanentError` where a column of the table is not what it is declared as."""
+    wanted = {field.name: _type(field) for field in schema_of(table)}
+    for field in columns:
+        declared = wanted.get(field.name)
+        where = f"BigQuery: the column {field.name} of {name} is {_type(field)}"
+        if field.mode == "REQUIRED":
+            raise PermanentError(
+                f"{where} and required, but may be null in the trips, or is not declared. "
+                f"Nothing was changed: run ALTER TABLE {name} ALTER COLUMN `{field.name}` "
+                "DROP NOT NULL."
+            )
+        if declared and declared != _type(field):
+            change = (
+                f"run ALTER TABLE {name} ALTER COLUMN `{field.name}` SET DATA TYPE {declared}"
+                if (_type(field), declared) in _WIDENED
+                else "BigQuery cannot change that, so rename or drop the table, and run its "
+                "months again from `bigquery` on"
+            )
+            raise PermanentError(
+                f"{where}, and is declared as {declared}. Nothing was changed: {change}."
+            )
+
+
+def _type(field: "bigquery.SchemaField") -> str:
+    """Return a column's type as SQL spells it."""
+    type_ = _ALIASES.get(field.field_type, field.field_type)
+    return f"ARRAY<{type_}>" if field.mode == "REPEATED" else type_

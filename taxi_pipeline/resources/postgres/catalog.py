@@ -1,0 +1,179 @@
+"""What PostgreSQL's catalog says of our tables, and whether new rows can be put beside it.
+
+Nothing here changes a table.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, LiteralString
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.postgres.statements import SCHEMA, TYPES, execute, partition_name
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Table
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import sql
+
+
+@dataclass(frozen=True)
+class ExistingColumn:
+    """A column that a table has, as the catalog says it: its type as SQL writes it.
+
+    `collation` is its schema and name, where it is not the type's. `filled` says whether a row that
+    leaves the column out gets a value, `computed` whether no row may give one.
+    """
+
+    name: str
+    type: str
+    collation: tuple[str, str] | None
+    not_null: bool
+    filled: bool
+    computed: bool
+    description: str | None = field(compare=False)
+
+
+# The partitions that have a part of a month: schema, name, whether the bounds are the month's, and
+# whether a DETACH PARTITION CONCURRENTLY has not ended. MINVALUE and MAXVALUE are no timestamps.
+# (Given the partition, pg_get_expr would wait for its lock.)
+_OVERLAPPING: LiteralString = """
+SELECT schema, name, first = {start} AND after = {end}, detaching
+FROM (
+  SELECT nspname AS schema, relname AS name, inhdetachpending AS detaching,
+    coalesce(substring(bounds FROM $$FROM \\('([^']+)'\\)$$)::timestamp, '-infinity') AS first,
+    coalesce(substring(bounds FROM $$TO \\('([^']+)'\\)$$)::timestamp, 'infinity') AS after
+  FROM pg_inherits
+  JOIN pg_class ON pg_class.oid = inhrelid
+  JOIN pg_namespace ON pg_namespace.oid = relnamespace,
+  LATERAL (SELECT pg_get_expr(relpartbound, 0)) AS partition (bounds)
+  WHERE inhparent = to_regclass({parent}) AND bounds <> 'DEFAULT'
+) AS partitions
+WHERE first < {end} AND after > {start}"""
+
+# Of what has a table's name: what it is, whether it is partitioned by the RANGE of one column, that
+# column, and a CHECK constraint. (pg_get_partkeydef would wait for the table's lock.)
+_KIND: LiteralString = """
+SELECT relkind, partstrat = 'r' AND partnatts = 1, attname,
+  (SELECT min(conname) FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'c')
+FROM pg_class
+LEFT JOIN pg_partitioned_table ON partrelid = pg_class.oid
+LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum = partattrs[0]
+WHERE pg_class.oid = to_regclass({table})"""
+
+# The columns of a table.
+_CATALOG: LiteralString = """
+SELECT attname, format_type(atttypid, atttypmod), nspname, collname, attnotnull,
+  atthasdef OR attidentity <> '', attgenerated <> '' OR attidentity <> '',
+  col_description(attrelid, attnum)
+FROM pg_attribute
+JOIN pg_type ON pg_type.oid = atttypid
+LEFT JOIN pg_collation ON pg_collation.oid = attcollation AND attcollation <> typcollation
+LEFT JOIN pg_namespace ON pg_namespace.oid = collnamespace
+WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum"""
+
+
+def existing_columns(connection: "psycopg.Connection", table: Table) -> list[ExistingColumn]:
+    """Return the columns that the table has; none where there is no table."""
+    columns = execute(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{table.name}"})
+    return [
+        ExistingColumn(name, type_, (schema, collation) if collation else None, *rest)
+        for name, type_, schema, collation, *rest in columns.fetchall()
+    ]
+
+
+def column_definition(column: ExistingColumn) -> "sql.Composed":
+    """Return the definition of a column like that one, without which none can be attached."""
+    from psycopg import sql
+
+    # the catalog has quoted the type
+    defined = sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
+    if column.collation:
+        defined += sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation))
+    return defined + sql.SQL(" NOT NULL") if column.not_null else defined
+
+
+def check_kind(connection: "psycopg.Connection", table: Table, partitioning: str) -> None:
+    """Raise `PermanentError` where something else has the table's name, or new partitions fail."""
+    name = f"{SCHEMA}.{table.name}"
+    rows = execute(connection, _KIND, {}, {"table": name}).fetchall()
+    ((kind, is_by_range, key, constraint),) = rows
+    clause = f"PARTITION BY RANGE ({key})" if is_by_range else None
+    is_expected = clause == partitioning if partitioning else kind in "rp"
+    if not is_expected:
+        what = f"a table {partitioning}" if partitioning else "a table"
+        raise PermanentError(
+            f"PostgreSQL: {name} is there, but is not {what}. Nothing was changed: rename it or "
+            "drop it, and run its months again."
+        )
+    if partitioning and constraint:
+        raise PermanentError(
+            f"PostgreSQL: {name} has the constraint {constraint}, which new partitions would not "
+            f"have. Nothing was changed: run ALTER TABLE {name} DROP CONSTRAINT {constraint}."
+        )
+
+
+def check_columns(table: Table, columns: Iterable[ExistingColumn], partitioning: str) -> None:
+    """Raise `PermanentError` where a column cannot hold what is declared, and say what to run."""
+    types = {column.name: TYPES[column.type] for column in table.columns}
+    for column in columns:
+        name, declared = f"{SCHEMA}.{table.name}", types.get(column.name)
+        where = f"PostgreSQL: the column {column.name} of {name}"
+        change = f"Nothing was changed: run ALTER TABLE {name} ALTER COLUMN {column.name}"
+        if declared and declared != column.type:
+            raise PermanentError(
+                f"{where} is {column.type}, and is declared as {declared}. "
+                f"{change} TYPE {declared} USING {column.name}::{declared}."
+            )
+        if column.computed and (declared or partitioning):
+            raise PermanentError(
+                f"{where} is generated, or an identity, and new rows could not be put beside it. "
+                "Nothing was changed: drop it, or compute it in a view."
+            )
+        if column.not_null and not declared and (partitioning or not column.filled):
+            raise PermanentError(
+                f"{where} is NOT NULL, but is not declared, so it would be null in new rows. "
+                f"{change} DROP NOT NULL."
+            )
+
+
+def has_partition(connection: "psycopg.Connection", table: Table, month: Month) -> bool:
+    """Return whether the table has a partition of the month, of the name that we give it.
+
+    Raises `PermanentError` where somebody's relation has that name, or another partition the
+    month's rows.
+    """
+    expected, parent = (SCHEMA, partition_name(table, month)), f"{SCHEMA}.{table.name}"
+    partition = ".".join(expected)
+    bounds = f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')"
+    execute(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which the bounds are written
+    values = {"parent": parent, "start": month.start, "end": month.end}
+    overlapping = execute(connection, _OVERLAPPING, {}, values).fetchall()
+    for schema, name, exactly, detaching in overlapping:
+        where = f"PostgreSQL: {schema}.{name} is a partition of {parent}"
+        if detaching:
+            raise PermanentError(
+                f"{where} that is being detached. Nothing was changed: end that by ALTER TABLE "
+                f"{parent} DETACH PARTITION {schema}.{name} FINALIZE, and rename it or drop it."
+            )
+        if not exactly:
+            raise PermanentError(
+                f"{where} with {month} and more, or a part of it. Nothing was changed: detach it, "
+                "or drop it."
+            )
+        if (schema, name) != expected:
+            raise PermanentError(
+                f"{where} with {month}, under another name than ours, {partition}. Nothing was "
+                "changed: rename it to that, or drop it."
+            )
+    if overlapping:
+        return True
+    relation = execute(connection, "SELECT to_regclass({name})", {}, {"name": partition}).fetchone()
+    if relation != (None,):
+        raise PermanentError(
+            f"PostgreSQL: {partition} is there, and is not {parent}'s partition of {month}: "
+            "somebody has detached it, or made it. Nothing was changed: rename it or drop it, or "
+            f"attach it again by ALTER TABLE {parent} ATTACH PARTITION {partition} {bounds}."
+        )
+    return False

@@ -1,0 +1,247 @@
+"""The Dagster resource for PostgreSQL, which is a sink."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, LiteralString
+
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.classification import classified
+from taxi_pipeline.io.sql import SUM_OF_CENTS
+from taxi_pipeline.resources.postgres.catalog import (
+    ExistingColumn,
+    check_columns,
+    check_kind,
+    existing_columns,
+)
+from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
+from taxi_pipeline.resources.postgres.locks import in_turns, locked
+from taxi_pipeline.resources.postgres.rows import copy_rows, replace_partition
+from taxi_pipeline.resources.postgres.statements import (
+    SCHEMA,
+    TYPES,
+    column_definitions,
+    execute,
+    identifier,
+    partition_name,
+)
+from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.tally import Tally
+
+if TYPE_CHECKING:
+    from taxi_pipeline.resources.postgres.connection import Connection
+
+_PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
+
+
+class Postgres(Sink):
+    """A database in PostgreSQL, whose tables lie in the schema `tlc`.
+
+    Raises, from every method that asks the server, `TransientError` where trying again can help;
+    else `PermanentError`.
+    """
+
+    name = "postgres"
+    title = "Postgres"
+    kinds = frozenset({"postgres", "table"})
+    pool = "postgres"
+    types = TYPES
+    variables: ClassVar = {
+        "url": "TAXI_POSTGRES_URL",
+        "connect_timeout": "TAXI_POSTGRES_CONNECT_TIMEOUT",
+        "lock_timeout": "TAXI_POSTGRES_LOCK_TIMEOUT",
+        "timeout": "TAXI_POSTGRES_TIMEOUT",
+    }
+
+    url: str = Field(
+        repr=False,
+        exclude=True,
+        json_schema_extra={"dagster__is_secret": True},
+        description="postgresql://USER:PASSWORD@HOST:PORT/DB (TAXI_POSTGRES_URL).",
+    )
+    connect_timeout: int = Field(
+        default=10, description="Seconds to wait for a connection (TAXI_POSTGRES_CONNECT_TIMEOUT)."
+    )
+    lock_timeout: int = Field(
+        default=60,
+        description="Seconds to wait for readers and writers of the same table "
+        "(TAXI_POSTGRES_LOCK_TIMEOUT).",
+    )
+    timeout: int = Field(
+        default=3600,
+        description="Seconds that a statement may take, the copying of a month's rows included "
+        "(TAXI_POSTGRES_TIMEOUT).",
+    )
+
+    def uri(self, table: Table) -> str:
+        """Return the table's address as Dagster's catalog shows it, without user and password."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        where = conninfo_to_dict(self._conninfo())
+        host, port = where.get("host", "localhost"), where.get("port", 5432)
+        return f"postgresql://{host}:{port}/{where.get('dbname', '')}/{SCHEMA}.{table.name}"
+
+    def sql_name(self, table: Table) -> str:
+        """Return the table's name as a query writes it."""
+        return f"{SCHEMA}.{table.name}"
+
+    def replace(self, cleaned: CleanedFile, run_id: str) -> None:
+        """Copy a file's rows in place of its month's partition, or of all rows of the table.
+
+        All happens in one transaction. A partition that is not there yet is made.
+        """
+        batches = cleaned.batches()  # which fetches the file, while no lock is held
+        if cleaned.month is None:
+            self._ensure(cleaned.table)
+            with self._transaction(cleaned.table.name) as connection:
+                table = identifier(cleaned.table.name)
+                execute(connection, "DELETE FROM {table}", {"table": table})
+                copy_rows(connection, cleaned, batches, table, frozen=False)
+        else:
+            columns = self._ensure(cleaned.table, _PARTITIONED)
+            with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
+                replace_partition(
+                    connection, cleaned, batches, cleaned.month, columns, self.lock_timeout
+                )
+
+    def tallies(
+        self,
+        table: Table,
+        total: str | None,
+        first: Month | None = None,
+        last: Month | None = None,
+    ) -> dict[Month, Tally]:
+        """Tally a month-partitioned table by month; only the partitions of the months are read."""
+        from psycopg import errors, sql
+
+        statement: LiteralString = (
+            "SELECT extract(year FROM {month})::int, extract(month FROM {month})::int, "
+            "count(*), {cents} FROM {table} WHERE pickup_datetime IS NOT NULL"
+        )
+        if first:
+            statement += " AND pickup_datetime >= {first}"
+        if last:
+            statement += " AND pickup_datetime < {end}"
+        names = {
+            "table": identifier(table.name),
+            "cents": sql.SQL(SUM_OF_CENTS).format(sql.Identifier(total)) if total else sql.NULL,
+            # a month alone is one group, which PostgreSQL tallies four times as fast
+            "month": sql.Literal(first.start)
+            if first and first == last
+            else sql.SQL("date_trunc('month', pickup_datetime)"),
+        }
+        with self._connected() as connection:
+            try:
+                rows = execute(
+                    connection,
+                    statement + " GROUP BY {month}",
+                    names,
+                    {"first": first and first.start, "end": last and last.end},
+                ).fetchall()
+            except errors.UndefinedTable:
+                return {}
+        return {Month(year, month): Tally(*figures) for year, month, *figures in rows}
+
+    def tally(self, table: Table) -> Tally:
+        """Tally the rows of an unpartitioned table; a missing one has none."""
+        from psycopg import errors
+
+        with self._connected() as connection:
+            try:
+                ((rows,),) = execute(
+                    connection, "SELECT count(*) FROM {table}", {"table": identifier(table.name)}
+                ).fetchall()
+            except errors.UndefinedTable:
+                rows = 0
+        return Tally(rows, None)
+
+    def _ensure(self, table: Table, partitioning: LiteralString = "") -> list[ExistingColumn]:
+        """Create the table if it is not there; add what was declared, or described anew, since.
+
+        Return the columns that it has. Raises `PermanentError` where one is another than is
+        declared, or where rows of ours could not be put into it.
+        """
+        from psycopg import sql
+
+        names: dict[str, sql.Composable] = {
+            "schema": sql.Identifier(SCHEMA),
+            "table": identifier(table.name),
+        }
+        # two first months at once, of any service: the second waits here and finds what it needs
+        with self._transaction("definitions") as connection:
+            described = {
+                column.name: column.description for column in existing_columns(connection, table)
+            }
+            if not described:
+                schema = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
+                if schema == (None,):
+                    execute(connection, "CREATE SCHEMA {schema}", names)
+                created = {**names, "columns": column_definitions(table.columns)}
+                execute(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
+                comment = {"comment": table.description}
+                execute(connection, "COMMENT ON TABLE {table} IS {comment}", names, comment)
+            check_kind(connection, table, partitioning)
+            for column in table.columns:
+                identifiers = {
+                    **names,
+                    "column": sql.Identifier(column.name),
+                    "added": column_definitions([column]),
+                }
+                if described and column.name not in described:
+                    statement: LiteralString = "ALTER TABLE {table} ADD COLUMN {added}"
+                    add = partial(execute, connection, statement, identifiers)
+                    in_turns(connection, add, self.lock_timeout, table.name)
+                if described.get(column.name) != column.description:
+                    comment = {"comment": column.description}
+                    statement = "COMMENT ON COLUMN {table}.{column} IS {comment}"
+                    execute(connection, statement, identifiers, comment)
+            columns = existing_columns(connection, table)
+            check_columns(table, columns, partitioning)
+            return columns
+
+    @contextmanager
+    def _transaction(self, lock: str) -> "Iterator[Connection]":
+        """Open a transaction that holds the lock of that name to its end."""
+        with self._connected() as connection, locked(connection, lock, self.lock_timeout):
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> "Iterator[Connection]":
+        """Connect; commit at the end. An error says whether trying again can help."""
+        from taxi_pipeline.resources.postgres.connection import Connection
+
+        conninfo = self._conninfo()
+        unreachable = "PostgreSQL cannot be reached (check TAXI_POSTGRES_URL)"
+        with classified(unreachable, diagnose=diagnose):
+            connection = Connection.open(conninfo, self.connect_timeout, self.timeout)
+        at_commit = "PostgreSQL broke off at the commit, so all of it was done or nothing"
+        with (
+            classified(at_commit, diagnose=diagnose),
+            connection,
+            classified("PostgreSQL failed and changed nothing", ADVICE, diagnose),
+        ):
+            connection.begin(self.lock_timeout)
+            yield connection
+
+    def _conninfo(self) -> str:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+        try:
+            parts = conninfo_to_dict(self.url)
+        except psycopg.ProgrammingError:
+            parts = {}
+        # what stands in the wrong place may be a part of the password: it is not shown
+        host, port, dbname = (str(parts.get(name, "")) for name in ("host", "port", "dbname"))
+        socket = host.startswith("/")
+        misplaced = set("@:/") & {*dbname, *("" if socket else host)} or {*port} - {*"0123456789,"}
+        if not self.url.startswith(("postgresql://", "postgres://")) or not parts or misplaced:
+            raise PermanentError(
+                "TAXI_POSTGRES_URL is malformed: write it as "
+                "postgresql://USER:PASSWORD@HOST:PORT/DB, with the password percent-encoded."
+            ) from None
+        return make_conninfo(self.url)

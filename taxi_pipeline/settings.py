@@ -1,0 +1,219 @@
+"""The settings: environment variables, and the resources that they describe.
+
+A variable that sets a field of a resource is declared in the resource's `variables`; the others are
+declared here. Dagster gets the resources with the variables still unread, so that a missing one
+stops a run and names itself instead of breaking the code location; others call `load_resources`.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dagster as dg
+from pydantic.fields import FieldInfo
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.urls import refuse_secrets
+from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake
+from taxi_pipeline.resources.notifier import Notifier
+from taxi_pipeline.resources.postgres import Postgres
+from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.sink import Sink
+
+type _Resource = Publisher | Lake | Sink | Notifier
+
+
+@dataclass(frozen=True)
+class Resources:
+    """All the resources.
+
+    Attributes:
+        publisher: TLC's files.
+        lake: The bucket.
+        notifier: Where people are told.
+        sinks: The stores that keep tables, by name, in the order of the registry.
+    """
+
+    publisher: Publisher
+    lake: Lake
+    notifier: Notifier
+    sinks: Mapping[str, Sink]
+
+    @property
+    def bigquery(self) -> BigQuery:
+        """The sink that keeps the marts, too."""
+        return cast("BigQuery", self.sinks[BigQuery.name])
+
+    @property
+    def postgres(self) -> Postgres:
+        """The sink for people's own SQL."""
+        return cast("Postgres", self.sinks[Postgres.name])
+
+    def by_name(self) -> dict[str, _Resource]:
+        """Return the resources by the names under which assets ask for them."""
+        return {
+            "publisher": self.publisher,
+            "lake": self.lake,
+            "notifier": self.notifier,
+            **self.sinks,
+        }
+
+
+_DEFAULTS = {
+    "TAXI_AUTOMATION": "off",
+    "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
+    "TAXI_FEWER_ROWS_SHARE": "0.2",
+    "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
+    "TAXI_REJECTED_SHARE": "0.05",
+    "TAXI_RETRIES": "4",
+    "TAXI_RETRY_SECONDS": "2",
+    "TAXI_SCHEDULE": "0 6 25 * *",
+}
+
+
+def variables(sinks: Sequence[type[Sink]] = SINKS) -> dict[str, FieldInfo]:
+    """Return the field that each environment variable of a resource sets."""
+    resources: tuple[type[_Resource], ...] = (Publisher, Lake, *sinks, Notifier)
+    return {
+        variable: resource.model_fields[field]
+        for resource in resources
+        for field, variable in resource.variables.items()
+    }
+
+
+def resources_for_dagster(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
+    """Return the resources with their variables unread, for Dagster to read when a run starts."""
+    return _resources(sinks, dg.EnvVar)
+
+
+def load_resources(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
+    """Return the resources with their variables read; `PermanentError` names those unset."""
+    required = {name for name, field in variables(sinks).items() if field.is_required()}
+    if missing := sorted(name for name in required if not os.environ.get(name)):
+        raise PermanentError(
+            f"{', '.join(missing)}: not set. Set what .env.example shows, or run inside the "
+            "embedded stack: taxi local COMMAND."
+        )
+    return _resources(sinks, os.environ.__getitem__)
+
+
+def rejected_share() -> float:
+    """Return the share of rejected rows up to which a month is as expected."""
+    return _share("TAXI_REJECTED_SHARE")
+
+
+def fewer_rows_share() -> float:
+    """Return the share by which a month may have fewer rows than what it is compared with."""
+    return _share("TAXI_FEWER_ROWS_SHARE")
+
+
+def automation_is_on() -> bool:
+    """Return whether schedules and sensors run unless somebody has turned them off in the UI."""
+    text = _setting("TAXI_AUTOMATION")
+    if text not in ("on", "off"):
+        raise PermanentError(f"TAXI_AUTOMATION: '{text}' is neither on nor off.")
+    return text == "on"
+
+
+def schedule_cron() -> str:
+    """Return when the schedules ask for the newest month, as cron in New York time."""
+    return _setting("TAXI_SCHEDULE")
+
+
+def published_every_seconds() -> int:
+    """Return how many seconds lie between two looks at what the publisher has."""
+    return _seconds("TAXI_PUBLISHED_EVERY_SECONDS")
+
+
+def retries() -> int:
+    """Return how often a step is tried again that failed for something a retry can cure."""
+    text = _setting("TAXI_RETRIES")
+    if not (text.isascii() and text.isdecimal()):
+        raise PermanentError(f"TAXI_RETRIES: '{text}' is not a whole number: write one such as 4.")
+    return int(text)
+
+
+def retry_seconds() -> int:
+    """Return for how many seconds the first retry waits; by 2 they wait some 2, 6, 14 and 30."""
+    return _seconds("TAXI_RETRY_SECONDS")
+
+
+def notifications_enabled() -> bool:
+    """Return whether there is somewhere to send messages to."""
+    return bool(os.environ.get("TAXI_NOTIFY_URL"))
+
+
+def dagster_url() -> str:
+    """Return where people reach Dagster's UI, without a slash at the end.
+
+    Raises `PermanentError` for what is no http(s) URL or has more than an address and a path in it.
+    """
+    text = _setting("TAXI_DAGSTER_URL")
+    refuse_secrets(text, "TAXI_DAGSTER_URL")
+    if not text.startswith(("http://", "https://")):
+        raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
+    return text.rstrip("/")
+
+
+def dagster_instance() -> dg.DagsterInstance:
+    """Return Dagster's memory of its runs; raise `PermanentError` where DAGSTER_HOME has none."""
+    if not os.environ.get("DAGSTER_HOME"):
+        raise PermanentError(
+            "DAGSTER_HOME: not set. Set it to the folder that Dagster's webserver has, or run "
+            "inside the embedded stack: taxi local COMMAND."
+        )
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterInvariantViolationError as error:
+        raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(name) or _DEFAULTS[name]
+
+
+def _share(name: str) -> float:
+    text = _setting(name)
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise PermanentError(
+            f"{name}: '{text}' is not a share: write a number from 0 to 1, such as "
+            f"{_DEFAULTS[name]} for {float(_DEFAULTS[name]):.0%}."
+        )
+    return share
+
+
+def _seconds(name: str) -> int:
+    text = os.environ.get(name) or _DEFAULTS.get(name, "")
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise PermanentError(
+            f"{name}: '{text}' is not a whole number of seconds above 0: write one such as 3600 "
+            "for an hour."
+        )
+    return int(text)
+
+
+def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resources:
+    return Resources(
+        Publisher(**_fields(Publisher, read)),
+        Lake(**_fields(Lake, read)),
+        Notifier(**_fields(Notifier, read)),
+        {sink.name: sink(**_fields(sink, read)) for sink in sinks},
+    )
+
+
+def _fields(resource: type[_Resource], read: Callable[[str], str]) -> dict[str, Any]:
+    """Return the values of a resource's fields that are required or set; `read` gives texts."""
+    fields = resource.model_fields
+    return {
+        field: read(variable) if fields[field].annotation is str else _seconds(variable)
+        for field, variable in resource.variables.items()
+        if fields[field].is_required() or os.environ.get(variable)
+    }
