@@ -1,16 +1,16 @@
 """The data dictionary: every declared table and rule as one page of Markdown, for people.
 
-Only the page's form belongs here; what it says is declared in `tlc.services` and `tlc.cleaning`,
-and how a store spells the types in its module. Run as a module, it prints the page.
+Only the page's form belongs here; what it says is declared in `tlc.services`, `tlc.cleaning` and
+`marts`, and how a store spells the types in its package. Run as a module, it prints the page.
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from taxi_pipeline.marts import MARTS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
 from taxi_pipeline.tlc.services import (
-    DAILY_TRIPS,
     NUMBER_LIMIT,
     REJECTED_COLUMNS,
     SERVICES,
@@ -21,13 +21,13 @@ from taxi_pipeline.tlc.services import (
 
 TRIPS = tuple(service.trips for service in SERVICES.values())
 PUBLISHED = (*TRIPS, TAXI_ZONES)
-TABLES = (*PUBLISHED, DAILY_TRIPS)
+TABLES = (*PUBLISHED, *(mart.table for mart in MARTS))
 
 _INTRODUCTION = """\
 # Data dictionary
 
 Every table, column, code and rule as the code declares them. This page is generated: change
-`taxi_pipeline/tlc/services.py` or `cleaning.py`, and run `make docs`.
+`taxi_pipeline/tlc/services/` or `cleaning.py`, and run `make docs`.
 
 A column's types are Arrow's and Parquet's, BigQuery's and PostgreSQL's, in this order. *Published
 as* lists the names that published files give it beside its own, compared without case; one that is

@@ -7,11 +7,12 @@ belongs to their own modules.
 import atexit
 import gc
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from taxi_pipeline.assets.daily_trips import daily_trips, mart_month
+from taxi_pipeline.assets.marts import mart_asset, mart_month
 from taxi_pipeline.assets.published import published_assets
 from taxi_pipeline.assets.trips import published_trips
 from taxi_pipeline.assets.zones import published_zones
@@ -23,10 +24,11 @@ from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule
 from taxi_pipeline.checks import mart_checks, published_checks
+from taxi_pipeline.marts import DAILY_TRIPS, MARTS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.settings import resources_for_dagster
 from taxi_pipeline.sink import Sink
-from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES
+from taxi_pipeline.tlc.services import SERVICES
 
 
 def build_definitions(
@@ -40,30 +42,23 @@ def build_definitions(
     """
     published = [*map(published_trips, SERVICES.values()), published_zones()]
     assets = {each.table.name: published_assets(each, sinks) for each in published}
-    with warnings.catch_warnings():
-        # Dagster calls links to the code a beta; the tests hold what we need of them
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        linked = dg.with_source_code_references(
-            [*(asset for group in assets.values() for asset in group), daily_trips]
-        )
+    marts = {mart.name: [mart_asset(mart)] for mart in MARTS}
     checks = {each.table.name: published_checks(each, sinks) for each in published}
     checks[DAILY_TRIPS.name] = mart_checks()
+    stores = " and ".join(sink.title for sink in sinks)
     jobs = {
         name: dg.define_asset_job(
             name,
             selection=group,
-            description=f"{name}: from the publisher to the lake, "
-            f"{' and '.join(sink.title for sink in sinks)}.",
+            description=f"{name}: {what}.",
             tags=pod_tags(name),
         )
-        for name, group in assets.items()
+        for groups, what in (
+            (assets, f"from the publisher to the lake, {stores}"),
+            (marts, "computed in BigQuery from the tables of trips"),
+        )
+        for name, group in groups.items()
     }
-    mart_job = dg.define_asset_job(
-        DAILY_TRIPS.name,
-        selection=[daily_trips],
-        description=f"{DAILY_TRIPS.name}: computed in BigQuery from the tables of trips.",
-        tags=pod_tags(DAILY_TRIPS.name),
-    )
     check_jobs = [
         dg.define_asset_job(
             f"{name}_checks",
@@ -74,9 +69,9 @@ def build_definitions(
         for name, group in checks.items()
     ]
     return dg.Definitions(
-        assets=linked,
+        assets=_linked_to_code([*assets.values(), *marts.values()]),
         asset_checks=[check for group in checks.values() for check in group],
-        jobs=[*jobs.values(), mart_job, *check_jobs],
+        jobs=[*jobs.values(), *check_jobs],
         schedules=[
             newest_month_schedule(service, jobs[service.trips.name])
             for service in SERVICES.values()
@@ -96,6 +91,14 @@ def build_definitions(
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )
+
+
+def _linked_to_code(groups: Iterable[Iterable[dg.AssetsDefinition]]) -> Sequence[Any]:
+    """Return the assets with a link to the lines that make each."""
+    with warnings.catch_warnings():
+        # Dagster calls links to the code a beta; the tests hold what we need of them
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.with_source_code_references([asset for group in groups for asset in group])
 
 
 defs = build_definitions()

@@ -19,12 +19,13 @@ from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
 from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, month_of_object, object_paths
 from taxi_pipeline.lake.raw import sha256_of
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import Lake, LakeObject, ReplacedError
 from taxi_pipeline.settings import Resources
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import DAILY_TRIPS, TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps

@@ -6,11 +6,12 @@ own name.
 
 import dagster as dg
 
+from taxi_pipeline.marts import MARTS
 from taxi_pipeline.resources import SINKS
-from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
 
 LAYERS = ("raw", "cleaned", *(sink.name for sink in SINKS))
-MART = dg.AssetKey(DAILY_TRIPS.name)
 
 
 def asset_key(table: str, layer: str) -> dg.AssetKey:
@@ -29,8 +30,8 @@ def table_of(key: dg.AssetKey) -> str:
 
 def layer_of(key: dg.AssetKey) -> str:
     """Return the layer that an asset belongs to; of a key that is none of ours, its first part."""
-    if key == MART:
-        return "bigquery"
+    if key in _MARTS:
+        return BigQuery.name
     prefix, layer = _split(key)
     return layer if prefix in _TABLES else key.path[0]
 
@@ -45,6 +46,7 @@ def _split(key: dg.AssetKey) -> tuple[str, str]:
     return prefix, layer
 
 
+_MARTS = {dg.AssetKey(mart.name) for mart in MARTS}
 _TABLES = {
     _prefix(table.name): table.name
     for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES)

@@ -24,9 +24,7 @@ from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
 from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
+    from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
 
 _MOST_NAMED = 20
 

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
-from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from taxi_pipeline.assets.tags import TAGS
 from taxi_pipeline.errors import PermanentError
@@ -23,6 +21,7 @@ from taxi_pipeline.settings import automation_is_on, notifications_enabled
 _NEW_YORK = ZoneInfo("America/New_York")
 _FIRST_HOUR = 8
 _MOST_NAMED = 12
+_Status = dg.AssetPartitionStatus
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ def failed_partitions(
 def _failed_partitions(
     instance: dg.DagsterInstance, job: dg.JobDefinition
 ) -> Iterable[FailedPartition]:
+    from taxi_pipeline.automation.dagster_internals import is_reserved_asset_job_name
+
     if job.partitions_def is None or is_reserved_asset_job_name(job.name):  # that has all assets
         return
     graph, assets = job.asset_layer.asset_graph, job.asset_layer.selected_asset_keys
@@ -74,20 +75,17 @@ def _failed_partitions(
         status = {asset: of_asset.get(key) for asset, of_asset in statuses.items()}
         for first in firsts:
             after = graph.get(first).child_keys & assets
-            made = {asset for asset in after if status[asset] is AssetPartitionStatus.MATERIALIZED}
-            if status[first] is AssetPartitionStatus.FAILED and _made_since(
-                instance, first, made, key
-            ):
+            made = {asset for asset in after if status[asset] is _Status.MATERIALIZED}
+            if status[first] is _Status.FAILED and _made_since(instance, first, made, key):
                 del status[first]
         kinds = set(status.values())
-        if AssetPartitionStatus.FAILED in kinds and AssetPartitionStatus.IN_PROGRESS not in kinds:
+        if _Status.FAILED in kinds and _Status.IN_PROGRESS not in kinds:
             again = tuple(
                 asset
                 for asset in status
-                if status[asset] is AssetPartitionStatus.FAILED
-                or graph.get(asset).parent_keys & assets
+                if status[asset] is _Status.FAILED or graph.get(asset).parent_keys & assets
             )
-            failures = [asset for asset in status if status[asset] is AssetPartitionStatus.FAILED]
+            failures = [asset for asset in status if status[asset] is _Status.FAILED]
             yield FailedPartition(job.name, key, again, _tags_of_runs(instance, failures, key))
 
 

@@ -12,16 +12,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.events import JobFailureData
-from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from taxi_pipeline.assets.keys import layer_of, table_of
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.settings import dagster_url, notifications_enabled
 
 if TYPE_CHECKING:
-    from dagster._core.execution.backfill import PartitionBackfill
+    from taxi_pipeline.automation.dagster_internals import PartitionBackfill
 
 _FAILURES_SHOWN = 10
 _BACKFILLS_LOOKED_AT = 100  # the newest: so many do not begin and end while an older one runs
@@ -50,7 +47,7 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     )
     def failed_runs(context: dg.RunFailureSensorContext, notifier: Notifier) -> None:
         run, instance = context.dagster_run, context.instance
-        if BACKFILL_ID_TAG not in run.tags and run.tags.get(WILL_RETRY_TAG) != "true":
+        if not _is_of_backfill(run) and not _will_retry(run):
             lines = [*_errors(instance, run), *_failed_checks(instance, run)]
             notifier.send(f"{_subject(run)} failed", _body(lines, f"runs/{run.run_id}"))
 
@@ -62,7 +59,7 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     )
     def finished_runs(context: dg.RunStatusSensorContext, notifier: Notifier) -> None:
         run, instance = context.dagster_run, context.instance
-        if BACKFILL_ID_TAG in run.tags:
+        if _is_of_backfill(run):
             return
         published, rows = _publication(instance, run)
         failed = _failed_checks(instance, run)
@@ -94,11 +91,26 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     return [failed_runs, finished_runs, finished_backfills]
 
 
+def _is_of_backfill(run: dg.DagsterRun) -> bool:
+    from taxi_pipeline.automation.dagster_internals import BACKFILL_ID_TAG
+
+    return BACKFILL_ID_TAG in run.tags
+
+
+def _will_retry(run: dg.DagsterRun) -> bool:
+    from taxi_pipeline.automation.dagster_internals import WILL_RETRY_TAG
+
+    return run.tags.get(WILL_RETRY_TAG) == "true"
+
+
 def _ended_backfills(
     context: dg.SensorEvaluationContext,
 ) -> "list[tuple[float, PartitionBackfill]]":
     """Return this code location's backfills that have ended, each with when."""
-    from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter
+    from taxi_pipeline.automation.dagster_internals import (
+        BULK_ACTION_TERMINAL_STATUSES,
+        BulkActionsFilter,
+    )
 
     backfills = context.instance.get_backfills(
         BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES), limit=_BACKFILLS_LOOKED_AT
@@ -122,7 +134,7 @@ def _backfill_message(
     instance: dg.DagsterInstance, backfill: "PartitionBackfill"
 ) -> tuple[str, str]:
     """Return the title and the body of the message that speaks for all the backfill's runs."""
-    from dagster._core.execution.backfill import BulkActionStatus
+    from taxi_pipeline.automation.dagster_internals import BACKFILL_ID_TAG, BulkActionStatus
 
     of_backfill = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
     # newest first; of a month that was retried the last run counts
@@ -152,6 +164,8 @@ def _backfill_message(
 
 def _subject(run: dg.DagsterRun) -> str:
     """Return what the run was of: "green 2021-03", or "taxi_zones", which have no months."""
+    from taxi_pipeline.automation.dagster_internals import PARTITION_NAME_TAG
+
     checked = {check.asset_key for check in run.asset_check_selection or ()}
     service = _service((run.asset_selection or set()) | checked, run.job_name)
     return f"{service} {run.tags.get(PARTITION_NAME_TAG, '')}".rstrip()
@@ -173,6 +187,12 @@ def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
 
 def _reason(failure: dg.DagsterEvent) -> str:
     """Return the first line of why a step or a run failed."""
+    from taxi_pipeline.automation.dagster_internals import (
+        JobFailureData,
+        StepFailureData,
+        UserFailureData,
+    )
+
     match failure.event_specific_data:
         case StepFailureData(user_failure_data=UserFailureData(description=str(description))):
             return _first_line(description)

@@ -30,9 +30,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
 if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
+    from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
 
 RECENT = 3  # the newest months of each service: asked for at every tick
 IN_TURN = 24  # of all other months, those that a tick asks for

@@ -16,9 +16,7 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
 if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
+    from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
 
 
 def newest_month_schedule(

@@ -4,10 +4,10 @@ import warnings
 
 import dagster as dg
 
-from taxi_pipeline.assets.daily_trips import MONTHS
-from taxi_pipeline.assets.keys import MART
+from taxi_pipeline.assets.marts import MONTHS
 from taxi_pipeline.assets.reporting import RETRIES, compared, retried_if_transient
 from taxi_pipeline.ledger import mart_problems
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -23,7 +23,7 @@ def mart_checks() -> list[dg.AssetChecksDefinition]:
         warnings.simplefilter("ignore", dg.PreviewWarning)
 
         @dg.asset_check(
-            asset=MART,
+            asset=dg.AssetKey(DAILY_TRIPS.name),
             name=MATCHES_TRIPS,
             description="The days of the month sum up, for each service, to the trips that "
             "BigQuery's table has of it, and to their total to the cent.",

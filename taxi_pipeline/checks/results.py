@@ -176,7 +176,7 @@ def _nothing_unknown(
         check_name=name,
         passed=not findings.total,
         description=f"Not declared: {listed}{more}. {what_becomes_of_them}; declare them in "
-        "tlc/services.py."
+        "tlc/services/."
         if findings.total
         else "All are declared.",
         metadata={

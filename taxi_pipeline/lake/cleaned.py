@@ -233,7 +233,7 @@ def _clean(
         log.warning(
             f"{raw.uri} has columns that are not declared: "
             f"{printable(', '.join(unknown), _LISTED_CHARACTERS)}. They stay in "
-            "raw; declare them in tlc/services.py to carry them on."
+            "raw; declare them in tlc/services/ to carry them on."
         )
     if summary.published != expected or expected != summary.kept + summary.rejected.total():
         raise PermanentError(

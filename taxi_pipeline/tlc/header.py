@@ -55,7 +55,7 @@ class Header:
             names = ", ".join(" or ".join(map(repr, _spellings(column))) for column in missing)
             raise PermanentError(
                 f"{file}: the required column {names} is missing; the file has: {listed}. "
-                "Check that it is the right file; a renamed column is declared in tlc/services.py."
+                "Check that it is the right file; a renamed column is declared in tlc/services/."
             )
         plain = [_plain(name) for name in published]
         if len(set(plain)) < len(plain):
@@ -63,7 +63,7 @@ class Header:
         if reserved := {column.name for column in REJECTED_COLUMNS} & {*plain}:
             raise PermanentError(
                 f"{file}: the column {', '.join(sorted(reserved))} has the name of a column that "
-                "rejected rows get; rename that one in tlc/services.py."
+                "rejected rows get; rename that one in tlc/services/."
             )
         return cls(tuple(published), columns)
 

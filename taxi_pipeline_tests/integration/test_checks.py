@@ -77,9 +77,9 @@ def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> No
         "rejected_share": "33.33% of the published rows were rejected; up to 5.00% are expected "
         "(TAXI_REJECTED_SHARE).",
         "unknown_columns": "Not declared: surprise. They stay in raw; declare them in "
-        "tlc/services.py.",
+        "tlc/services/.",
         "unknown_codes": "Not declared: vendor_id=77 (rows: 2). The trips keep them; declare them "
-        "in tlc/services.py.",
+        "in tlc/services/.",
     }
     assert failed_checks(result) == {("cleaned", check) for check in said}
     assert failed_checks(platform.run(CHECKS_JOB, "2017-10")) == {

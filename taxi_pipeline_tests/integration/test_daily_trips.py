@@ -18,9 +18,10 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.io.google import GoogleBigQuery
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.ledger import read_ledger
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, Service
+from taxi_pipeline.tlc.services import SERVICES, Service
 from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.job_execute import job_execute
 from taxi_pipeline_tests.support.results import evaluations, failure_of
@@ -121,7 +122,7 @@ def test_what_a_materialization_says(platform: Platform) -> None:
     said = materialized(result).metadata
     assert materialized(result).partition == month
     assert said["dagster/row_count"].value == 31
-    assert said["dagster/uri"].value == platform.resources.bigquery.uri(DAILY_TRIPS)
+    assert said["dagster/uri"].value == platform.resources.bigquery.uri(DAILY_TRIPS.table)
     seconds, preview, lineage = said["seconds"], said["preview"], said["dagster/column_lineage"]
     assert isinstance(seconds, dg.FloatMetadataValue)
     assert seconds.value
@@ -156,13 +157,13 @@ def test_the_table_is_described_and_partitioned_and_the_job_labelled(platform: P
     result = platform.run(JOB, month)
     warehouse = platform.resources.bigquery
     with GoogleBigQuery(project=warehouse.project).get_client() as client:
-        table = client.get_table(warehouse.uri(DAILY_TRIPS).removeprefix("bigquery://"))
+        table = client.get_table(warehouse.uri(DAILY_TRIPS.table).removeprefix("bigquery://"))
         labels = [job.labels for job in client.list_jobs(max_results=20)]
     assert table.time_partitioning.type_ == "MONTH"
     assert table.time_partitioning.field == "day"
-    assert table.description == DAILY_TRIPS.description
+    assert table.description == DAILY_TRIPS.table.description
     assert {field.name: field.description for field in table.schema} == {
-        column.name: column.description for column in DAILY_TRIPS.columns
+        column.name: column.description for column in DAILY_TRIPS.table.columns
     }
     assert {"mart": JOB, "month": month, "run": result.run_id} in labels
 

@@ -98,9 +98,9 @@ def test_checks_that_warn_are_one_message_also_when_they_run_alone(
     for message in received:
         assert message["message"].splitlines()[-3:-1] == [
             "yellow_cleaned, check unknown_columns (WARN): Not declared: surprise. They stay in "
-            "raw; declare them in tlc/services.py.",
+            "raw; declare them in tlc/services/.",
             "yellow_cleaned, check unknown_codes (WARN): Not declared: vendor_id=77 (rows: 1). "
-            "The trips keep them; declare them in tlc/services.py.",
+            "The trips keep them; declare them in tlc/services/.",
         ]
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.assets.daily_trips import daily_trips_query
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import YELLOW, Table
@@ -126,8 +126,9 @@ def test_an_amount_beyond_any_integer_is_named_and_the_tally_goes_on(
 def test_the_marts_revenue_is_exact(stores: Stores) -> None:
     orders = [shuffled(EXTREMES, seed) for seed in range(3)]
     stores.put(JANUARY, orders)
-    of_yellow, *_ = daily_trips_query().split("\nUNION ALL\n")
-    query = of_yellow.replace(f"`{YELLOW.trips.name}`", f"`{stores.table.name}`")
-    found = stores.platform.resources.bigquery.query_month(query, JANUARY)
+    query = DAILY_TRIPS.query.replace(f"FROM {YELLOW.trips.name}\n", f"FROM {stores.table.name}\n")
+    assert query != DAILY_TRIPS.query
+    rows = stores.platform.resources.bigquery.query_month(query, JANUARY)
+    found = [row for row in rows if row["service"] == YELLOW.name]
     assert [row["revenue"] for row in found] == [exact(EXTREMES).total]
     assert isinstance(found[0]["revenue"], float)

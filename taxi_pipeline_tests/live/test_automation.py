@@ -28,9 +28,10 @@ from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.local.publisher import ZONES, application, url_templates
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, GREEN, YELLOW, Service
+from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW, Service
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT, TAXI
 from taxi_pipeline_tests.support.http import receiving, serving_application

@@ -15,9 +15,9 @@ from taxi_pipeline.assets.zones import published_zones
 from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import (
-    DAILY_TRIPS,
     GREEN,
     SERVICES,
     TAXI_ZONES,
@@ -52,7 +52,7 @@ def test_there_are_four_assets_a_service_four_of_zones_and_a_mart(
 def test_the_mart_is_grouped_and_linked_to_every_services_table(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
-    mart = specs[MART]
+    mart = specs[dg.AssetKey(DAILY_TRIPS.name)]
     assert mart.group_name == "marts"
     assert mart.kinds == {"bigquery", "table"}
     assert mart.description
@@ -109,11 +109,11 @@ def test_every_asset_links_to_the_lines_that_make_it(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     for key, spec in specs.items():
-        layer, table = layer_of(key), table_of(key)
+        layer = layer_of(key)
         (code,) = spec.metadata["dagster/code_references"].code_references
         name, module = {
-            "daily_trips": ("daily_trips", "daily_trips.py"),
-        }.get(table, (layer if layer in ("raw", "cleaned") else "loaded", "published.py"))
+            MART: ("compute", "marts.py"),
+        }.get(key, (layer if layer in ("raw", "cleaned") else "loaded", "published.py"))
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
@@ -126,7 +126,9 @@ def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetS
         for layer in ("cleaned", "bigquery", "postgres"):
             schema = specs[asset_key(table.name, layer)].metadata["dagster/column_schema"]
             assert described(schema) == described(table)
-    assert described(specs[MART].metadata["dagster/column_schema"]) == described(DAILY_TRIPS)
+    assert described(
+        specs[dg.AssetKey(DAILY_TRIPS.name)].metadata["dagster/column_schema"]
+    ) == described(DAILY_TRIPS.table)
 
 
 def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:

@@ -13,12 +13,13 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import CENTS, SUM_OF_CENTS
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
 from taxi_pipeline.resources.bigquery.tables import TYPES, ensure_table, schema_of
 from taxi_pipeline.sink import CleanedFile, Sink
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import DAILY_TRIPS, Service, Table
+from taxi_pipeline.tlc.services import Service, Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ class BigQuery(Sink):
             "EXTRACT(MONTH FROM day) AS month, "
             "CAST(SUM(IF(service = @service, trips, 0)) AS BIGINT) AS trips, "
             f"CAST({f'SUM({cents})' if service.total else 'NULL'} AS BIGINT) AS cents "
-            f"FROM {self.sql_name(DAILY_TRIPS)} WHERE {' AND '.join(conditions)} "
+            f"FROM {self.sql_name(DAILY_TRIPS.table)} WHERE {' AND '.join(conditions)} "
             "GROUP BY year, month"
         )
         with self._connected() as jobs:

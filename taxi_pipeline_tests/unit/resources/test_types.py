@@ -2,11 +2,12 @@
 
 import pytest
 
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.bigquery.tables import schema_of
-from taxi_pipeline.tlc.services import DAILY_TRIPS, SERVICES, TAXI_ZONES, YELLOW, Table
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS]
+TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS.table]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -24,5 +25,5 @@ def test_bigquery_gets_types_and_descriptions() -> None:
     assert fields["store_and_fwd_flag"].field_type == "STRING"
     assert fields["trip_distance"].mode == "NULLABLE"
     assert "taximeter" in fields["trip_distance"].description
-    kinds = {field.name: field.field_type for field in schema_of(DAILY_TRIPS)}
+    kinds = {field.name: field.field_type for field in schema_of(DAILY_TRIPS.table)}
     assert (kinds["day"], kinds["trips"]) == ("DATE", "INT64")

@@ -1,9 +1,9 @@
 import pyarrow as pa
 import pytest
 
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import (
-    DAILY_TRIPS,
     FHV,
     FHVHV,
     GREEN,
@@ -35,7 +35,7 @@ FHVHV_COLUMNS = (
     "wav_match_flag cbd_congestion_fee sr_flag affiliated_base_num"
 )
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS]
+TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS.table]
 
 
 def test_the_canonical_columns_and_their_order() -> None:

@@ -2,15 +2,17 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from taxi_pipeline.assets.daily_trips import MONTHS, daily_trips_query
 from taxi_pipeline.assets.keys import asset_key
+from taxi_pipeline.assets.marts import MONTHS, mart_asset
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import defs
-from taxi_pipeline.tlc.services import DAILY_TRIPS, FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
+from taxi_pipeline.marts import DAILY_TRIPS, Mart
+from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
 
 MART = dg.AssetKey("daily_trips")
 
@@ -19,18 +21,75 @@ def table_of(service: Service) -> dg.AssetKey:
     return asset_key(service.trips.name, "bigquery")
 
 
-def test_the_query_reads_every_service_and_names_what_is_declared_alone() -> None:
-    query = daily_trips_query()
-    assert re.findall(r"'(\w+)' AS service", query) == [*SERVICES]
-    for part, service in zip(query.split("UNION ALL"), SERVICES.values(), strict=True):
-        declared = {column.name for column in service.trips.columns}
-        used = {service.trips.name, service.total, service.distance} - {None}
-        assert {*re.findall("`(.+?)`", part)} == used
-        assert used <= declared | {service.trips.name}
+def test_the_daily_trips_are_made_of_what_the_services_declare() -> None:
+    assert DAILY_TRIPS.sources == tuple(service.trips for service in SERVICES.values())
+    assert DAILY_TRIPS.grain == ("service", "day")
+    declared = {
+        "day": {service.trips.name: "pickup_datetime" for service in SERVICES.values()},
+        "revenue": {of.trips.name: of.total for of in SERVICES.values() if of.total},
+        "median_distance": {of.trips.name: of.distance for of in SERVICES.values() if of.distance},
+    }
+    assert {name: origin for name, origin in DAILY_TRIPS.origins.items() if origin} == declared
+    parts = DAILY_TRIPS.query.partition("),\n")[0].split("UNION ALL")
+    for part, service in zip(parts, SERVICES.values(), strict=True):
+        assert f"'{service.name}'" in part
+        assert f"FROM {service.trips.name}\n" in part
+        for column in (service.total, service.distance):
+            assert column is None or re.search(rf"\b{column}\b", part)
         assert part.count("CAST(NULL AS FLOAT64)") == (2 if service is FHV else 0)
         assert "WHERE pickup_datetime >= @start AND pickup_datetime < @end" in part
-        made = re.findall(r"^  .*?(\w+),?$", part.split("FROM (")[0], re.MULTILINE)
-        assert made == [column.name for column in DAILY_TRIPS.columns]
+
+
+GOOD = """/*
+description = "Trips a day."
+grain = ["day"]
+partition = "day"
+sources = ["fhv_trips"]
+[columns.day]
+type = "date"
+meaning = "The day."
+from.fhv_trips = "pickup_datetime"
+*/
+SELECT DATE(pickup_datetime) AS day FROM fhv_trips
+"""
+
+
+def test_a_mart_is_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "fhv_days.sql"
+    path.write_text(GOOD)
+    mart = Mart.read(path)
+    assert mart.name == "fhv_days"
+    assert mart.table.partitioned_by == "day"
+    assert [column.name for column in mart.table.columns] == ["day"]
+    assert mart.sources == (FHV.trips,)
+    assert mart.query == "SELECT DATE(pickup_datetime) AS day FROM fhv_trips\n"
+    (spec,) = mart_asset(mart).specs
+    assert spec.key == dg.AssetKey("fhv_days")
+    assert [dep.asset_key for dep in spec.deps] == [table_of(FHV)]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "what"),
+    [
+        ("/*", "--", "file has no header"),
+        ('grain = ["day"]', "grain = [day]", "TOMLDecodeError"),
+        ('partition = "day"\n', "", "KeyError 'partition'"),
+        ('partition = "day"', 'partition = "month"', "KeyError 'fhv_days.month'"),
+        ('grain = ["day"]', 'grain = ["hour"]', "KeyError 'fhv_days.hour'"),
+        ('["fhv_trips"]', '["blue_trips"]', "KeyError 'blue_trips'"),
+        ('type = "date"', 'type = "day"', "KeyError 'day'"),
+        ('meaning = "The day."\n', "", "KeyError 'meaning'"),
+        ('"pickup_datetime"\n*/', '"pickup"\n*/', "KeyError 'fhv_trips.pickup'"),
+    ],
+)
+def test_a_header_that_declares_no_mart_is_named(
+    tmp_path: Path, good: str, bad: str, what: str
+) -> None:
+    assert good in GOOD
+    path = tmp_path / "fhv_days.sql"
+    path.write_text(GOOD.replace(good, bad, 1))
+    with pytest.raises(ValueError, match=rf"^fhv_days\.sql: the .*{what}"):
+        Mart.read(path)
 
 
 def test_its_months_are_those_of_any_service() -> None:

@@ -1,0 +1,165 @@
+"""The marts' assets, made by one factory: a month of a mart, computed in BigQuery.
+
+    yellow_bigquery ─┐
+    green_bigquery ──┤
+    fhv_bigquery ────┼─▶ daily_trips
+    fhvhv_bigquery ──┘
+
+No trip leaves BigQuery; a mart's rows are read back for Dagster to show. What a mart is computed by
+is for `taxi_pipeline.marts` to say.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
+from typing import Any, cast
+
+import dagster as dg
+
+from taxi_pipeline.assets.keys import asset_key, table_of
+from taxi_pipeline.assets.pictures import daily_picture
+from taxi_pipeline.assets.reporting import (
+    OWNERS,
+    PREVIEW_ROWS,
+    RETRIES,
+    preview,
+    retried_if_transient,
+    table_columns,
+)
+from taxi_pipeline.assets.trips import month_among, months_from
+from taxi_pipeline.marts import DAILY_TRIPS, Mart
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import SERVICES
+
+type Rows = Sequence[Mapping[str, Any]]
+
+MONTHS = months_from(min(service.first_month for service in SERVICES.values()))
+
+# A table's month was replaced. (`any_deps_updated` forgets when, and so would lose what is replaced
+# between a request and the next look.)
+_REPLACED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+# A table has a month that the mart has not, such as those from before automation was turned on.
+_LACKING = (
+    dg.AutomationCondition.missing()
+    & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
+).newly_true()
+# Only a request settles either: a run by hand may have read its tables before. One that fails is
+# not asked for again.
+_REQUESTED = dg.AutomationCondition.newly_requested()
+DUE = (
+    (_REPLACED.since(_REQUESTED) | _LACKING.since(_REQUESTED))
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
+
+
+def mart_asset(mart: Mart) -> dg.AssetsDefinition:
+    """Return the asset of a mart."""
+
+    # not dg.asset, which would name the step as the job is named
+    @dg.multi_asset(
+        name=f"compute_{mart.name}",
+        specs=[
+            dg.AssetSpec(
+                dg.AssetKey(mart.name),
+                deps=_deps(mart),
+                automation_condition=DUE,
+                group_name="marts",
+                kinds={"bigquery", "table"},
+                owners=OWNERS,
+                tags={"layer": "bigquery"},
+                metadata={"dagster/column_schema": table_columns(mart.table)},
+                description=f"{mart.table.description} Partitioned by the month of "
+                f"{mart.table.partitioned_by}.",
+            )
+        ],
+        partitions_def=MONTHS,
+        pool=BigQuery.pool,
+        retry_policy=RETRIES,
+    )
+    def compute(
+        context: dg.AssetExecutionContext, bigquery: BigQuery, mart_month: dg.ResourceParam[Month]
+    ) -> dg.MaterializeResult[None]:
+        with retried_if_transient(context):
+            began = monotonic()
+            labels = {"mart": mart.name, "month": mart_month.key, "run": context.run.run_id}
+            count = bigquery.replace_month_by_query(
+                mart.table, mart_month, mart.query, mart.sources, labels
+            )
+            rows = bigquery.query_month(_read_back(mart), mart_month)
+            draw = _PICTURES.get(mart.name)
+            return dg.MaterializeResult(
+                metadata={
+                    "dagster/row_count": count,
+                    "dagster/column_schema": table_columns(mart.table),
+                    "dagster/column_lineage": _lineage(mart),
+                    "dagster/uri": bigquery.uri(mart.table),
+                    "seconds": monotonic() - began,
+                    "preview": preview(rows[:PREVIEW_ROWS], arrow_schema(mart.table)),
+                    **({"picture": draw(rows)} if draw else {}),
+                }
+            )
+
+    return compute
+
+
+@dg.resource
+def mart_month(context: dg.InitResourceContext) -> Month:
+    """Return the run's month; raise `PermanentError` where it has none or none of the marts'.
+
+    A resource, because Dagster looks for the month among the tables' own before it calls the asset,
+    and fails there in words of its own.
+    """
+    run = cast("dg.DagsterRun", context.run)  # there always is one where a run gets its resources
+    chosen = {*(run.asset_selection or ()), *(c.asset_key for c in run.asset_check_selection or ())}
+    names = {table_of(key) for key in chosen} or {run.job_name.removesuffix("_checks")}
+    return month_among(run, MONTHS, ", ".join(sorted(names)))
+
+
+def _read_back(mart: Mart) -> str:
+    """Return the query of a month's rows, which gets the month as the mart's own does."""
+    partition = mart.table.partitioned_by
+    order = ", ".join(sorted(mart.grain, key=lambda column: column != partition))
+    return (
+        f"SELECT * FROM `{mart.name}` WHERE {partition} >= DATE(@start) "  # noqa: S608 - declared
+        f"AND {partition} < DATE(@end) ORDER BY {order}"
+    )
+
+
+def _deps(mart: Mart) -> Iterator[dg.AssetDep]:
+    with warnings.catch_warnings():
+        # Dagster calls this parameter beta; without it no backfill could reach the months before a
+        # service's first
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    for source in mart.sources:
+        yield dg.AssetDep(asset_key(source.name, BigQuery.name), partition_mapping=mapping)
+
+
+def _lineage(mart: Mart) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(asset_key(source, BigQuery.name), origin)
+                for source, origin in by_source.items()
+            ]
+            for column, by_source in mart.origins.items()
+            if by_source
+        }
+    )
+
+
+def _daily_picture(rows: Rows) -> dg.MarkdownMetadataValue:
+    trips = {(row["service"], row["day"]): row["trips"] for row in rows}
+    days = sorted({day for _, day in trips})
+    names = [name for name in SERVICES if any(name == service for service, _ in trips)]
+    return daily_picture(
+        days, {name: [trips.get((name, day), 0) for day in days] for name in names}
+    )
+
+
+_PICTURES: Mapping[str, Callable[[Rows], dg.MarkdownMetadataValue]] = {
+    DAILY_TRIPS.name: _daily_picture
+}
