@@ -4,6 +4,7 @@ What the lake has is asked of the lake, month by month; a month is requested whe
 download something. Fetching it is the run's business.
 """
 
+import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,63 +61,29 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         context: dg.SensorEvaluationContext, publisher: Publisher, lake: Lake, notifier: Notifier
     ) -> dg.SensorResult:
         cursor = _Cursor.read(context.cursor)
-        # before the lake: what ends meanwhile is seen
-        running = set(unfinished_partitions(context.instance))
-        months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
-        if foreign := [str(month) for month in months if month.is_foreign]:
-            context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
-        fetched = [month for month in months if not month.is_foreign]
+        fetched = _due_and_fetched(context, lake)
         older = [month for month in fetched if not month.is_recent]
         in_turn = _after(cursor.after, older)[:IN_TURN]
         to_ask = _by_turns(in_turn, [month for month in fetched if month.is_recent])
         answers = _ask(publisher, to_ask)
-        refusals = [answer for answer in answers if isinstance(answer, PermanentError)]
-        if refusals and len(refusals) == len(to_ask):  # no month's fault, but a setting's
-            raise refusals[0]
-        failures = [answer for answer in answers if isinstance(answer, TransientError)]
-        for error in (*refusals, *failures):
-            context.log.warning(str(error))
-        answered = list(zip(to_ask, answers, strict=False))
-        if missing := _missing(fetched, answered):
-            context.log.warning(
-                "Not to be had from the publisher, which has a later month: "
-                f"{', '.join(missing[:MOST_NAMED])}"
-                + (f" and {len(missing) - MOST_NAMED} more." if missing[MOST_NAMED:] else ".")
-            )
+        asked = _Asked(to_ask, answers, _missing(fetched, list(zip(to_ask, answers, strict=False))))
+        _warn(context.log, asked)
         requests = [
             month.request(answer, context.instance)
-            for month, answer in answered
+            for month, answer in asked.answered
             if isinstance(answer, RemoteFile) and month.differs_from(answer)
         ]
         # a month that failed has had its turn, or the others would wait for it for ever
-        had = {month.key for month, _ in answered}
+        had = {month.key for month, _ in asked.answered}
         *_, after = (cursor.after, *takewhile(had.__contains__, (month.key for month in in_turn)))
-        summary = (
-            f"{len(answers) - len(failures)} months asked, "
-            f"{answers.count(None) - len(missing)} of them not published yet, "
-            + (f"{len(missing)} missing before a later one, " if missing else "")
-            + (f"{len(failures)} without an answer, " if failures else "")
-            + f"{len(requests) or 'none'} new"
-        )
-        # one month's failure may be its own
-        is_down = failures and (len(answers) < len(to_ask) or len(failures) == len(answers))
-        failure = failures[-1] if is_down else None
-        if failure:
-            reason = str(failure).partition("\n")[0]
+        summary = f"{asked}, {len(requests) or 'none'} new"
+        if asked.is_down:
+            reason = str(asked.failures[-1]).partition("\n")[0]
             message = f"{summary}; then the publisher could not be asked: {reason}"
+            notified = cursor.unreachable or _notify(notifier, reason, context.log)
         else:
             message = f"{summary}; next from {next(iter(_after(after, older)), 'the first')} on."
-        notified = bool(failure) and cursor.unreachable
-        if failure and not notified:
-            try:
-                notifier.send(
-                    "The publisher of TLC's trips cannot be asked",
-                    f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and "
-                    "this is told again only after it has answered.",
-                )
-                notified = True
-            except (PermanentError, TransientError) as error:  # costs nobody what was found
-                context.log.warning(str(error))
+            notified = False
         if requests:
             context.log.info(message)
         return dg.SensorResult(
@@ -144,6 +111,47 @@ class _Cursor(BaseModel):
             return cls.model_validate_json(text or "{}")
         except ValidationError:
             return cls()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The months that were to be asked for, and what the publisher answered, in their order.
+
+    Asking may have ended before the last month. `missing` are months that are not published
+    although a later one is.
+    """
+
+    months: "Sequence[_DueMonth]"
+    answers: Sequence[Answer]
+    missing: Sequence[str]
+
+    @property
+    def answered(self) -> "list[tuple[_DueMonth, Answer]]":
+        return list(zip(self.months, self.answers, strict=False))
+
+    @property
+    def refusals(self) -> list[PermanentError]:
+        return [answer for answer in self.answers if isinstance(answer, PermanentError)]
+
+    @property
+    def failures(self) -> list[TransientError]:
+        return [answer for answer in self.answers if isinstance(answer, TransientError)]
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the publisher cannot be asked: one month's failure may be its own."""
+        failures, answers = len(self.failures), len(self.answers)
+        return bool(failures) and (answers < len(self.months) or failures == answers)
+
+    def __str__(self) -> str:
+        failures, missing = len(self.failures), len(self.missing)
+        parts = [
+            f"{len(self.answers) - failures} months asked",
+            f"{self.answers.count(None) - missing} of them not published yet",
+            f"{missing} missing before a later one" if missing else "",
+            f"{failures} without an answer" if failures else "",
+        ]
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,47 @@ def _due(lake: Lake) -> Iterator[_DueMonth]:
         months = [Month.parse(key) for key in months_of(service).get_partition_keys()]
         for month in months:
             yield _DueMonth(service, month, raw.get(month), month in months[-RECENT:])
+
+
+def _due_and_fetched(context: dg.SensorEvaluationContext, lake: Lake) -> "list[_DueMonth]":
+    """Return the months that are due, without those of runs that go on and those of others."""
+    # before the lake: what ends meanwhile is seen
+    running = set(unfinished_partitions(context.instance))
+    months = [month for month in _due(lake) if (month.table, month.month.key) not in running]
+    if foreign := [str(month) for month in months if month.is_foreign]:
+        context.log.info(f"Put into the lake by others and left alone: {', '.join(foreign)}.")
+    return [month for month in months if not month.is_foreign]
+
+
+def _warn(log: logging.Logger, asked: _Asked) -> None:
+    """Write what failed and what is missing into the log; raise what every month was refused for.
+
+    That is no month's fault, but a setting's.
+    """
+    if asked.refusals and len(asked.refusals) == len(asked.months):
+        raise asked.refusals[0]
+    for error in (*asked.refusals, *asked.failures):
+        log.warning(str(error))
+    if asked.missing:
+        more = len(asked.missing) - MOST_NAMED
+        log.warning(
+            "Not to be had from the publisher, which has a later month: "
+            f"{', '.join(asked.missing[:MOST_NAMED])}" + (f" and {more} more." if more > 0 else ".")
+        )
+
+
+def _notify(notifier: Notifier, reason: str, log: logging.Logger) -> bool:
+    """Tell people that the publisher cannot be asked; return whether they were told."""
+    try:
+        notifier.send(
+            "The publisher of TLC's trips cannot be asked",
+            f"{reason}\nIt is asked again every {published_every_seconds()} seconds, and "
+            "this is told again only after it has answered.",
+        )
+    except (PermanentError, TransientError) as error:  # costs nobody what was found
+        log.warning(str(error))
+        return False
+    return True
 
 
 def _after(key: str, months: Iterable[_DueMonth]) -> list[_DueMonth]:

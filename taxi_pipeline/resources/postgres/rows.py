@@ -95,7 +95,7 @@ def replace_partition(
         PermanentError: Something of somebody's is in the partition's place.
         TransientError: The table was altered meanwhile, or is read for too long.
     """
-    from psycopg import errors, sql
+    from psycopg import sql
 
     table = cleaned.table
     name = partition_name(table, month)
@@ -108,18 +108,7 @@ def replace_partition(
         "bounds_check": sql.Identifier(f"{name}_bounds"),
     }
     has_partition(connection, table, month)  # or raises, before any row is copied
-    try:
-        # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
-        execute(
-            connection,
-            "CREATE TABLE {incoming} ({columns})",
-            {**names, "columns": sql.SQL(", ").join(map(column_definition, columns))},
-        )
-    except (errors.DuplicateTable, errors.DuplicateObject):
-        raise PermanentError(
-            f"PostgreSQL: there is a {SCHEMA}.{name}_incoming of somebody's, a name that the "
-            "month's rows are copied under. Nothing was changed: rename it, or drop it."
-        ) from None
+    _create_incoming(connection, name, columns, names)
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, names["incoming"], frozen=True)
     # proved here, while nobody waits, the bounds need no scan when the partition is swapped
@@ -137,6 +126,29 @@ def replace_partition(
         table.name,
         name,
     )
+
+
+def _create_incoming(
+    connection: "Connection",
+    partition: str,
+    columns: Sequence[ExistingColumn],
+    names: "Mapping[str, sql.Identifier]",
+) -> None:
+    """Create the table that the rows are copied into, with the columns of the partitioned one."""
+    from psycopg import errors, sql
+
+    try:
+        # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
+        execute(
+            connection,
+            "CREATE TABLE {incoming} ({columns})",
+            {**names, "columns": sql.SQL(", ").join(map(column_definition, columns))},
+        )
+    except (errors.DuplicateTable, errors.DuplicateObject):
+        raise PermanentError(
+            f"PostgreSQL: there is a {SCHEMA}.{partition}_incoming of somebody's, a name that the "
+            "month's rows are copied under. Nothing was changed: rename it, or drop it."
+        ) from None
 
 
 def _swap(

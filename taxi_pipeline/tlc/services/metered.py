@@ -41,18 +41,100 @@ _PAYMENT_WORDS = {
 }
 
 
+def _degrees(name: str, meaning: str, *published_as: str) -> Column:
+    return Column(name, NUMBER, meaning, published_as, unit=_DEGREES, required=False)
+
+
+_VENDOR_ID = Column(
+    "vendor_id",
+    INTEGER,
+    "The technology provider that sent the record. Null in records that reached TLC by "
+    "another way.",
+    ("VendorID", "vendor_name"),
+    codes=_VENDORS,
+    words=_VENDOR_WORDS,
+)
+_REST = (
+    Column("passenger_count", INTEGER, "Passengers in the vehicle, as the driver entered them."),
+    Column("trip_distance", NUMBER, "Distance by the taximeter.", unit="miles"),
+    Column(
+        "ratecode_id",
+        INTEGER,
+        "The rate in use at the end of the trip.",
+        ("RatecodeID", "Rate_Code"),
+        codes=_RATES,
+    ),
+    Column(
+        "store_and_fwd_flag",
+        TEXT,
+        "Whether the record waited in the vehicle's memory for a connection.",
+        ("store_and_forward",),
+        codes=STORED,
+        words={"0": "N", "1": "Y"},
+    ),
+    replace(PICKUP_LOCATION, required_unless="pickup_longitude"),
+    replace(DROPOFF_LOCATION, required_unless="dropoff_longitude"),
+    Column(
+        "payment_type",
+        INTEGER,
+        "How the passenger paid.",
+        codes=_PAYMENTS,
+        words=_PAYMENT_WORDS,
+    ),
+    dollars(
+        "fare_amount",
+        "Time-and-distance fare by the meter; negative: reversed.",
+        "Fare_Amt",
+        required=True,
+    ),
+    dollars(
+        "extra",
+        "Miscellaneous extras and surcharges; to 2014 the surcharge for rush hour and night.",
+        "surcharge",
+        required=True,
+    ),
+    dollars("mta_tax", "Tax triggered by the metered rate in use.", required=True),
+    dollars(
+        "tip_amount",
+        "Tip by credit card; cash tips are not recorded.",
+        "Tip_Amt",
+        required=True,
+    ),
+    dollars("tolls_amount", "All tolls paid in the trip.", "Tolls_Amt", required=True),
+    dollars("improvement_surcharge", "Surcharge at the flag drop, levied since 2015."),
+    dollars(
+        "total_amount",
+        "Everything charged to the passenger but cash tips.",
+        "Total_Amt",
+        required=True,
+    ),
+    dollars("congestion_surcharge", "New York State's congestion surcharge, levied since 2019."),
+    dollars("airport_fee", "Fee for pick-ups at LaGuardia and John F. Kennedy airports."),
+    dollars("cbd_congestion_fee", "MTA's Congestion Relief Zone charge, levied since 2025-01-05."),
+    Column(
+        "request_source",
+        TEXT,
+        "How the trip was requested; published since 2026-06, no dictionary explains it yet.",
+        required=False,
+    ),
+    _degrees("pickup_longitude", "Where the meter was engaged; to 2016-06.", "Start_Lon"),
+    _degrees("pickup_latitude", "Where the meter was engaged; to 2016-06.", "Start_Lat"),
+    _degrees("dropoff_longitude", "Where the meter was disengaged; to 2016-06.", "End_Lon"),
+    _degrees("dropoff_latitude", "Where the meter was disengaged; to 2016-06.", "End_Lat"),
+    Column(
+        UNKNOWN_WORDS,
+        TEXT,
+        "Words that stood for a code but are not declared, as 'payment_type=word; …': the code "
+        "is null there. Null in nearly all records.",
+        required=False,
+    ),
+)
+
+
 def metered_columns(prefix: str) -> tuple[Column, ...]:
     """Return the columns that all taxis with a meter have; `prefix` begins their times' names."""
     return (
-        Column(
-            "vendor_id",
-            INTEGER,
-            "The technology provider that sent the record. Null in records that reached TLC by "
-            "another way.",
-            ("VendorID", "vendor_name"),
-            codes=_VENDORS,
-            words=_VENDOR_WORDS,
-        ),
+        _VENDOR_ID,
         Column(
             "pickup_datetime",
             DATETIME,
@@ -65,87 +147,5 @@ def metered_columns(prefix: str) -> tuple[Column, ...]:
             "When the meter was disengaged, in New York's wall-clock time.",
             (f"{prefix}_dropoff_datetime", "Trip_Dropoff_DateTime"),
         ),
-        Column(
-            "passenger_count", INTEGER, "Passengers in the vehicle, as the driver entered them."
-        ),
-        Column("trip_distance", NUMBER, "Distance by the taximeter.", unit="miles"),
-        Column(
-            "ratecode_id",
-            INTEGER,
-            "The rate in use at the end of the trip.",
-            ("RatecodeID", "Rate_Code"),
-            codes=_RATES,
-        ),
-        Column(
-            "store_and_fwd_flag",
-            TEXT,
-            "Whether the record waited in the vehicle's memory for a connection.",
-            ("store_and_forward",),
-            codes=STORED,
-            words={"0": "N", "1": "Y"},
-        ),
-        replace(PICKUP_LOCATION, required_unless="pickup_longitude"),
-        replace(DROPOFF_LOCATION, required_unless="dropoff_longitude"),
-        Column(
-            "payment_type",
-            INTEGER,
-            "How the passenger paid.",
-            codes=_PAYMENTS,
-            words=_PAYMENT_WORDS,
-        ),
-        dollars(
-            "fare_amount",
-            "Time-and-distance fare by the meter; negative: reversed.",
-            "Fare_Amt",
-            required=True,
-        ),
-        dollars(
-            "extra",
-            "Miscellaneous extras and surcharges; to 2014 the surcharge for rush hour and night.",
-            "surcharge",
-            required=True,
-        ),
-        dollars("mta_tax", "Tax triggered by the metered rate in use.", required=True),
-        dollars(
-            "tip_amount",
-            "Tip by credit card; cash tips are not recorded.",
-            "Tip_Amt",
-            required=True,
-        ),
-        dollars("tolls_amount", "All tolls paid in the trip.", "Tolls_Amt", required=True),
-        dollars("improvement_surcharge", "Surcharge at the flag drop, levied since 2015."),
-        dollars(
-            "total_amount",
-            "Everything charged to the passenger but cash tips.",
-            "Total_Amt",
-            required=True,
-        ),
-        dollars(
-            "congestion_surcharge", "New York State's congestion surcharge, levied since 2019."
-        ),
-        dollars("airport_fee", "Fee for pick-ups at LaGuardia and John F. Kennedy airports."),
-        dollars(
-            "cbd_congestion_fee", "MTA's Congestion Relief Zone charge, levied since 2025-01-05."
-        ),
-        Column(
-            "request_source",
-            TEXT,
-            "How the trip was requested; published since 2026-06, no dictionary explains it yet.",
-            required=False,
-        ),
-        _degrees("pickup_longitude", "Where the meter was engaged; to 2016-06.", "Start_Lon"),
-        _degrees("pickup_latitude", "Where the meter was engaged; to 2016-06.", "Start_Lat"),
-        _degrees("dropoff_longitude", "Where the meter was disengaged; to 2016-06.", "End_Lon"),
-        _degrees("dropoff_latitude", "Where the meter was disengaged; to 2016-06.", "End_Lat"),
-        Column(
-            UNKNOWN_WORDS,
-            TEXT,
-            "Words that stood for a code but are not declared, as 'payment_type=word; …': the code "
-            "is null there. Null in nearly all records.",
-            required=False,
-        ),
+        *_REST,
     )
-
-
-def _degrees(name: str, meaning: str, *published_as: str) -> Column:
-    return Column(name, NUMBER, meaning, published_as, unit=_DEGREES, required=False)

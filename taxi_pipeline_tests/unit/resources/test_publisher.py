@@ -12,7 +12,7 @@ from traceback import format_exception
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources import publisher as module
+from taxi_pipeline.resources.publisher import answers as module
 from taxi_pipeline.resources.publisher import (
     Download,
     FileVersion,

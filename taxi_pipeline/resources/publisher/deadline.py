@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 
-from taxi_pipeline.io.redirects import Redirects
+from taxi_pipeline.resources.publisher.redirects import Redirects
 
 
 @dataclass

@@ -27,9 +27,8 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.io import redirects
-from taxi_pipeline.io.redirects import is_public
-from taxi_pipeline.resources.publisher import Download, Publisher, RemoteFile
+from taxi_pipeline.resources.publisher import Download, Publisher, RemoteFile, redirects
+from taxi_pipeline.resources.publisher.redirects import is_public
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application, status

@@ -1,0 +1,201 @@
+"""The Dagster resource for the publisher: whichever mirror has the month, asked over HTTP."""
+
+import string
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import Field
+
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.io.urls import refuse_secrets
+from taxi_pipeline.resources.publisher.answers import (
+    Download,
+    FileVersion,
+    HeadRefusedError,
+    Limit,
+    NotModified,
+    RemoteFile,
+    ask,
+    refuse_to_change,
+    remote_file,
+    save,
+)
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+_ENDINGS = (".csv.gz", ".parquet")
+_LATER_MONTHS = 3  # that are asked for where a month is missing
+
+
+def _ignore_progress(size: int) -> None:
+    """Report nothing."""
+
+
+class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where published files come from, in order of preference: the first that has a month wins."""
+
+    variables: ClassVar = {
+        "urls": "TAXI_PUBLISHER_URLS",
+        "zones_url": "TAXI_ZONES_URL",
+        "connect_timeout": "TAXI_PUBLISHER_CONNECT_TIMEOUT",
+        "read_timeout": "TAXI_PUBLISHER_READ_TIMEOUT",
+        "download_timeout": "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT",
+        "look_timeout": "TAXI_PUBLISHER_LOOK_TIMEOUT",
+    }
+
+    urls: str = Field(
+        description="URL templates with {service} and {month}, separated by commas "
+        "(TAXI_PUBLISHER_URLS)."
+    )
+    zones_url: str = Field(description="URL of the taxi zones, a CSV (TAXI_ZONES_URL).")
+    connect_timeout: int = Field(
+        default=10, description="Seconds to wait for a connection (TAXI_PUBLISHER_CONNECT_TIMEOUT)."
+    )
+    read_timeout: int = Field(
+        default=300,
+        description="Seconds to wait for the server's next bytes (TAXI_PUBLISHER_READ_TIMEOUT).",
+    )
+    download_timeout: int = Field(
+        default=3600,
+        description="Seconds that a whole download may take (TAXI_PUBLISHER_DOWNLOAD_TIMEOUT).",
+    )
+    look_timeout: int = Field(
+        default=5,
+        description="Seconds to wait for an answer where nothing is downloaded "
+        "(TAXI_PUBLISHER_LOOK_TIMEOUT).",
+    )
+
+    def fetch_month(
+        self,
+        service: Service,
+        month: Month,
+        folder: Path,
+        known_version: FileVersion | None = None,
+        on_progress: Callable[[int], None] = _ignore_progress,
+    ) -> Download | NotModified:
+        """Download the published file of a month into `folder`, unless it is `known_version`.
+
+        `on_progress` is called with the number of bytes received since the previous call.
+
+        Raises `PermanentError` that names the month and every URL tried where none has it, and
+        `TransientError` where a publisher could not be asked: another URL is no way out then. A
+        month that is missing between published ones is a `TransientError`, too: publishers do not
+        withdraw months, but may fail to find them.
+        """
+        urls = self._urls(service, month)
+        for url in urls:
+            answer = self._fetch(url, folder, known_version, on_progress)
+            if answer is not None:
+                return answer
+            refuse_to_change(url, known_version)
+        tried = f"{' and '.join(urls)} do not have it"
+        if later := self._later(service, month):
+            raise TransientError(
+                f"{service.name} {month} is missing: {tried}, although {later} is published. If it "
+                "stays so, see whether they refuse us, or have withdrawn it."
+            )
+        raise PermanentError(
+            f"{service.name} {month} is not published: {tried}. TLC publishes a month about two "
+            "months after its end."
+        )
+
+    def look(
+        self, service: Service, month: Month, known_version: FileVersion | None = None
+    ) -> RemoteFile | NotModified | None:
+        """Ask what `fetch_month` would find, without downloading; None where no URL has the month.
+
+        Raises `TransientError` where a publisher could not be asked.
+        """
+        timeouts = (self.look_timeout, self.look_timeout)
+        limit = Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
+        for url in self._urls(service, month):
+            read = partial(remote_file, url)
+            try:
+                answer = ask("HEAD", url, known_version, timeouts, limit, read)
+            except HeadRefusedError:
+                # a byte, which is not read: an empty range cannot be asked for
+                answer = ask(
+                    "GET", url, known_version, timeouts, limit, read, {"Range": "bytes=0-0"}
+                )
+            if answer is not None:
+                return answer
+            refuse_to_change(url, known_version)
+        return None
+
+    def fetch_zones(
+        self,
+        folder: Path,
+        known_version: FileVersion | None = None,
+        on_progress: Callable[[int], None] = _ignore_progress,
+    ) -> Download | NotModified:
+        """Download the taxi zones into `folder`, unless they are `known_version`."""
+        refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
+        _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
+        answer = self._fetch(self.zones_url, folder, known_version, on_progress)
+        if answer is None:
+            raise PermanentError(
+                f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
+            )
+        return answer
+
+    def _later(self, service: Service, month: Month) -> Month | None:
+        """Return a later month that is published, of the next few that are due."""
+        newest = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
+        for _ in range(_LATER_MONTHS):
+            month = month.next
+            if month > newest:
+                break
+            if self.look(service, month):
+                return month
+        return None
+
+    def _urls(self, service: Service, month: Month) -> list[str]:
+        return [
+            template.format(service=service.name, month=month.key) for template in self._templates()
+        ]
+
+    def _templates(self) -> list[str]:
+        refuse_secrets(self.urls, "TAXI_PUBLISHER_URLS")
+        templates = [template.strip() for template in self.urls.split(",")]
+        for template in templates:
+            try:
+                parsed = list(string.Formatter().parse(template))
+            except ValueError as error:
+                raise PermanentError(
+                    f"TAXI_PUBLISHER_URLS: '{template}' is no URL template: {error}."
+                ) from error
+            fields = {name for _, name, _, _ in parsed if name is not None}
+            if fields != {"service", "month"} or any(form or kind for _, _, form, kind in parsed):
+                raise PermanentError(
+                    f"TAXI_PUBLISHER_URLS: '{template}' must have {{service}} and {{month}} in it "
+                    "and nothing else in braces; several templates are separated by commas."
+                )
+            _check_url(template, "TAXI_PUBLISHER_URLS", _ENDINGS)
+        return templates
+
+    def _fetch(
+        self,
+        url: str,
+        folder: Path,
+        known_version: FileVersion | None,
+        on_progress: Callable[[int], None],
+    ) -> Download | NotModified | None:
+        """Fetch one URL; None where it is not published."""
+        timeouts = (self.connect_timeout, self.read_timeout)
+        limit = Limit(self.download_timeout, "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT")
+        return ask(
+            "GET", url, known_version, timeouts, limit, partial(save, url, folder, on_progress)
+        )
+
+
+def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise PermanentError(f"{variable}: '{url}' is not an http(s) URL.")
+    if not parts.path.endswith(endings):
+        raise PermanentError(f"{variable}: '{url}' must end in {' or '.join(endings)}.")
