@@ -12,7 +12,6 @@ from traceback import format_exception
 import pytest
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.resources.publisher import answers as module
 from taxi_pipeline.resources.publisher import (
     Download,
     FileVersion,
@@ -20,6 +19,7 @@ from taxi_pipeline.resources.publisher import (
     Publisher,
     RemoteFile,
 )
+from taxi_pipeline.resources.publisher import answers as module
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.support.http import (
