@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from taxi_pipeline.marts import MARTS
 from taxi_pipeline.resources import SINKS
-from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, NOTES, REJECTIONS, UNPARSABLE, Rule
+from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, UNPARSABLE
+from taxi_pipeline.tlc.rules import RULES, Rule
 from taxi_pipeline.tlc.services import (
     NUMBER_LIMIT,
     REJECTED_COLUMNS,
@@ -45,7 +46,8 @@ _REJECTED_COLUMNS = "These columns come after those that were published:"
 _NOTES = """\
 ## Kept but odd
 
-What is odd but possible is kept, and counted in the metadata of the cleaned asset."""
+What is odd but possible is kept, and counted in the metadata of the cleaned asset. A check warns
+where more of the kept rows are such than the share that stands here."""
 
 
 def data_dictionary() -> str:
@@ -59,14 +61,14 @@ def data_dictionary() -> str:
         _list(f"[{table.name}](#{table.name}): {table.description}" for table in TABLES),
         *(section for table in TABLES for section in _table_sections(table)),
         _REJECTIONS,
-        _rules("reason", unparsable | _applying(REJECTIONS)),
+        _rules("reason", unparsable | _applying(rule for rule in RULES if rule.action.rejects)),
         _REJECTED_COLUMNS,
         _table(
             ("column", "type", "meaning"),
             [(_code(c.name), _code(str(c.type)), c.meaning) for c in REJECTED_COLUMNS],
         ),
         _NOTES,
-        _rules("oddity", _applying(NOTES) | duplicates),
+        _rules("oddity", _applying(rule for rule in RULES if not rule.action.rejects) | duplicates),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -120,9 +122,14 @@ def _applying(rules: Iterable[Rule]) -> dict[str, tuple[str, Sequence[Table]]]:
     """
     rules = tuple(rules)
     return {
-        name: (rule.description, [table for table in TABLES if _applies(name, rules, table)])
+        name: (_described(rule), [table for table in TABLES if _applies(name, rules, table)])
         for name, rule in {rule.name: rule for rule in rules}.items()
     }
+
+
+def _described(rule: Rule) -> str:
+    share = rule.action.warns_above
+    return rule.description if share is None else f"{rule.description} Up to {share:.0%} is usual."
 
 
 def _applies(name: str, rules: Iterable[Rule], table: Table) -> bool:

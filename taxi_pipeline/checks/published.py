@@ -23,6 +23,7 @@ from taxi_pipeline.checks.results import (
     every_row_result,
     from_publisher_result,
     matches_lake_result,
+    odd_share_result,
     rejected_share_result,
     rows_as_before_result,
     unknown_codes_result,
@@ -37,6 +38,7 @@ from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.settings import fewer_rows_share, rejected_share
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.rules import Rule, rules_for
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
@@ -55,6 +57,23 @@ _DESCRIPTIONS = {
 }
 _OF_EVERY_TABLE = {EVERY_ROW, FROM_PUBLISHER}  # the others are of months
 _BLOCKING = {EVERY_ROW, ROWS_AS_BEFORE}
+
+
+def _descriptions(published: PublishedTable) -> Mapping[str, str]:
+    """Return the description of each check of a table's cleaned rows, by name."""
+    if not published.partitions:
+        return {name: text for name, text in _DESCRIPTIONS.items() if name in _OF_EVERY_TABLE}
+    warnings_of_rules = {
+        rule.name: f"{rule.description} No more than {rule.action.warns_above:.0%} of the trips "
+        "are such."
+        for rule in _warning_rules(published)
+    }
+    return {**_DESCRIPTIONS, **warnings_of_rules}
+
+
+def _warning_rules(published: PublishedTable) -> list[Rule]:
+    rules = rules_for(published.table)
+    return [rule for rule in rules if rule.action.warns_above is not None]
 
 
 def published_checks(
@@ -85,8 +104,7 @@ def _cleaned_checks(
                 blocking=name in _BLOCKING,
                 description=description,
             )
-            for name, description in _DESCRIPTIONS.items()
-            if published.partitions or name in _OF_EVERY_TABLE
+            for name, description in _descriptions(published).items()
         ],
         required_resource_keys={"lake", *(sink.name for sink in sinks if published.partitions)},
         retry_policy=RETRIES,
@@ -144,6 +162,7 @@ def _month_results(
         rejected_share_result(entry, limit),
         unknown_columns_result(history.unknown_columns),
         unknown_codes_result(history.unknown_codes),
+        *(odd_share_result(rule, history) for rule in _warning_rules(published)),
     ]
 
 

@@ -10,10 +10,11 @@ import dagster as dg
 
 from taxi_pipeline.assets.reporting import compared, counts, table
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT
-from taxi_pipeline.lake.metadata import Findings, RawMetadata
+from taxi_pipeline.lake.metadata import CleanedMetadata, Findings, RawMetadata
 from taxi_pipeline.lake.raw import is_fetched, not_published
 from taxi_pipeline.ledger import LakeEntry
 from taxi_pipeline.resources.gcs import LakeObject
+from taxi_pipeline.tlc.rules import Rule
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -134,6 +135,27 @@ def rejected_share_result(lake: LakeEntry, limit: float) -> dg.AssetCheckResult:
             "expected_up_to": limit,
             "rejected_because": counts("reason", lake.rejected),
         },
+    )
+
+
+def odd_share_result(rule: Rule, history: CleanedMetadata) -> dg.AssetCheckResult:
+    """Return whether no more of the kept rows are odd by a rule than is usual."""
+    usual = rule.action.warns_above or 0.0
+    if history.noted is None or history.kept is None:
+        return _warning(
+            check_name=rule.name,
+            passed=False,
+            description="The lake has no cleaned trips that say how many are odd: materialize the "
+            "cleaned asset again.",
+        )
+    odd = history.noted.get(rule.name, 0)
+    share = odd / max(history.kept, 1)
+    return _warning(
+        check_name=rule.name,
+        passed=share <= usual,
+        description=f"{rule.description} It holds for {odd:,} of {history.kept:,} trips, which is "
+        f"{share:.2%}; up to {usual:.2%} is usual.",
+        metadata={"share": share, "expected_up_to": usual, "rows": odd},
     )
 
 

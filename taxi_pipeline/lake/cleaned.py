@@ -258,6 +258,7 @@ def _metadata(
         published=summary.published,
         kept=summary.kept,
         rejected=Counter(summary.rejected),
+        noted=Counter(summary.noted),
         raw=raw.uri,
         raw_generation=raw.generation,
         etag=noted.etag or "",

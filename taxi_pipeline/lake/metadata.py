@@ -93,6 +93,7 @@ class CleanedMetadata:
         published: How many rows the published file has.
         kept: How many of them are in the object.
         rejected: How many of them were rejected, by reason.
+        noted: How many of the kept rows are odd, by rule.
         raw: The raw object's URI.
         raw_generation: The raw object's generation.
         etag: The published file's ETag.
@@ -106,6 +107,7 @@ class CleanedMetadata:
     published: int | None = None
     kept: int | None = None
     rejected: Mapping[str, int] | None = None
+    noted: Mapping[str, int] | None = None
     raw: str | None = None
     raw_generation: int | None = None
     etag: str | None = None
@@ -122,6 +124,7 @@ class CleanedMetadata:
             published=_number(metadata.get("published")),
             kept=_number(metadata.get("kept")),
             rejected=_counts(metadata.get("rejected")),
+            noted=_counts(metadata.get("noted")),
             raw=metadata.get("raw"),
             raw_generation=_number(metadata.get("raw_generation")),
             etag=metadata.get("etag"),

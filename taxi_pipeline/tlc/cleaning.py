@@ -1,11 +1,11 @@
 """Which published rows are trips: a row is kept or rejected with its reason, never lost.
 
-Each rule is a named predicate over a batch of canonical rows; the first that holds names the
-rejection. What is odd but possible is kept, and counted in `NOTES`.
+The first rule that rejects a row names the rejection. What is odd but possible is kept, and
+counted. Which rules there are is `rules`'.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, row_hashes
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, SourceFile
+from taxi_pipeline.tlc.rules import Rule, rules_for
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import (
     DATETIME,
-    INTEGER,
     REJECTED_COLUMNS,
     TEXT,
     UNKNOWN_WORDS,
@@ -39,7 +39,6 @@ UNPARSABLE = "unparsable"
 REJECTED_BECAUSE = "rejected_because"
 EXACT_DUPLICATES = "exact_duplicates"
 
-_LAST_PLACE = 263  # zones 264 and 265 are no places
 _CODES_NAMED = 1000
 
 type UnknownCodes = Counter[tuple[str, str]]
@@ -50,106 +49,6 @@ type ProgressCallback = Callable[[int, int], None]
 # BigQuery loads row groups of 16 MiB and more best; a trip takes 150 to 300 bytes in memory.
 ROW_GROUP_ROWS = 300_000
 ROW_GROUP_BYTES = 32 << 20  # in memory
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A named predicate over the columns it `reads`; it applies to tables that have them all.
-
-    `holds` maps a batch and the month to booleans; null counts as false.
-    """
-
-    name: str
-    description: str
-    reads: tuple[str, ...]
-    holds: Callable[[pa.RecordBatch, Month], pa.BooleanArray]
-
-    def applies_to(self, table: Table) -> bool:
-        """Whether the table has every column that the rule reads."""
-        return set(self.reads) <= {column.name for column in table.columns}
-
-
-def _outside(rows: pa.RecordBatch, month: Month) -> pa.BooleanArray:
-    pickup = rows["pickup_datetime"]
-    return pc.or_(
-        pc.less(pickup, pa.scalar(month.start, DATETIME)),
-        pc.greater_equal(pickup, pa.scalar(month.end, DATETIME)),
-    )
-
-
-REJECTIONS = (
-    Rule(
-        "pickup_missing",
-        "There is no pick-up time, so the row belongs to no month.",
-        ("pickup_datetime",),
-        lambda rows, _: pc.is_null(rows["pickup_datetime"]),
-    ),
-    Rule(
-        "pickup_outside_month",
-        "The pick-up is not in the month that the file was published for.",
-        ("pickup_datetime",),
-        _outside,
-    ),
-    Rule(
-        "dropoff_before_pickup",
-        "The drop-off is earlier than the pick-up.",
-        ("pickup_datetime", "dropoff_datetime"),
-        lambda rows, _: pc.less(rows["dropoff_datetime"], rows["pickup_datetime"]),
-    ),
-    Rule(
-        "no_passengers",
-        "The driver entered exactly 0 passengers; a null is kept.",
-        ("passenger_count",),
-        lambda rows, _: pc.equal(rows["passenger_count"], pa.scalar(0, pa.int32())),
-    ),
-)
-
-
-def _negative(fare: str) -> Rule:
-    return Rule(
-        "negative_fares",
-        "The fare is negative: nearly always the reversal of a positive twin.",
-        (fare,),
-        lambda rows, _: pc.less(rows[fare], pa.scalar(0.0)),
-    )
-
-
-def _no_distance(distance: str) -> Rule:
-    return Rule(
-        "zero_distance",
-        "No distance was measured.",
-        (distance,),
-        lambda rows, _: pc.equal(rows[distance], pa.scalar(0.0)),
-    )
-
-
-NOTES = (
-    Rule(
-        "null_passengers",
-        "No passenger count was entered.",
-        ("passenger_count",),
-        lambda rows, _: pc.is_null(rows["passenger_count"]),
-    ),
-    _negative("fare_amount"),
-    _negative("base_passenger_fare"),
-    _no_distance("trip_distance"),
-    _no_distance("trip_miles"),
-    Rule(
-        "unknown_zones",
-        "The pick-up or the drop-off is in zone 264 or 265, or in none of TLC's at all.",
-        ("pickup_location_id", "dropoff_location_id"),
-        lambda rows, _: pc.or_kleene(
-            _no_place(rows["pickup_location_id"]), _no_place(rows["dropoff_location_id"])
-        ),
-    ),
-)
-
-
-def _no_place(location: pa.Array) -> pa.BooleanArray:
-    return pc.or_(
-        pc.less(location, pa.scalar(1, INTEGER)),
-        pc.greater(location, pa.scalar(_LAST_PLACE, INTEGER)),
-    )
 
 
 @dataclass
@@ -185,8 +84,9 @@ def clean_trips(
     name) and `problem` (what did not parse). `on_progress` is called for each batch. Raises
     `PermanentError` for a broken file; then the two paths hold nothing of use.
     """
-    table = source.table
-    rejections, notes = _bound(REJECTIONS, table, month), _bound(NOTES, table, month)
+    rules = rules_for(source.table)
+    rejections = _bound((rule for rule in rules if rule.action.rejects), month)
+    notes = _bound((rule for rule in rules if not rule.action.rejects), month)
     return _clean(source, rejections, notes, trips, rejected, on_progress)
 
 
@@ -207,9 +107,8 @@ def clean_zones(
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]
 
 
-def _bound(rules: tuple[Rule, ...], table: Table, month: Month) -> _Predicates:
-    applicable = [rule for rule in rules if rule.applies_to(table)]
-    return {rule.name: partial(_holds, rule, month) for rule in applicable}
+def _bound(rules: Iterable[Rule], month: Month) -> _Predicates:
+    return {rule.name: partial(_holds, rule, month) for rule in rules}
 
 
 def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:

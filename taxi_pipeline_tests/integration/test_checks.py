@@ -11,7 +11,7 @@ import pytest
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline.tlc.services import FHV, YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.lake import LosingLake, delete, overwrite
 from taxi_pipeline_tests.support.results import (
@@ -87,6 +87,24 @@ def test_what_is_odd_in_a_file_warns_and_the_run_goes_on(publish: Publish) -> No
     }
     codes = [{"column": "vendor_id", "code": "77", "rows": 2}]
     assert table(found["cleaned", "unknown_codes"], "found") == codes
+
+
+@pytest.mark.parametrize(("negative", "passes"), [(1, True), (2, False)])
+def test_a_rule_warns_above_the_share_that_it_declares(
+    publish: Publish, negative: int, passes: bool
+) -> None:
+    month = "2017-11"
+    rows = [in_month(month, fare_amount="-9.5")] * negative + [in_month(month)] * (20 - negative)
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*rows)})
+    result = platform.run(JOB, month)
+    assert result.success
+    found = evaluations(result)["cleaned", "negative_fares"]
+    assert (found.passed, found.severity) == (passes, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["share"].value == negative / 20
+    share = f"{negative * 5}.00%"
+    assert f"holds for {negative} of 20 trips, which is {share}; up to 5.00% is usual" in str(
+        found.description
+    )
 
 
 def five_trips(month: str) -> bytes:
@@ -203,7 +221,7 @@ def test_a_service_without_amounts_is_checked_by_its_rows(publish: Publish) -> N
     platform, _ = publish({f"releases/fhv/fhv_tripdata_{month}.csv.gz": content})
     result = platform.run("fhv_trips", month)
     assert result.success
-    assert failed_checks(result) == set()
+    assert failed_checks(result, FHV) == set()
     for match in MATCHES:
         assert table(evaluations(result)[match], "compared") == [
             {"figure": "rows", "expected": 2, "actual": 2}

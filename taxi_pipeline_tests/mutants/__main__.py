@@ -30,10 +30,13 @@ REPOSITORY = Path(__file__).parents[2]
 # The modules of the heart, and the tests that are to kill their mutants.
 UNIT, INTEGRATION = "taxi_pipeline_tests/unit", "taxi_pipeline_tests/integration"
 TESTS = {
-    "tlc/cleaning.py": (
-        f"{UNIT}/tlc/test_cleaning.py",
-        f"{UNIT}/tlc/test_properties.py",
-        f"{UNIT}/tlc/test_bad_input.py",
+    **dict.fromkeys(
+        ("tlc/cleaning.py", "tlc/rules.py"),
+        (
+            f"{UNIT}/tlc/test_cleaning.py",
+            f"{UNIT}/tlc/test_properties.py",
+            f"{UNIT}/tlc/test_bad_input.py",
+        ),
     ),
     "tlc/values.py": (
         f"{UNIT}/tlc/test_values.py",

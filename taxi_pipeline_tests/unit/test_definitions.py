@@ -152,6 +152,7 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
         (cleaned, "rejected_share"),
         (cleaned, "unknown_columns"),
         (cleaned, "unknown_codes"),
+        *([(cleaned, "negative_fares")] if service.total else []),
         (bigquery, "matches_lake"),
         (postgres, "matches_lake"),
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from docs import dictionary
 from docs.dictionary import TABLES, data_dictionary
-from taxi_pipeline.tlc.cleaning import NOTES, REJECTIONS
+from taxi_pipeline.tlc.rules import RULES
 from taxi_pipeline.tlc.services import TEXT, Column, Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "data-dictionary.md"
@@ -29,7 +29,7 @@ def test_a_table_has_all_its_columns_and_codes(table: Table) -> None:
 
 def test_the_rules_name_the_tables_that_they_apply_to() -> None:
     page = data_dictionary()
-    for rule in (*REJECTIONS, *NOTES):
+    for rule in RULES:
         (tables,) = re.findall(rf"^\| `{rule.name}` \| .+ \| (.+) \|$", page, re.MULTILINE)
         applied = [table.name for table in TABLES if rule.applies_to(table)]
         assert set(tables.split(", ")) >= set(applied)

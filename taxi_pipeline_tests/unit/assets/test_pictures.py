@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from taxi_pipeline.assets.pictures import HEIGHT, WIDTH, daily_picture, month_picture
-from taxi_pipeline.tlc.cleaning import REJECTIONS
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.rules import RULES
 from taxi_pipeline.tlc.services import GREEN
 
 JANUARY = Month(2021, 1)
@@ -75,7 +75,7 @@ def test_trips_and_rejected_rows_have_a_colour_each_only_where_there_are_any() -
 
 def test_the_largest_numbers_and_the_longest_reasons_have_room() -> None:
     # fhvhv has had 27 million trips in a month
-    rejected = {rule.name: 27_000_000 for rule in REJECTIONS}
+    rejected = {rule.name: 27_000_000 for rule in RULES if rule.action.rejects}
     alpha = image_of(month_picture(GREEN, JANUARY, [1_200_000] * 31, rejected)).getchannel("A")
     at_the_edge, between = alpha.crop((0, 0, 2, HEIGHT)), alpha.crop((426, 30, 446, 220))
     assert at_the_edge.getextrema() == between.getextrema() == (0, 0)

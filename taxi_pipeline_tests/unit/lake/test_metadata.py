@@ -16,6 +16,7 @@ CLEANED = CleanedMetadata(
     published=10,
     kept=7,
     rejected={"unparsable": 3},
+    noted={"negative_fares": 1},
     raw="gs://lake/raw/yellow",
     raw_generation=17,
     etag='"e"',
@@ -45,7 +46,7 @@ def test_what_is_not_known_is_not_written() -> None:
 @pytest.mark.parametrize("text", ["", "many", "-1", "1.5", "٣", "²", "null", "[1", '"1"'])
 def test_what_others_wrote_and_does_not_parse_counts_as_not_said(text: str) -> None:
     assert RawMetadata.parse({"rows": text}) == RawMetadata()
-    names = ("published", "kept", "rejected", "raw_generation", "days_without_trips")
+    names = ("published", "kept", "rejected", "noted", "raw_generation", "days_without_trips")
     findings = ("unknown_columns", "unknown_codes")
     assert CleanedMetadata.parse(dict.fromkeys((*names, *findings), text)) == CleanedMetadata()
 
