@@ -53,10 +53,16 @@ ROW_GROUP_BYTES = 32 << 20  # in memory
 
 @dataclass
 class Summary:
-    """The counts of one cleaned file: `published` = `kept` + the sum of `rejected`.
+    """The counts of one cleaned file, in rows: `published` = `kept` + the sum of `rejected`.
 
-    `noted` counts what is odd among the kept rows. `unknown_codes` counts their undeclared codes by
-    column and value; undeclared words are counted under the column `unknown_words`.
+    Attributes:
+        published: The rows of the file.
+        kept: The rows that are trips, or zones.
+        rejected: The others, by the rule's name or `unparsable`.
+        noted: Of the kept rows, those of each rule in `NOTES`, and `exact_duplicates`.
+        unknown_codes: Of the kept rows, those with an undeclared code, by column and code;
+            undeclared words are counted under the column `unknown_words`. Beyond 1,000 codes, any
+            further one is counted as `others` of its column.
     """
 
     published: int = 0
@@ -77,12 +83,17 @@ def clean_trips(
     rejected: Path,
     on_progress: ProgressCallback = _ignore_progress,
 ) -> Summary:
-    """Write the trips of a published file of that month and its rejected rows, both as Parquet.
+    """Write the trips of a published file and its rejected rows, both as Parquet.
 
-    `trips` gets the table's canonical schema; `rejected` the file's own columns, `line` (a CSV
-    line that does not parse), `number` (the row's in the file), `rejected_because` (the rule's
-    name) and `problem` (what did not parse). `on_progress` is called for each batch. Raises
-    `PermanentError` for a broken file; then the two paths hold nothing of use.
+    Args:
+        month: The month that the file was published for. Trips of another are rejected.
+        source: The file.
+        trips: Gets the trips, in the table's canonical schema.
+        rejected: Gets the rejected rows, in the file's own columns and those of `REJECTED_COLUMNS`.
+        on_progress: Is called for each batch, with its rows and its bytes in memory.
+
+    Raises:
+        PermanentError: The file is broken. Then the two paths hold nothing of use.
     """
     rules = rules_for(source.table)
     rejections = _bound((rule for rule in rules if rule.action.rejects), month)
@@ -96,9 +107,16 @@ def clean_zones(
     rejected: Path,
     on_progress: ProgressCallback = _ignore_progress,
 ) -> Summary:
-    """Write the taxi zones of a published file, and the lines that do not parse, as Parquet.
+    """Write the taxi zones of a published file, and the lines that do not parse, both as Parquet.
 
-    Raises `PermanentError` for a broken file, and for one that has not each of TLC's zones once.
+    Args:
+        source: The file.
+        zones: Gets the zones, in the table's canonical schema.
+        rejected: Gets the lines that do not parse, as `clean_trips` writes them.
+        on_progress: Is called for each batch, with its rows and its bytes in memory.
+
+    Raises:
+        PermanentError: The file is broken, or does not have each of TLC's zones once.
     """
     ensure_all_zones(source)
     return _clean(source, {}, {}, zones, rejected, on_progress)
@@ -117,7 +135,16 @@ def _holds(rule: Rule, month: Month, rows: pa.RecordBatch) -> pa.BooleanArray:
 
 @dataclass(frozen=True)
 class CleanedBatch:
-    """A batch after the rules: how many rows it had, and figures of the kept as in `Summary`."""
+    """A batch after the rules.
+
+    Attributes:
+        published: How many rows it had.
+        kept: The kept rows, in the table's canonical schema.
+        rejected: The others, in the schema of the file of rejected rows.
+        noted: As in `Summary`, without `exact_duplicates`.
+        unknown_codes: As in `Summary`, without a limit.
+        hashes: A hash of each kept row.
+    """
 
     published: int
     kept: pa.RecordBatch

@@ -11,10 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 def ordered_parallel_map[T, R](
     work: Callable[[T], R], items: Iterable[T], threads: int = 2
 ) -> Iterator[R]:
-    """Yield `work(item)` for each item, in their order, while threads work on the next few.
+    """Map items in threads that work on the next few before they are asked for.
 
-    With one thread, `work` is called in the items' order too. An error that it raises is raised in
-    the place of its result.
+    Args:
+        work: Is called in a thread for each item; with one thread, in the items' order.
+        items: Are taken in the caller's thread.
+        threads: How many threads there are, and how many items are taken ahead at the most.
+
+    Yields:
+        `work(item)` for each item, in their order. An error of `work` is raised in the place of its
+        result.
     """
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[R]] = deque()

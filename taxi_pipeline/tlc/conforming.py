@@ -18,10 +18,19 @@ _AGAIN = "Nothing was changed: materialize `cleaned` again."
 def conformed(
     batches: Iterable[pa.RecordBatch], table: Table, where: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with the declared columns, in the declared order and types.
+    """Make batches fit a table's declaration.
 
-    A declared column that they lack is null, one that is not declared is left out. Raises
-    `PermanentError`, which says that they are of `where`, if a column does not fit without loss.
+    Args:
+        batches: Rows that were cleaned, maybe when the table was declared otherwise.
+        table: The declared table.
+        where: The file's address, for the message.
+
+    Yields:
+        Each batch with the declared columns, in the declared order and types. A declared column
+        that it lacks is null, one that is not declared is left out.
+
+    Raises:
+        PermanentError: A column does not fit without loss.
     """
     declared = arrow_schema(table)
     for batch in batches:
@@ -52,7 +61,11 @@ def check_types(schema: pa.Schema, table: Table, where: str) -> None:
 
 
 def differences(schema: pa.Schema, table: Table) -> str:
-    """Say which columns a schema lacks and which are not declared; nothing where there are none."""
+    """Say which columns a schema lacks and which are not declared, whatever their types.
+
+    Returns:
+        What follows the file's name in a sentence: "lacks the columns …"; empty for no difference.
+    """
     declared = arrow_schema(table).names
     lacking = [name for name in declared if name not in schema.names]
     undeclared = [name for name in schema.names if name not in declared]

@@ -6,9 +6,14 @@ from taxi_pipeline.tlc.month import Month
 
 
 def trips_by_day(trips: Path, month: Month) -> list[int]:
-    """Count a month's trips in their Parquet file by the day of pick-up, from the first on.
+    """Count a month's trips by the day of pick-up. Memory stays flat.
 
-    Every pick-up is taken to lie in the month, as cleaning leaves them. Memory stays flat.
+    Args:
+        trips: A Parquet file of cleaned trips: every pick-up is taken to lie in the month.
+        month: The month.
+
+    Returns:
+        The number of trips on each day of the month, from the first on.
     """
     import numpy as np
     import pyarrow.compute as pc

@@ -27,7 +27,10 @@ _SHIFT = np.uint64(32)
 
 
 class Duplicates:
-    """Counts the rows, of all that are added, that have an equal before them."""
+    """Counts the rows, of all that are added, that have an equal before them.
+
+    A context: the hashes lie in a temporary file, which is deleted at its end.
+    """
 
     def __enter__(self) -> Self:
         self._rows = 0
@@ -43,7 +46,11 @@ class Duplicates:
         self._file.close()
 
     def add(self, rows: Hashes) -> None:
-        """Take note of rows, by their hashes."""
+        """Take note of rows.
+
+        Args:
+            rows: A hash of each row (uint64), as `row_hashes` makes it.
+        """
         self._rows += len(rows)
         self._file.write(rows.tobytes())
 
@@ -65,7 +72,15 @@ class Duplicates:
 
 
 def row_hashes(rows: pa.RecordBatch) -> Hashes:
-    """Return a hash of each row, the same for rows that are equal in every column."""
+    """Hash each row.
+
+    Args:
+        rows: Columns of strings, or of types that have 32 or 64 bits.
+
+    Returns:
+        A uint64 for each row, the same for rows that are equal in every column. Nulls are equal,
+        and so are -0.0 and 0.0.
+    """
     hashes = np.zeros(len(rows), np.uint64)
     for values in rows.columns:
         hashes ^= _bits(values)

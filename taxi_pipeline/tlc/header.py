@@ -21,8 +21,10 @@ _LISTED_CHARACTERS = 1000
 class Header:
     """The columns that a file has, matched with those that its table declares.
 
-    `columns` holds the canonical name of each published column, or None for one that the table
-    does not have. Several published columns may stand for one: fhv of 2018 has two for the base.
+    Attributes:
+        published: The names in the file.
+        columns: For each of them the canonical name; None for one that the table does not have.
+            Several may have the same: fhv of 2018 has two for the base.
     """
 
     published: tuple[str, ...]
@@ -30,10 +32,16 @@ class Header:
 
     @classmethod
     def match(cls, published: Sequence[str], table: Table, file: str) -> Self:
-        """Match published names with the table's.
+        """Match published names with the table's; case and outer spaces, which vary, do not count.
 
-        Names are compared without case and outer spaces, which differ from month to month. Raises
-        `PermanentError` for a name missing or there twice, and for another service's columns.
+        Args:
+            published: The names in the file.
+            table: The declared table.
+            file: The file's name, for the message.
+
+        Raises:
+            PermanentError: A required column is missing, a name is there twice or is one of
+                `REJECTED_COLUMNS`, or the columns are rather those of another service.
         """
         canonical = _names(table)
         columns = tuple(canonical.get(_plain(name)) for name in published)
@@ -69,7 +77,7 @@ class Header:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The published columns that the table does not declare."""
+        """The published columns that the table does not declare, without pandas' row numbers."""
         pairs = zip(self.published, self.columns, strict=True)
         return tuple(name for name, column in pairs if column is None and _plain(name) != _INDEX)
 

@@ -20,14 +20,26 @@ _KEY = re.compile(r"(?!0000|9999)([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """A calendar month, in New York's wall-clock time as all of TLC's times are."""
+    """A calendar month, in New York's wall-clock time as all of TLC's times are.
+
+    Attributes:
+        year: The year.
+        month: The month, 1 to 12.
+    """
 
     year: int
     month: int
 
     @classmethod
     def parse(cls, key: str) -> Self:
-        """Read a partition key such as `2021-01`; raise `PermanentError` for anything else."""
+        """Read a partition key.
+
+        Args:
+            key: YYYY-MM, such as `2021-01`, of the years 0001 to 9998.
+
+        Raises:
+            PermanentError: It is anything else.
+        """
         match = _KEY.fullmatch(key)
         if match is None:
             raise PermanentError(
@@ -42,7 +54,10 @@ class Month:
 
     @classmethod
     def newest_published(cls, today: date) -> Self:
-        """Return the newest month that TLC has published by then."""
+        """Return the newest month that is due by a day: `PUBLICATION_LAG_MONTHS` before that day's.
+
+        TLC is not asked, and may be late.
+        """
         months = today.year * 12 + today.month - 1 - PUBLICATION_LAG_MONTHS
         return cls(months // 12, months % 12 + 1)
 

@@ -21,9 +21,12 @@ _USUAL_DAY = 10  # trips, on average: of fewer a day may have none by chance
 class Comparison:
     """The trips of a month, and the figures that they are held against.
 
-    `replaced` is how many rows the tables have of the month, and None where they have nothing of
-    it; `neighbours` how many trips there are of the months beside it; `empty_days` are the days of
-    the month without trips.
+    Attributes:
+        month: The month.
+        trips: How many trips it has.
+        replaced: How many rows the tables have of the month; None where they have nothing of it.
+        neighbours: How many trips there are of the months beside it.
+        empty_days: The days of the month, from 1, without trips.
     """
 
     month: Month
@@ -36,7 +39,9 @@ class Comparison:
     def next_to_nothing(self) -> bool:
         """Whether so little is left that no person would take it for the month.
 
-        Neighbours have no say where the tables have no more of the month: nothing is lost then.
+        That is no trip at all, fewer than one in 10 of the rows replaced, or fewer than one in 100
+        of the smaller neighbour's. Neighbours have no say where the tables have no more of the
+        month: nothing is lost then.
         """
         if not self.trips:
             return True
@@ -47,7 +52,16 @@ class Comparison:
         return of_replaced or self.trips * _OF_NEIGHBOUR < neighbour
 
     def shortfalls(self, share: float) -> list[str]:
-        """Say in sentences what is fewer by more than this share, and which days have no trips."""
+        """Say what is fewer than can be expected, and which days have no trips.
+
+        Args:
+            share: By which share, 0 to 1, the trips may be fewer than the rows replaced, and than
+                the smaller neighbour's.
+
+        Returns:
+            Sentences; none where nothing is short. Empty days count in a month of 10 trips a day
+            and more.
+        """
         compared = {"the tables": self.replaced or 0}
         name, neighbour = self._smaller_neighbour
         compared[name] = neighbour

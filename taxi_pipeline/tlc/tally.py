@@ -16,9 +16,12 @@ COUNTED_DOLLARS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Tally:
-    """The rows of a month, and the sum of its amounts in cents: None where there are no amounts.
+    """What a store holds of a month.
 
-    `rows_without_pickup` is how many of the rows have no pick-up time and so belong to no month.
+    Attributes:
+        rows: The number of rows.
+        cents: The sum of the amounts, each rounded to whole cents; None where none are summed up.
+        rows_without_pickup: How many of the rows have no pick-up time and so belong to no month.
     """
 
     rows: int
@@ -32,7 +35,18 @@ class Tally:
 
 
 def tally_parquet(file: Path | BinaryIO, total: str | None) -> Tally:
-    """Tally a Parquet file by its footer and, if there is one, the column `total`."""
+    """Tally a Parquet file by its footer and, if there is one, the column `total`.
+
+    Args:
+        file: The file; an open one must be seekable.
+        total: The column to sum up, in dollars; None for no sum. A null adds nothing; an amount
+            that is not below `COUNTED_DOLLARS`, whatever its sign, counts as that much.
+
+    Raises:
+        pyarrow.ArrowException: It is no Parquet file, or is broken.
+        OSError: It cannot be read, as Arrow says of some broken files, too.
+        KeyError: It has no such column.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -7,10 +7,14 @@ CHARACTERS = 200
 
 
 def printable(text: str, most: int = CHARACTERS) -> str:
-    """Return a text with what does not print escaped, as `repr` does, and cut to `most` characters.
+    """Return a text with what does not print escaped, as `repr` does.
 
     So no escape sequence reaches a terminal, no line break forges a line of a log, and no override
     of the writing's direction hides what stands there.
+
+    Args:
+        text: The text.
+        most: To how many characters it is cut before it is escaped, which may make it longer again.
     """
     cut = text if len(text) <= most else f"{text[: most - 1]}…"
     if cut.isprintable():

@@ -22,7 +22,13 @@ _SHOWN_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class CastResult:
-    """Values of the declared type; the indices of rows that do not fit, and undeclared words."""
+    """Values of the declared type, and what did not fit. Rows are indices into the values.
+
+    Attributes:
+        values: As many values as were given, null where one did not fit or is an undeclared word.
+        invalid_rows: The rows whose value does not fit the type.
+        words: By row, the word that stands for no declared code.
+    """
 
     values: pa.Array
     invalid_rows: list[int] = field(default_factory=list)
@@ -30,12 +36,18 @@ class CastResult:
 
 
 def cast_column(values: pa.Array, column: Column) -> CastResult:
-    """Cast values to the column's type without loss, and words to the codes that they stand for.
+    """Cast values to a column's type without loss, and words to the codes that they stand for.
 
-    NaN is how pandas writes a null, and means one. A misfit is a value that the type cannot hold
-    exactly: no whole number in an integer column, a number that is not below the column's limit, a
-    time with a zone, a year after 9999 (BigQuery's last), in a text bytes that are no UTF-8 or a
-    NUL (PostgreSQL has none).
+    NaN is how pandas writes a null, and means one. A value does not fit where the type cannot hold
+    it exactly: no whole number in an integer column; a number that is not below the column's limit;
+    in a column of times, one with a zone, or of a year before 1 or after 9999 (BigQuery's range);
+    in a text, bytes that are no UTF-8 or a NUL (PostgreSQL has none). A time is no number, and a
+    number no time.
+
+    Args:
+        values: A published column, of whatever type the file has it in.
+        column: The declared column. Of its words, only those in an INTEGER column can be
+            undeclared: in a TEXT column a word stands for itself.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -54,7 +66,11 @@ def shown(values: pa.Array, index: int) -> str:
 
 
 def as_text(values: pa.Array, index: int) -> str | None:
-    """Return a value as a text, whatever its type; bytes that are no UTF-8 are escaped."""
+    """Return a value as a text, whatever its type; bytes that are no UTF-8 are escaped.
+
+    Returns:
+        The text; "a TYPE" where Arrow cannot write the value; None for a null.
+    """
     value = values.slice(index, 1)
     if pa.types.is_dictionary(value.type):
         value = value.dictionary_decode()

@@ -14,7 +14,13 @@ _NAMED = 20
 
 
 def ensure_all_zones(source: SourceFile) -> None:
-    """Raise `PermanentError` unless a published table of zones has each of TLC's ids once."""
+    """Check that a published table of zones has each of TLC's ids, `ZONE_IDS`, once.
+
+    A line that does not parse counts for none.
+
+    Raises:
+        PermanentError: An id is missing, there more than once or unknown, or the file is broken.
+    """
     ids: Counter[int | None] = Counter()
     for parsed in source.each(
         lambda batch: batch.rows["location_id"].filter(batch.problems.is_null())

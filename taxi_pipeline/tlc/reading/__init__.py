@@ -24,9 +24,15 @@ __all__ = [
 
 
 def open_published(path: Path, table: Table) -> SourceFile:
-    """Open a published file by its ending: `.csv`, `.csv.gz` or `.parquet`.
+    """Open a published file, and match its columns with the table's.
 
-    Raises `PermanentError` where the file is not what its name says or misses a required column.
+    Args:
+        path: The file. Its ending says the format: `.parquet`, or else CSV, gzip'd if it is `.gz`.
+        table: The table that the file is of.
+
+    Raises:
+        PermanentError: The file is not what its name says, or its columns do not match the table's
+            (see `Header.match`).
     """
     if path.name.endswith(".parquet"):
         return ParquetFile.open(path, table)
@@ -36,9 +42,15 @@ def open_published(path: Path, table: Table) -> SourceFile:
 def examine(path: Path, first_rows: int) -> Examination:
     """Read a published file to its end, whatever its columns, and count its rows.
 
-    Counting lines (CSV) or asking the footer (Parquet), it is independent of `open_published`; it
-    decodes all there is, so that a file which passes can be read. Raises `PermanentError` where
-    the file is broken or not of the format that its name says.
+    It counts lines (CSV) or decoded rows, which must be as many as the footer says (Parquet), and
+    so is independent of `open_published`. It decodes all there is: a file which passes can be read.
+
+    Args:
+        path: The file; its ending says the format, as for `open_published`.
+        first_rows: How many rows to show.
+
+    Raises:
+        PermanentError: The file is broken, or not of the format that its name says.
     """
     if path.name.endswith(".parquet"):
         return examine_parquet(path, first_rows)

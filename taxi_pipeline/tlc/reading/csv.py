@@ -36,7 +36,19 @@ _CELLS_BYTES = 10_000  # of a line, for a preview
 
 
 def examine_csv(path: Path, first_rows: int) -> Examination:
-    """Count a CSV's rows by its lines, and return the first as texts, all columns being text."""
+    """Count a CSV's rows by its lines, and return the first as texts.
+
+    Args:
+        path: The file.
+        first_rows: How many rows to return, each of its line's first 10,000 bytes.
+
+    Returns:
+        The count, the columns, all of them text, and the first rows. A blank line is no row.
+
+    Raises:
+        PermanentError: The file has no header, is no gzip though its name says so, or unpacks to
+            more than `unpacked_limit`, or its gzip is broken.
+    """
     with _opened_csv(path) as stream:
         names = _csv_header(stream, path)
         count, first_lines, inside = 0, [], False
@@ -62,7 +74,12 @@ class CsvFile(SourceFile):
 
     @classmethod
     def open(cls, path: Path, table: Table) -> Self:
-        """Open the file, and match its header with the table's columns."""
+        """Open the file, and match its header with the table's columns.
+
+        Raises:
+            PermanentError: The file has no header, its gzip is broken, or its columns do not match
+                the table's.
+        """
         with _opened_csv(path) as stream:
             names = _csv_header(stream, path)
         return cls(path, table, Header.match(names, table, path.name))

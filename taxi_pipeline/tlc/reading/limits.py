@@ -62,7 +62,14 @@ class Unzipped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, and count."""
+        """Fill the buffer, and count.
+
+        Returns:
+            How many bytes were read; 0 at the end.
+
+        Raises:
+            PermanentError: More than `unpacked_limit` have been read in all.
+        """
         count = self._unzipped.readinto(buffer)
         self._read += count
         if self._read > self._limit:
@@ -75,10 +82,12 @@ class Unzipped(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Plan:
-    """How to read a Parquet file in bounded memory: so many rows at a time.
+    """How to read a Parquet file in bounded memory.
 
-    A text that a dictionary has once may stand in every row: so columns among `dictionaries`,
-    which are of bytes and not nested, are to be read as dictionaries.
+    Attributes:
+        rows: How many rows to read at a time.
+        dictionaries: The columns of bytes that are not nested. A text that a dictionary has once
+            may stand in every row: so they are to be read as dictionaries.
     """
 
     rows: int
@@ -86,7 +95,10 @@ class Plan:
 
 
 def check_footer(path: Path) -> None:
-    """Raise `PermanentError` where the footer is larger than any: Arrow would take all of it in."""
+    """Raise `PermanentError` where the footer, which Arrow reads whole, exceeds `FOOTER_BYTES`.
+
+    What is no Parquet file, or is shorter than its footer, passes: Arrow refuses it.
+    """
     with path.open("rb") as content:
         length = pages.footer_bytes(content)
         whole = content.read(4) == b"PAR1" and length < path.stat().st_size
@@ -98,11 +110,17 @@ def check_footer(path: Path) -> None:
 
 
 def plan(path: Path, most: int) -> Plan:
-    """Plan the reading of a Parquet file whose footer was checked, in batches of `most` rows.
+    """Plan the reading of a Parquet file by its footer and the headers of its pages.
 
-    Raises `PermanentError` where the file unpacks to more than `unpacked_limit`, or its pages take
-    more than `PAGES_BYTES` at once; and `pa.ArrowInvalid` where the footer or a page's header is
-    none, or the pages take more than the file has.
+    Args:
+        path: A file that `opened_parquet` opens.
+        most: How many rows to read at a time at the most.
+
+    Raises:
+        PermanentError: The file has more than `COLUMNS` columns, unpacks to more bytes than
+            `unpacked_limit`, or takes more than `PAGES_BYTES` of memory to read a row of it.
+        pyarrow.ArrowInvalid: The footer or a page's header is none, the footer contradicts itself,
+            or the pages take more bytes than the file has.
     """
     size = path.stat().st_size
     with path.open("rb") as content:
@@ -199,7 +217,11 @@ class _Need:
 
 
 def decoded_bytes(rows: pa.RecordBatch) -> int:
-    """Return how many bytes the rows' dictionaries take, written out."""
+    """Return how many bytes the rows' dictionaries of texts or bytes take, written out.
+
+    Raises:
+        pyarrow.ArrowIndexError: A row has a value that its dictionary does not have.
+    """
     return sum(map(_decoded_bytes, rows.columns))
 
 

@@ -28,9 +28,12 @@ _BLANKS = np.frombuffer(b" \t\n\r\x0b\f", np.uint8)
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines one after another in `text`, each with its line break.
+    """Lines one after another in one text.
 
-    `ends` are where the breaks are; `numbers` are the lines' in the file.
+    Attributes:
+        text: The lines, each with its line break.
+        ends: Where in the text the breaks are.
+        numbers: The lines' numbers in the file.
     """
 
     text: bytes
@@ -101,10 +104,15 @@ class Lines:
 
 
 def blocks(stream: io.BufferedReader, first: int) -> Iterator[Lines]:
-    """Yield the remaining lines of a stream in blocks; `first` is the number of the next line.
+    """Cut a stream's remaining lines into blocks of about `BLOCK_BYTES`, `BLOCK_LINES` at most.
 
-    A line longer than `LINE_LIMIT_BYTES` keeps its first bytes up to that limit, and at least one
-    more.
+    Args:
+        stream: The file's text, unzipped.
+        first: The number of the stream's next line.
+
+    Yields:
+        The lines of a block that are rows, which may be none. A line longer than `LINE_LIMIT_BYTES`
+        keeps its first bytes up to that limit, and at least one more.
     """
     rest = b""
     while block := stream.read(BLOCK_BYTES):
@@ -163,5 +171,8 @@ def values(line: bytes) -> list[bytes]:
 
 
 def text_of(line: bytes) -> str:
-    """Return a line as text without its line break; bytes that are no UTF-8 are escaped."""
+    """Return a line as text, without its break; bytes that are no UTF-8 are escaped.
+
+    Of a line longer than `LINE_LIMIT_BYTES` it is that much.
+    """
     return line[:LINE_LIMIT_BYTES].rstrip(b"\r\n").decode(errors="backslashreplace")

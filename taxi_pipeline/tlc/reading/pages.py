@@ -85,7 +85,13 @@ class _Encryption(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class SchemaElement(TFrozenBase):  # type: ignore[misc]
-    """A column, or a group of them."""
+    """A column, or a group of them.
+
+    Attributes:
+        type_length: The bytes of a value of a type of fixed length.
+        repetition_type: `REPEATED` for a list.
+        num_children: How many elements a group has; 0 for a column.
+    """
 
     type_length: int = 0
     repetition_type: int | None = None
@@ -97,7 +103,16 @@ class SchemaElement(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class ColumnMetaData(TFrozenBase):  # type: ignore[misc]
-    """A column in a row group."""
+    """A column in a row group. Fields not named here are declared only to have lists checked.
+
+    Attributes:
+        type: Parquet's number of the physical type.
+        path_in_schema: The names from the root to the column.
+        num_values: How many values it has, nulls included.
+        total_compressed_size: The bytes of its pages with their headers, as they are in the file.
+        data_page_offset: Where in the file its first page of values begins, in bytes.
+        dictionary_page_offset: Where its page of a dictionary begins; 0 for none.
+    """
 
     type: int | None = None
     encodings: tuple[int, ...] = ()
@@ -127,7 +142,12 @@ class ColumnMetaData(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class ColumnChunk(TFrozenBase):  # type: ignore[misc]
-    """A column in a row group, and where it is."""
+    """A column in a row group.
+
+    Attributes:
+        meta_data: What the footer says of it; None where it says nothing.
+        crypto_metadata: How it is encrypted, which is declared only to be checked.
+    """
 
     meta_data: ColumnMetaData | None = None
     crypto_metadata: _Encryption | None = None
@@ -138,7 +158,13 @@ class ColumnChunk(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class RowGroup(TFrozenBase):  # type: ignore[misc]
-    """Some of the rows."""
+    """Some of the rows.
+
+    Attributes:
+        columns: The columns, in the order of the schema's.
+        num_rows: How many rows it has.
+        sorting_columns: The rows' order, which is declared only to be checked.
+    """
 
     columns: tuple[ColumnChunk, ...] = ()
     num_rows: int = 0
@@ -152,7 +178,12 @@ class RowGroup(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class FileMetaData(TFrozenBase):  # type: ignore[misc]
-    """The footer."""
+    """The footer. Fields not named here are declared only to have lists checked.
+
+    Attributes:
+        schema: The root, and all columns and groups below it, each group before its parts.
+        row_groups: The row groups.
+    """
 
     schema: tuple[SchemaElement, ...] = ()
     row_groups: tuple[RowGroup, ...] = ()
@@ -168,7 +199,11 @@ class FileMetaData(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class DictionaryPageHeader(TFrozenBase):  # type: ignore[misc]
-    """What a page of a dictionary says."""
+    """What a page of a dictionary says.
+
+    Attributes:
+        num_values: How many values the dictionary has.
+    """
 
     num_values: int = 0
     thrift_spec = _spec(num_values=(1, TType.I32))
@@ -176,7 +211,12 @@ class DictionaryPageHeader(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class DataPageHeader(TFrozenBase):  # type: ignore[misc]
-    """What a page of values says."""
+    """What a page of values says.
+
+    Attributes:
+        num_values: How many values the page has, nulls included.
+        encoding: Parquet's number of their encoding.
+    """
 
     num_values: int = 0
     encoding: int | None = None
@@ -185,7 +225,12 @@ class DataPageHeader(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class DataPageHeaderV2(TFrozenBase):  # type: ignore[misc]
-    """What a page of values says, in the second version."""
+    """What a page of values says, in the second version.
+
+    Attributes:
+        num_values: How many values the page has, nulls included.
+        encoding: Parquet's number of their encoding.
+    """
 
     num_values: int = 0
     encoding: int | None = None
@@ -194,7 +239,16 @@ class DataPageHeaderV2(TFrozenBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class PageHeader(TFrozenBase):  # type: ignore[misc]
-    """What stands before a page."""
+    """What stands before a page. Of the three kinds of headers it has the page's own.
+
+    Attributes:
+        uncompressed_page_size: The page's bytes without this header, unpacked; -1 where it does not
+            say.
+        compressed_page_size: The same as they are in the file.
+        data_page_header: That of a page of values.
+        dictionary_page_header: That of a dictionary.
+        data_page_header_v2: That of a page of values, in the second version.
+    """
 
     uncompressed_page_size: int = -1
     compressed_page_size: int = -1
@@ -218,14 +272,23 @@ class PageHeader(TFrozenBase):  # type: ignore[misc]
 
 
 def footer_bytes(content: BinaryIO) -> int:
-    """Return how many bytes the footer has, as the file says; then read on at its last four."""
+    """Return the footer's bytes, as the file says, and leave `content` before its last four.
+
+    Args:
+        content: A Parquet file, which ends in the footer, four bytes of its length, and `PAR1`.
+    """
     end = content.seek(0, io.SEEK_END)
     content.seek(max(end - 8, 0))
     return int.from_bytes(content.read(4), "little")
 
 
 def footer(content: BinaryIO) -> FileMetaData:
-    """Read the footer, which is taken into memory whole; raises `pa.ArrowInvalid` if it is none."""
+    """Read the footer, which is taken into memory whole.
+
+    Raises:
+        pyarrow.ArrowInvalid: It is none, or is cut short.
+        OSError: It is longer than the file.
+    """
     length = footer_bytes(content)
     content.seek(-8 - length, io.SEEK_END)
     try:
@@ -235,10 +298,19 @@ def footer(content: BinaryIO) -> FileMetaData:
 
 
 def page_headers(content: BinaryIO, chunk: ColumnMetaData) -> Iterator[tuple[PageHeader, int]]:
-    """Read the headers of the pages that Arrow would read, each with what it takes in the file.
+    """Read the headers of the pages that Arrow would read.
 
-    Which is the bytes of the header and of the page. Raises `pa.ArrowInvalid` for a bad header: no
-    size is negative then, and no page of values has less than none.
+    Args:
+        content: A Parquet file.
+        chunk: What the footer says of one column in a row group.
+
+    Yields:
+        Each header, whose sizes and numbers are not negative, and how many bytes it and its page
+        take in the file.
+
+    Raises:
+        pyarrow.ArrowInvalid: The chunk begins before the file, or a header is none, is cut short or
+            too long, or has a negative size or number of values.
     """
     at = chunk.data_page_offset
     if 0 < chunk.dictionary_page_offset < at:

@@ -34,7 +34,16 @@ PARQUET_BUFFER_BYTES = 1 << 18  # of a column at a time, of row groups of a mill
 
 
 def examine_parquet(path: Path, first_rows: int) -> Examination:
-    """Decode all of a Parquet file, and return its rows' number, its columns and the first rows."""
+    """Decode all of a Parquet file, and return its rows' number, its columns and the first rows.
+
+    Args:
+        path: The file.
+        first_rows: How many rows to return, as texts; of the file's first batch at the most.
+
+    Raises:
+        PermanentError: The file is broken, is larger than `plan` takes, or has another number of
+            rows than its footer says.
+    """
     with opened_parquet(path) as file:
         rows: list[dict[str, str | None]] = []
         count = 0
@@ -57,7 +66,11 @@ class ParquetFile(SourceFile):
 
     @classmethod
     def open(cls, path: Path, table: Table) -> Self:
-        """Open the file, and match its columns with the table's."""
+        """Open the file, and match its columns with the table's.
+
+        Raises:
+            PermanentError: It is no whole Parquet file, or its columns do not match the table's.
+        """
         with opened_parquet(path) as file:
             return cls(path, table, Header.match(file.schema_arrow.names, table, path.name))
 
@@ -118,7 +131,19 @@ def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def opened_parquet(path: Path, as_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file to stream it, some columns as dictionaries; name it if it is broken."""
+    """Open a Parquet file to stream it.
+
+    Args:
+        path: The file.
+        as_dictionary: The columns to read as dictionaries.
+
+    Yields:
+        The file, which gives times in microseconds where it has them as INT96.
+
+    Raises:
+        PermanentError: The footer has more than `FOOTER_BYTES`, or it is no whole Parquet file: any
+            error of Arrow's or of the operating system's says so, in the context, too.
+    """
     check_footer(path)
     try:
         # with pre_buffer Arrow would keep all that has been read: memory would grow with the file

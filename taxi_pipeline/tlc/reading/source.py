@@ -27,10 +27,13 @@ type Problems = dict[int, str]
 class Batch:
     """A run of published rows.
 
-    `rows` has the table's canonical schema, with nulls in a row that does not parse; `problems`
-    holds that row's problem (string), null for all others; `numbers` the row's number in the file
-    (int64; for CSV the line's, from 1). `as_published` returns the rows at some indices with the
-    file's own columns and, in `line`, a CSV line that does not parse.
+    Attributes:
+        rows: The rows in the table's canonical schema, with nulls where one does not parse.
+        problems: What did not parse in each row; null for a row that does.
+        numbers: The rows' numbers in the file, from 1; in a CSV the lines', of which the header is
+            1.
+        as_published: Returns the rows at some indices with the file's own columns and, in `line`, a
+            CSV line that does not parse.
     """
 
     rows: pa.RecordBatch
@@ -54,7 +57,13 @@ class Batch:
 
 
 class SourceFile(ABC):
-    """A published file that can be streamed. Made by `open_published`."""
+    """A published file that can be streamed. Made by `open_published`.
+
+    Attributes:
+        path: The file.
+        table: The table that it is of.
+        header: Its columns, matched with the table's.
+    """
 
     def __init__(self, path: Path, table: Table, header: Header) -> None:
         self.path = path
@@ -68,10 +77,17 @@ class SourceFile(ABC):
 
     @abstractmethod
     def each[T](self, work: Callable[[Batch], T]) -> Iterator[T]:
-        """Stream the file's rows in order: yield what `work` makes of each batch of them.
+        """Stream the file's rows in order.
 
-        Threads read the next batches, and work on them, before they are asked for. Raises
-        `PermanentError` where the file is broken.
+        Args:
+            work: Is called for each batch, in threads that parse the next batches, and work on
+                them, before they are asked for. The file is read in the caller's thread.
+
+        Yields:
+            What `work` makes of each batch.
+
+        Raises:
+            PermanentError: The file is broken.
         """
 
     def _canonical(
@@ -108,7 +124,13 @@ class SourceFile(ABC):
 
 @dataclass(frozen=True)
 class Examination:
-    """What a published file holds at first sight: rows, columns, and the first rows as texts."""
+    """What a published file holds at first sight.
+
+    Attributes:
+        rows: How many rows it has.
+        schema: Its own columns, of a CSV all text.
+        first_rows: The first rows as texts, by column; None for a null.
+    """
 
     rows: int
     schema: pa.Schema

@@ -132,7 +132,12 @@ _REST = (
 
 
 def metered_columns(prefix: str) -> tuple[Column, ...]:
-    """Return the columns that all taxis with a meter have; `prefix` begins their times' names."""
+    """Return the columns that all taxis with a meter have.
+
+    Args:
+        prefix: What the published names of pick-up and drop-off time begin with: `tpep` for yellow
+            taxis, `lpep` for green ones.
+    """
     return (
         _VENDOR_ID,
         Column(

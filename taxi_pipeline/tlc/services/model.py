@@ -22,11 +22,18 @@ NUMBER_LIMIT = 1e15  # whole numbers below it are exact, and nothing that a taxi
 class Column:
     """One column of a table.
 
-    `published_as` lists the names that files gave it, compared without case and outer spaces; the
-    canonical name always counts. A `required` column must be in every published file, unless the
-    column that it is `required_unless` is there. `codes` gives the meaning of each code, `words`
-    the code of each word that a file wrote instead, compared without case and outer spaces. A
-    number is smaller than `limit`, whatever its sign.
+    Attributes:
+        name: The canonical name, which always counts as a published one, too.
+        type: The Arrow type: one of this module's, or int64 for the number of a rejected row.
+        meaning: What a value means, in a sentence. `tlc.services` names the sources.
+        published_as: The names that files gave the column, compared without case and outer spaces.
+        unit: The unit of a number, in words; empty where there is none.
+        codes: The meaning of each code; empty where values are no codes.
+        words: The code of each word that files wrote instead, compared without case and outer
+            spaces.
+        required: Whether every published file must have the column.
+        required_unless: The column whose presence makes up for a missing required one.
+        limit: What a NUMBER is smaller than, whatever its sign, in `unit`. It bounds no other type.
     """
 
     name: str
@@ -50,9 +57,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A named list of columns, in the order in which every store keeps them.
+    """A named list of columns.
 
-    `partitioned_by` is the column by whose months the stores partition it, if they do.
+    Attributes:
+        name: The name in every store: `yellow_trips`.
+        description: What a row is, in a sentence.
+        columns: The columns, in the order in which every store keeps them.
+        partitioned_by: The column by whose months the stores partition the table; None for a table
+            without months.
     """
 
     name: str
@@ -66,10 +78,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Service:
-    """One of TLC's services: its name in file names, its trips, its first published month.
+    """One of TLC's services.
 
-    `total` is the column whose sum the ledger compares between the stores, `distance` the one that
-    says how far a trip went, in miles; fhv has neither.
+    Attributes:
+        name: The name in TLC's file names: `yellow`.
+        trips: The table of its trips.
+        first_month: The first month that TLC has published.
+        total: The column, in dollars, whose sum the ledger compares between the stores; None for
+            fhv.
+        distance: The column that says how far a trip went, in miles; None for fhv.
     """
 
     name: str

@@ -47,7 +47,13 @@ AFFILIATED_BASE = Column(
 
 
 def trips_table(service: str, vehicles: str, columns: tuple[Column, ...]) -> Table:
-    """Return the table of a service's trips, which the stores partition by the pick-up's month."""
+    """Return the table of a service's trips, which the stores partition by the pick-up's month.
+
+    Args:
+        service: The service's name, which the table's begins with.
+        vehicles: The vehicles in words, for the table's description.
+        columns: The columns; `pickup_datetime` is one of them.
+    """
     return Table(
         f"{service}_trips",
         f"Trips of New York's {vehicles}, one row each, as TLC published and this project cleaned "
@@ -58,7 +64,14 @@ def trips_table(service: str, vehicles: str, columns: tuple[Column, ...]) -> Tab
 
 
 def dollars(name: str, meaning: str, *published_as: str, required: bool = False) -> Column:
-    """Return a column of amounts."""
+    """Return a column of amounts in US dollars, each below `DOLLARS_LIMIT`.
+
+    Args:
+        name: The canonical name.
+        meaning: What an amount is for, in a sentence.
+        published_as: Other names that files gave the column.
+        required: Whether every published file must have it.
+    """
     return Column(
         name,
         NUMBER,
