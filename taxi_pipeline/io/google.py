@@ -29,7 +29,11 @@ class CloudStorage(GCSResource):
     """`GCSResource` that takes a key from GCP_CREDENTIALS too."""
 
     def get_client(self) -> storage.Client:
-        """Return a client; the emulator's (STORAGE_EMULATOR_HOST) needs no credentials."""
+        """Return a client; the emulator's (STORAGE_EMULATOR_HOST) needs no credentials.
+
+        Raises:
+            PermanentError: There are no credentials, or GCP_CREDENTIALS is no key.
+        """
         credentials = _credentials("STORAGE_EMULATOR_HOST")
         if credentials is None:
             with _missing_credentials_named():
@@ -42,12 +46,18 @@ class GoogleBigQuery(BigQueryResource):
 
     @contextmanager
     def get_client(self) -> Iterator[bigquery.Client]:
-        """Yield a client; it finds the emulator (BIGQUERY_EMULATOR_HOST) by itself."""
+        """Yield a client as `client` returns it, closed at the end."""
         with self.client() as client:
             yield client
 
     def client(self) -> bigquery.Client:
-        """Return a client whose connections stay open for the next call."""
+        """Return a client whose connections stay open for the next call.
+
+        It finds the emulator (BIGQUERY_EMULATOR_HOST), which needs no credentials, by itself.
+
+        Raises:
+            PermanentError: There are no credentials, or GCP_CREDENTIALS is no key.
+        """
         with _missing_credentials_named():
             return bigquery.Client(
                 project=self.project,

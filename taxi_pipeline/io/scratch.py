@@ -26,11 +26,16 @@ _NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}", re.ASCII)  # as mkdtemp names it
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder of the step's own under TMPDIR; delete it at the end.
+    """Make a folder of the step's own under TMPDIR; delete those that killed processes have left.
 
-    Folders that killed processes of the same user have left are deleted first. Raises
-    `TransientError` where the disk is full, and `PermanentError` where the folder that holds the
-    user's scratch folders is open to others.
+    Yields:
+        The folder, which is deleted at the end.
+
+    Raises:
+        TransientError: The disk is full, the quota is used up or a file is too large, in the
+            context, too.
+        PermanentError: The folder that holds the user's scratch folders belongs to others, or is
+            open to them.
     """
     try:
         home = _home()

@@ -4,7 +4,12 @@ from taxi_pipeline.errors import PermanentError
 
 
 def refuse_secrets(text: str, variable: str) -> None:
-    """Raise `PermanentError` where the URLs of a setting may hold a secret, malformed or not."""
+    """Raise `PermanentError` where the URLs of a setting may hold a secret: an @, a ? or a #.
+
+    Args:
+        text: The setting's value, malformed or not.
+        variable: The environment variable, for the message, which does not show the value.
+    """
     if set("@?#") & set(text):
         raise PermanentError(
             f"{variable}: a URL must have no user, password, query or fragment. People are shown "
