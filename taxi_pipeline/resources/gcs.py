@@ -44,8 +44,13 @@ class ReplacedError(TransientError):
 class LakeObject:
     """An object of the lake.
 
-    `size` is in bytes, `generation` is Cloud Storage's number of this version, `created` when its
-    bytes arrived (ISO 8601), `metadata` the custom metadata.
+    Attributes:
+        name: The name in the bucket.
+        uri: The `gs://` URI.
+        size: The size in bytes.
+        generation: Cloud Storage's number of this version.
+        created: When its bytes arrived (ISO 8601).
+        metadata: The custom metadata.
     """
 
     name: str
@@ -57,7 +62,11 @@ class LakeObject:
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The bucket. Google's client finds an emulator (STORAGE_EMULATOR_HOST) by itself."""
+    """The bucket. Google's client finds an emulator (STORAGE_EMULATOR_HOST) by itself.
+
+    Raises, from every method that asks the server, `TransientError` where trying again can help;
+    else `PermanentError`.
+    """
 
     variables: ClassVar = {
         "bucket": "TAXI_BUCKET",
@@ -94,9 +103,18 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Put a file at `name`, replacing what is there in one step once all bytes have arrived.
 
         Its CRC32C goes ahead of it: Cloud Storage refuses bytes that do not match, and what was
-        there stays. Raises `TransientError` then, and where another object is there than the one
-        of the generation `replaced`, 0 for none. `on_progress` is called with the
-        number of bytes of each part.
+        there stays.
+
+        Args:
+            path: The file.
+            name: The object's name.
+            metadata: The object's custom metadata.
+            replaced: The generation of the object that is there; 0 for none.
+            on_progress: Is called with the number of bytes of each part.
+
+        Raises:
+            TransientError: Another object is there than `replaced`, the bytes that arrived do not
+                match, or Cloud Storage has lost them.
         """
         from google.api_core.exceptions import GoogleAPICallError, PreconditionFailed
 
@@ -135,7 +153,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def download(self, item: LakeObject, folder: Path) -> Path:
         """Copy this version of an object into `folder` under its last name; check its checksum.
 
-        Raises `ReplacedError` where it was replaced meanwhile.
+        Raises:
+            ReplacedError: It is gone, or was replaced.
+            TransientError: The checksum does not match.
         """
         path = folder / item.name.rpartition("/")[2]
         with self._version(item) as blob:
@@ -146,7 +166,11 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
     def opened(self, item: LakeObject) -> Iterator[BinaryIO]:
         """Open this version of an object, to read parts of it.
 
-        Raises `ReplacedError` where it was replaced meanwhile.
+        Yields:
+            The object's bytes, seekable, which are fetched in parts of 256 KiB.
+
+        Raises:
+            ReplacedError: It is gone, or was replaced, before or in the context.
         """
         with self._version(item) as blob:
             blob.reload(**self._call_options)  # the reader would, with retries
@@ -155,9 +179,17 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield file
 
     def annotate(self, item: LakeObject, metadata: dict[str, str]) -> LakeObject:
-        """Add metadata to this version of an object; return it with all it has.
+        """Add metadata to this version of an object. Its bytes and its generation stay.
 
-        Its bytes and its generation stay. Raises `ReplacedError` where it was replaced meanwhile.
+        Args:
+            item: The object.
+            metadata: The entries to add, or to replace those of the same name.
+
+        Returns:
+            The object with all of its metadata.
+
+        Raises:
+            ReplacedError: It is gone, or was replaced.
         """
         with self._version(item) as blob:
             blob.metadata = item.metadata | metadata
@@ -175,9 +207,11 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def unchanged(self, item: LakeObject) -> Iterator[None]:
-        """Raise `ReplacedError` where an object is replaced while the context lasts.
+        """Ensure that an object is not replaced while the context lasts.
 
-        A `PermanentError` that came of it gives way: the object that is there now may be good.
+        Raises:
+            ReplacedError: It was replaced. A `PermanentError` of the context gives way: the object
+                that is there now may be good.
         """
         try:
             yield

@@ -32,11 +32,18 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     def send(self, title: str, body: str) -> None:
-        """Send a message, in plain text, to every URL.
+        """Send a message to every URL; do nothing where there is none.
 
-        Raises `PermanentError` where a URL is none of Apprise's, and `TransientError` where no
-        service took the message; one that did not is a warning where others have it, who would get
-        it again and again if its sender tried again. None of these shows a URL.
+        A service that did not take it is a warning where others did: they would get it again and
+        again if its sender tried again. No message of ours shows a URL.
+
+        Args:
+            title: The title.
+            body: The message, in plain text.
+
+        Raises:
+            PermanentError: A URL is none of Apprise's.
+            TransientError: No service took the message.
         """
         if not self.url:
             return
