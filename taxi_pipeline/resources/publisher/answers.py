@@ -27,8 +27,14 @@ _NOTED_CHARACTERS = 1000
 class Download:
     """A published file on the local disk, with what the publisher said of it.
 
-    `size` in bytes; `etag` and `last_modified` as the headers gave them, empty where they did not
-    or gave what is too long or does not print.
+    Attributes:
+        path: The file.
+        url: The URL that was asked.
+        etag: The ETag as the header gave it; empty where there was none, or it is more than 1,000
+            characters long, or does not print.
+        last_modified: Last-Modified, in the same way.
+        size: The size in bytes.
+        sha256: The SHA-256, in hex.
     """
 
     path: Path
@@ -41,7 +47,13 @@ class Download:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file that was not downloaded; `etag` and `last_modified` as in `Download`."""
+    """A published file that was not downloaded.
+
+    Attributes:
+        url: The URL that was asked.
+        etag: As in `Download`.
+        last_modified: As in `Download`.
+    """
 
     url: str
     etag: str
@@ -50,7 +62,12 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A file that was fetched before: its URL, and the ETag that it had."""
+    """A file that was fetched before.
+
+    Attributes:
+        url: Its URL.
+        etag: The ETag that it had; empty for none.
+    """
 
     url: str
     etag: str
@@ -63,7 +80,12 @@ class NotModified:
 
 @dataclass(frozen=True)
 class Limit:
-    """How many seconds an exchange may last in all, and the setting that says so."""
+    """How long an exchange may last in all.
+
+    Attributes:
+        seconds: The limit in seconds.
+        setting: The environment variable that sets it, for messages.
+    """
 
     seconds: float
     setting: str
@@ -90,11 +112,13 @@ def ask[T](
         headers: Headers of the request, beside those of every request.
 
     Returns:
-        What `read` returns; None where the URL has no file.
+        What `read` returns; `NotModified` where the file is still `known_version`; None where the
+        URL has no file.
 
     Raises:
         PermanentError: The answer is one that asking again cannot change.
         TransientError: The publisher could not be asked, or not to the end.
+        HeadRefusedError: It refused HEAD.
     """
     from taxi_pipeline.resources.publisher.deadline import session_until
 
@@ -178,9 +202,13 @@ def _interpret[T](
 
 
 def refuse_to_change(url: str, known_version: FileVersion | None) -> None:
-    """Raise `TransientError` where a URL does not have the file that was fetched from it.
+    """Raise `TransientError` where a URL that has no file is the one of the known file.
 
     Else a publisher that fails to find its files would make their months change their publisher.
+
+    Args:
+        url: The URL that has no file.
+        known_version: The file that was fetched before; None for none.
     """
     if known_version and known_version.url == url:
         raise TransientError(
@@ -221,7 +249,7 @@ def _is_missing_in_s3(response: "requests.Response") -> bool:
 def save(
     url: str, folder: Path, on_progress: Callable[[int], None], response: "requests.Response"
 ) -> Download:
-    """Write an answer's body into a folder, under the URL's last name; return what came.
+    """Write an answer's body into a folder, under the URL's last name; no gzip is undone.
 
     Args:
         url: The URL that was asked.
@@ -230,7 +258,7 @@ def save(
         response: The answer, its body unread.
 
     Raises:
-        PermanentError: More bytes arrived than any published file has.
+        PermanentError: More than 16 GiB arrived, which no published file has.
     """
     path = folder / urlsplit(url).path.rpartition("/")[2]
     digest, size = hashlib.sha256(), 0

@@ -20,7 +20,11 @@ from taxi_pipeline.resources.publisher.redirects import Redirects
 
 @dataclass
 class Deadline:
-    """When it is `passed`, the connections it watches are cut."""
+    """A point in time at which the connections that it watches are cut.
+
+    Attributes:
+        passed: Is set when it has passed.
+    """
 
     passed: Event = field(default_factory=Event)
     _watched: list[socket.socket] = field(default_factory=list)
@@ -46,10 +50,17 @@ class Deadline:
 
 @contextmanager
 def session_until(seconds: float) -> Iterator[tuple[requests.Session, Deadline]]:
-    """Yield a session whose connections are cut after so many seconds, and its deadline.
+    """Open a session for one request, which may be redirected where `Redirects` lets it.
 
-    It is for one request, which may be redirected where `Redirects` lets it.
-    What is cut may look like the end of an answer, so who reads one asks whether it has passed.
+    Args:
+        seconds: After how many seconds its connections are cut.
+
+    Yields:
+        The session, and its deadline. What is cut may look like the end of an answer, so who reads
+        one asks whether it has passed.
+
+    Raises:
+        PermanentError: The session was led where `Redirects` does not let it.
     """
     deadline = Deadline()
     timer = Timer(seconds, deadline.pass_)

@@ -37,6 +37,14 @@ class Redirects:
         A proxy connects in our place, so the address that we connect to says nothing of the
         target's. Its name may mean something else to the proxy than to us, so it is not looked up:
         only an address, or a name that no public host has, is refused.
+
+        Args:
+            url: The URL.
+            is_proxied: Whether it is asked for by way of a proxy.
+
+        Raises:
+            PermanentError: A redirect leads from https to http, or by a proxy from a public host
+                into a private network.
         """
         parts = urlsplit(url)
         if self._requested and (self._requested.scheme, parts.scheme) == ("https", "http"):
@@ -51,6 +59,9 @@ class Redirects:
         """Check the address of a new connection, on which nothing has been sent yet.
 
         So it is the address that counts, whatever the name's server answered before.
+
+        Raises:
+            PermanentError: A redirect leads from a public address into a private network.
         """
         if not self._is_proxied:
             self._check(is_public(peer_address(connection)))

@@ -78,14 +78,21 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         known_version: FileVersion | None = None,
         on_progress: Callable[[int], None] = _ignore_progress,
     ) -> Download | NotModified:
-        """Download the published file of a month into `folder`, unless it is `known_version`.
+        """Download the published file of a month, unless it is still of the known version.
 
-        `on_progress` is called with the number of bytes received since the previous call.
+        Args:
+            service: The service.
+            month: The month.
+            folder: The folder that gets the file.
+            known_version: The version that is there already.
+            on_progress: Is called with the number of bytes received since the previous call.
 
-        Raises `PermanentError` that names the month and every URL tried where none has it, and
-        `TransientError` where a publisher could not be asked: another URL is no way out then. A
-        month that is missing between published ones is a `TransientError`, too: publishers do not
-        withdraw months, but may fail to find them.
+        Raises:
+            PermanentError: No URL has the month, an answer is one that asking again cannot change,
+                or TAXI_PUBLISHER_URLS is malformed.
+            TransientError: A publisher could not be asked: another URL is no way out then. Or the
+                month is missing where the known version came from, or although one of the three
+                after it is published: publishers do not withdraw months, but may fail to find them.
         """
         urls = self._urls(service, month)
         for url in urls:
@@ -107,9 +114,21 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     def look(
         self, service: Service, month: Month, known_version: FileVersion | None = None
     ) -> RemoteFile | NotModified | None:
-        """Ask what `fetch_month` would find, without downloading; None where no URL has the month.
+        """Ask what `fetch_month` would find, without downloading.
 
-        Raises `TransientError` where a publisher could not be asked.
+        Args:
+            service: The service.
+            month: The month.
+            known_version: The version that is there already.
+
+        Returns:
+            What the first URL that has the month says of it; None where none has it.
+
+        Raises:
+            PermanentError: An answer is one that asking again cannot change, or TAXI_PUBLISHER_URLS
+                is malformed.
+            TransientError: A publisher could not be asked, or no longer has the known version's
+                file.
         """
         timeouts = (self.look_timeout, self.look_timeout)
         limit = Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
@@ -133,7 +152,18 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         known_version: FileVersion | None = None,
         on_progress: Callable[[int], None] = _ignore_progress,
     ) -> Download | NotModified:
-        """Download the taxi zones into `folder`, unless they are `known_version`."""
+        """Download the taxi zones, unless they are still of the known version.
+
+        Args:
+            folder: The folder that gets the file.
+            known_version: The version that is there already.
+            on_progress: Is called with the number of bytes received since the previous call.
+
+        Raises:
+            PermanentError: The URL does not have them or is malformed, or its answer is one that
+                asking again cannot change.
+            TransientError: The publisher could not be asked.
+        """
         refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
         _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
         answer = self._fetch(self.zones_url, folder, known_version, on_progress)
