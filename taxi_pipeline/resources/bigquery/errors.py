@@ -21,7 +21,14 @@ ADVICE = {
 
 
 def diagnose(error: Exception) -> Diagnosis | None:
-    """Return what an error of BigQuery's client means; None for one of ours."""
+    """Return what an error of BigQuery's client means.
+
+    Args:
+        error: An error of the client, or one that `diagnose_http` knows.
+
+    Returns:
+        The diagnosis; None for an error that no system outside has caused.
+    """
     if reason_of(error) in TRANSIENT_REASONS:
         return Diagnosis(transient=True)
     return diagnose_http(error)

@@ -63,7 +63,9 @@ class Jobs:
             The job when it is done.
 
         Raises:
-            TransientError: A job took longer than `job_timeout`.
+            TransientError: A job took longer than `job_timeout`, or the one that an earlier try has
+                started cannot be found yet.
+            google.api_core.exceptions.GoogleAPICallError: The job failed.
         """
         from google.api_core.exceptions import Conflict
 
@@ -80,7 +82,12 @@ class Jobs:
             return self._result_or_raise(job)
 
     def query_rows(self, query: str, config: "bigquery.QueryJobConfig") -> "RowIterator":
-        """Return a query's rows."""
+        """Return a query's rows.
+
+        Raises:
+            TransientError: The job took longer than `job_timeout`.
+            google.api_core.exceptions.GoogleAPICallError: The job failed.
+        """
         job = self._result_or_raise(
             self.client.query(query, config, job_retry=None, **self.call_options)
         )

@@ -228,10 +228,17 @@ class BigQuery(Sink):
     def mart_tallies(
         self, service: Service, first: Month | None = None, last: Month | None = None
     ) -> dict[Month, Tally]:
-        """Tally a service's trips in the mart of daily trips by month, from `first` to `last`.
+        """Tally a service's trips in the mart of daily trips by month.
 
-        Each month that the mart has is there, if without trips of the service; a missing mart has
-        none.
+        Args:
+            service: The service.
+            first: The first month to tally; None for the mart's own first.
+            last: The last month to tally; None for the mart's own last.
+
+        Returns:
+            The tally of each month that the mart has, if without trips of the service: its trips as
+            rows, and the cents of its revenue, None for a service without a total. A missing mart
+            has no months.
         """
         from google.cloud import bigquery
 

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExistingColumn:
-    """A column that a table has, as the catalog says it: its type as SQL writes it.
+    """A column that a table has, as the catalog says it.
 
-    `collation` is its schema and name, where it is not the type's. `filled` says whether a row that
-    leaves the column out gets a value, `computed` whether no row may give one.
+    Attributes:
+        name: The name.
+        type: The type as SQL writes it.
+        collation: The collation's schema and name; None where it is the type's.
+        not_null: Whether it is NOT NULL.
+        filled: Whether a row that leaves the column out gets a value.
+        computed: Whether no row may give it a value.
+        description: The comment, which does not count in a comparison.
     """
 
     name: str
@@ -95,7 +101,17 @@ def column_definition(column: ExistingColumn) -> "sql.Composed":
 
 
 def check_kind(connection: "psycopg.Connection", table: Table, partitioning: str) -> None:
-    """Raise `PermanentError` where something else has the table's name, or new partitions fail."""
+    """Check that what has the table's name is a table as declared, which new partitions fit.
+
+    Args:
+        connection: A connection.
+        table: The declared table. Something must have its name.
+        partitioning: The declared PARTITION BY clause; empty for a table without months.
+
+    Raises:
+        PermanentError: It is something else, or partitioned otherwise; or it is to be partitioned
+            and has a CHECK constraint, which new partitions would not have.
+    """
     name = f"{SCHEMA}.{table.name}"
     rows = execute(connection, _KIND, {}, {"table": name}).fetchall()
     ((kind, is_by_range, key, constraint),) = rows
@@ -115,7 +131,18 @@ def check_kind(connection: "psycopg.Connection", table: Table, partitioning: str
 
 
 def check_columns(table: Table, columns: Iterable[ExistingColumn], partitioning: str) -> None:
-    """Raise `PermanentError` where a column cannot hold what is declared, and say what to run."""
+    """Check that the columns can hold the declared ones' values, in new partitions, too.
+
+    Args:
+        table: The declared table.
+        columns: The columns that it has.
+        partitioning: The declared PARTITION BY clause; empty for a table without months.
+
+    Raises:
+        PermanentError: A column is of another type than is declared; is generated or an identity,
+            as only an undeclared one of a table without months may be; or is NOT NULL and would be
+            null in new rows. The message says what to do.
+    """
     types = {column.name: TYPES[column.type] for column in table.columns}
     for column in columns:
         name, declared = f"{SCHEMA}.{table.name}", types.get(column.name)
@@ -141,8 +168,14 @@ def check_columns(table: Table, columns: Iterable[ExistingColumn], partitioning:
 def has_partition(connection: "psycopg.Connection", table: Table, month: Month) -> bool:
     """Return whether the table has a partition of the month, of the name that we give it.
 
-    Raises `PermanentError` where somebody's relation has that name, or another partition the
-    month's rows.
+    Args:
+        connection: A connection in a transaction, whose DateStyle becomes ISO.
+        table: The partitioned table.
+        month: The month.
+
+    Raises:
+        PermanentError: Something else has that name; or the partition for rows of the month has
+            another name or other bounds than the month's, or is being detached.
     """
     expected, parent = (SCHEMA, partition_name(table, month)), f"{SCHEMA}.{table.name}"
     partition = ".".join(expected)

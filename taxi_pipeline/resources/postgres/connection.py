@@ -35,13 +35,23 @@ _GRACE_SECONDS = 5  # by which the server's own word comes first, if it lives
 
 
 class Connection(psycopg.Connection):
-    """A connection whose calls end, with a server that is silent too."""
+    """A connection whose calls end, with a server that is silent too.
+
+    Attributes:
+        timeout: Seconds that a statement may take.
+    """
 
     timeout = 0  # seconds that a statement may take
 
     @classmethod
     def open(cls, url: str, connect_timeout: int, timeout: int) -> Self:
-        """Connect, with those timeouts in seconds. What the URL says of the connection counts."""
+        """Connect.
+
+        Args:
+            url: The database. What it says of the connection counts before our defaults.
+            connect_timeout: Seconds to wait for the connection.
+            timeout: Seconds that a statement may take.
+        """
         defaults = _CLIENT_SETTINGS | {
             "connect_timeout": connect_timeout,
             "application_name": "taxi_pipeline",
@@ -81,7 +91,17 @@ class Connection(psycopg.Connection):
             raise
 
     def wait[T](self, gen: "PQGen[T]", interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait as psycopg does, but not for ever; close what is broken off in the middle."""
+        """Wait as psycopg does, but not for ever; close what is broken off in the middle.
+
+        Args:
+            gen: What to wait for.
+            interval: As in psycopg, in seconds.
+            timeout: Seconds to wait; None for those of a statement and 5 more, by which the
+                server's own word comes first.
+
+        Raises:
+            TransientError: The server did not answer by then.
+        """
         try:
             return super().wait(gen, interval, timeout or self.timeout + _GRACE_SECONDS)
         except BaseException as error:

@@ -63,7 +63,15 @@ _BUSY = re.compile("|".join(map(re.escape, TRANSIENT_REFUSALS)), re.IGNORECASE)
 
 
 def diagnose(error: Exception) -> Diagnosis | None:
-    """Return what an error of psycopg means; None for one of ours."""
+    """Return what an error of psycopg means.
+
+    Args:
+        error: An error of psycopg, or one that `diagnose_http` knows.
+
+    Returns:
+        The diagnosis, whose signs are the SQLSTATE and its class, if there is one; None for an
+        error that no system outside has caused.
+    """
     import psycopg
 
     if not isinstance(error, psycopg.Error):

@@ -46,9 +46,12 @@ def copy_rows(
     Args:
         connection: A connection in a transaction.
         cleaned: The file.
-        batches: Its rows.
+        batches: Its rows, in the declared schema of its table.
         into: The table that gets them.
         frozen: Whether whoever sees the table sees the rows. This transaction must have made it.
+
+    Raises:
+        PermanentError: Another number of rows arrived than the file says that it has.
     """
     from pgpq import ArrowToPostgresBinaryEncoder
     from psycopg import sql
@@ -86,13 +89,14 @@ def replace_partition(
     Args:
         connection: A connection in a transaction that holds the partition's lock.
         cleaned: The file.
-        batches: Its rows.
+        batches: Its rows, in the declared schema of its table.
         month: Their month.
         columns: The columns that the partitioned table has.
         lock_timeout: For how many seconds readers of the table are waited for.
 
     Raises:
-        PermanentError: Something of somebody's is in the partition's place.
+        PermanentError: Something of somebody's is in the partition's place, the DEFAULT partition
+            has rows of the month, or another number of rows arrived than the file says that it has.
         TransientError: The table was altered meanwhile, or is read for too long.
     """
     from psycopg import sql

@@ -92,7 +92,8 @@ class Postgres(Sink):
     def replace(self, cleaned: CleanedFile, run_id: str) -> None:
         """Copy a file's rows in place of its month's partition, or of all rows of the table.
 
-        All happens in one transaction. A partition that is not there yet is made.
+        One transaction makes the table or extends it, and a second one replaces the rows. A
+        partition that is not there yet is made.
         """
         batches = cleaned.batches()  # which fetches the file, while no lock is held
         if cleaned.month is None:
@@ -115,7 +116,11 @@ class Postgres(Sink):
         first: Month | None = None,
         last: Month | None = None,
     ) -> dict[Month, Tally]:
-        """Tally a month-partitioned table by month; only the partitions of the months are read."""
+        """Tally a month-partitioned table by month; only the partitions of the months are read.
+
+        Rows without a pick-up time, which only a DEFAULT partition of somebody's can have, do not
+        count.
+        """
         from psycopg import errors, sql
 
         statement: LiteralString = (

@@ -55,7 +55,14 @@ def execute(
     names: "Mapping[str, sql.Composable]",
     values: Mapping[str, object] | None = None,
 ) -> "psycopg.Cursor":
-    """Execute a statement whose names and values the driver quotes: DDL takes no parameters."""
+    """Execute a statement whose names and values the driver quotes: DDL takes no parameters.
+
+    Args:
+        connection: A connection.
+        statement: The SQL, with names and values as {placeholders}.
+        names: The names, by placeholder.
+        values: The values, by placeholder, which become literals.
+    """
     from psycopg import sql
 
     literals = {name: sql.Literal(value) for name, value in (values or {}).items()}
