@@ -36,10 +36,17 @@ LOOKS = 3  # at a month that is replaced while it is read
 class LakeEntry:
     """What the lake has of one month, or of the zones. What it does not have, or say, is None.
 
-    `etag` and `sha256` are the published file's. `of_this_raw` says whether the trips and the
-    rejected rows were cleaned from the raw object that is there now. `faults` says what was found
-    wrong with an object by itself. `content` is what the rows that are kept are called. `is_read`
-    is false where the objects were replaced again and again while they were read.
+    Attributes:
+        published: How many rows were counted in the published file when it was stored.
+        kept: The tally of the cleaned rows.
+        rejected: The number of the rejected rows, by reason.
+        etag: The published file's ETag.
+        sha256: The published file's SHA-256, in hex.
+        of_this_raw: Whether the cleaned and the rejected rows are of the raw object that is there
+            now.
+        faults: What was found wrong with an object by itself, in sentences.
+        content: What the rows that are kept are called.
+        is_read: False where the objects were replaced again and again while they were read.
     """
 
     published: int | None
@@ -83,7 +90,15 @@ class LakeEntry:
         return lines
 
     def problems_with(self, store: str, tally: Tally | None) -> list[str]:
-        """Say what does not add up between the lake and another store, in sentences."""
+        """Say what does not add up between the lake and another store.
+
+        Args:
+            store: What people call the store.
+            tally: What its table has; None where it does not have the month.
+
+        Returns:
+            Sentences; none where the two have the same.
+        """
         if tally is None:
             return [] if self.kept is None else [f"{store} does not have the month."]
         if self.kept is None:
@@ -103,6 +118,13 @@ class LakeEntry:
         """Return what a table has of the month, given its tallies.
 
         Of a month whose every row was rejected there is no row to find, and none is missing.
+
+        Args:
+            tallies: What the table has, by month.
+            month: The month.
+
+        Returns:
+            The tally; None where the table does not have the month.
         """
         empty = self.kept if self.kept and self.kept.rows == 0 else None
         return tallies.get(month, empty)
@@ -162,8 +184,20 @@ def read_ledger(
 ) -> list[Entry]:
     """Return the entries of a service's months that any store has, oldest first.
 
-    `first` and `last` bound the months. `recount` reads the published files again, which takes as
-    long as downloading them. A month that is replaced while it is read is read anew.
+    A month that does not add up, and is replaced while it is read, is read anew, `LOOKS` times in
+    all.
+
+    Args:
+        service: The service.
+        stores: All stores.
+        first: The first month to read; None for the stores' own first.
+        last: The last month to read; None for the stores' own last.
+        recount: Whether the published files are read again, which takes as long as downloading
+            them.
+
+    Raises:
+        PermanentError: A store cannot be asked, and asking again cannot change that.
+        TransientError: A store is away.
     """
     in_lake = _by_month(service, stores.lake)
     tables = _tally_tables(service, stores, first, last)
@@ -239,7 +273,13 @@ def _entry(
 def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
     """Return the entry of the taxi zones; none where no store has any.
 
-    `recount` reads the published file again.
+    Args:
+        stores: All stores.
+        recount: Whether the published file is read again.
+
+    Raises:
+        PermanentError: A store cannot be asked, and asking again cannot change that.
+        TransientError: A store is away, or an object was replaced while it was read.
     """
     objects = _objects(stores.lake, ZONES_PATHS)
     tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
@@ -253,7 +293,15 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
 
 
 def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
-    """Say what does not add up between a service's month in the mart and its table in BigQuery."""
+    """Say what does not add up between a service's month in the mart and its table in BigQuery.
+
+    Args:
+        mart: What the mart has.
+        trips: What the table has; None where it does not have the month.
+
+    Returns:
+        One sentence; none where the two have the same.
+    """
     trips = trips or Tally(0, None if mart.cents is None else 0)
     if mart == trips:
         return []
@@ -272,6 +320,10 @@ def lake_entry(lake: Lake, paths: ObjectPaths, total: str | None) -> LakeEntry:
         lake: The lake.
         paths: Where the file lies in it.
         total: The column to sum up, in dollars; None for no sum.
+
+    Raises:
+        PermanentError: The lake cannot be asked, and asking again cannot change that.
+        TransientError: The lake is away, or an object was replaced while it was read.
     """
     return _lake_entry(lake, paths, _objects(lake, paths), total, recount=False)
 

@@ -1,8 +1,9 @@
 """The settings: environment variables, and the resources that they describe.
 
 A variable that sets a field of a resource is declared in the resource's `variables`; the others are
-declared here. Dagster gets the resources with the variables still unread, so that a missing one
-stops a run and names itself instead of breaking the code location; others call `load_resources`.
+declared here. Dagster gets the resources with the required variables still unread, so that a
+missing one stops a run and names itself instead of breaking the code location; others call
+`load_resources`.
 """
 
 import math
@@ -76,7 +77,11 @@ _DEFAULTS = {
 
 
 def variables(sinks: Sequence[type[Sink]] = SINKS) -> dict[str, FieldInfo]:
-    """Return the field that each environment variable of a resource sets."""
+    """Return the field of a resource that each environment variable sets.
+
+    Args:
+        sinks: The stores that keep tables, whose variables are returned with the other resources'.
+    """
     resources: tuple[type[_Resource], ...] = (Publisher, Lake, *sinks, Notifier)
     return {
         variable: resource.model_fields[field]
@@ -86,12 +91,29 @@ def variables(sinks: Sequence[type[Sink]] = SINKS) -> dict[str, FieldInfo]:
 
 
 def resources_for_dagster(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
-    """Return the resources with their variables unread, for Dagster to read when a run starts."""
+    """Return the resources for Dagster, with their texts unread: it reads them when a run starts.
+
+    What a variable sets to seconds is read now.
+
+    Args:
+        sinks: The stores that keep tables.
+
+    Raises:
+        PermanentError: One of those is not set to a whole number of seconds above 0.
+    """
     return _resources(sinks, dg.EnvVar)
 
 
 def load_resources(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
-    """Return the resources with their variables read; `PermanentError` names those unset."""
+    """Return the resources with their variables read.
+
+    Args:
+        sinks: The stores that keep tables.
+
+    Raises:
+        PermanentError: Required variables are not set, which it names, or one that sets seconds is
+            not a whole number of them above 0.
+    """
     required = {name for name, field in variables(sinks).items() if field.is_required()}
     if missing := sorted(name for name in required if not os.environ.get(name)):
         raise PermanentError(
@@ -150,7 +172,8 @@ def notifications_enabled() -> bool:
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end.
 
-    Raises `PermanentError` for what is no http(s) URL or has more than an address and a path in it.
+    Raises:
+        PermanentError: It is no http(s) URL, or has more than an address and a path in it.
     """
     text = _setting("TAXI_DAGSTER_URL")
     refuse_secrets(text, "TAXI_DAGSTER_URL")
