@@ -2,7 +2,7 @@
 
 Nothing else belongs here. Every other room raises one of the two with a message that names what
 was wrong, where, and what to do; the assets decide by the kind whether Dagster tries again. Which
-kind the failure of a system outside is of, `resources.classification` says.
+kind the failure of a system outside is of, `io.classification` says.
 """
 
 

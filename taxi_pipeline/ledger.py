@@ -250,10 +250,7 @@ def _entry(
     """
     paths = object_paths(service, month)
     for _ in range(LOOKS):
-        try:
-            in_lake = _lake_entry(stores.lake, paths, objects, service.total, recount)
-        except ReplacedError:
-            in_lake = LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
+        in_lake = _read_lake(stores.lake, paths, objects, service.total, recount)
         entry = Entry(
             service.name,
             month,
@@ -279,17 +276,23 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
 
     Raises:
         PermanentError: A store cannot be asked, and asking again cannot change that.
-        TransientError: A store is away, or an object was replaced while it was read.
+        TransientError: A store is away.
     """
     objects = _objects(stores.lake, ZONES_PATHS)
-    tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
-    if not objects and not any(tally.rows for tally in tallies.values()):
-        return []
-    in_lake = _lake_entry(stores.lake, ZONES_PATHS, objects, None, recount)
-    tables = {
-        sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
-    }
-    return [Entry(TAXI_ZONES.name, None, in_lake, tables)]
+    for _ in range(LOOKS):
+        tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
+        if not objects and not any(tally.rows for tally in tallies.values()):
+            return []
+        in_lake = _read_lake(stores.lake, ZONES_PATHS, objects, None, recount)
+        tables = {
+            sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
+        }
+        entry = Entry(TAXI_ZONES.name, None, in_lake, tables)
+        newest = _objects(stores.lake, ZONES_PATHS)
+        if entry.adds_up or _generations(newest) == _generations(objects):
+            break
+        objects = newest
+    return [entry]
 
 
 def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
@@ -346,6 +349,16 @@ def _by_month(service: Service, lake: Lake) -> dict[Month, list[LakeObject]]:
                 _, month = named
                 objects[month].append(item)
     return objects
+
+
+def _read_lake(
+    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
+) -> LakeEntry:
+    """Return what the lake has; where an object is replaced while it is read, that nothing was."""
+    try:
+        return _lake_entry(lake, paths, objects, total, recount)
+    except ReplacedError:
+        return LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
 
 
 def _lake_entry(

@@ -1,4 +1,4 @@
-# The warehouse: one dataset, in the bucket's location, since BigQuery loads from no other. Its
+# BigQuery: one dataset, in the bucket's location, since BigQuery loads from no other. Its
 # tables are made by the platform.
 
 resource "google_bigquery_dataset" "trips" {

@@ -21,7 +21,7 @@ variable "bucket" {
 }
 
 variable "dataset" {
-  description = "The name of the warehouse's dataset (TAXI_DATASET)."
+  description = "The name of the dataset (TAXI_DATASET)."
   type        = string
   default     = "trips_data_all"
 

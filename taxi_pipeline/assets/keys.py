@@ -24,16 +24,16 @@ def table_of(key: dg.AssetKey) -> str:
 
     An asset of another code location or of an earlier version belongs to its key's last part.
     """
-    prefix, _ = _split(key)
-    return _TABLES.get(prefix, key.path[-1])
+    table, _ = _split(key)
+    return table or key.path[-1]
 
 
 def layer_of(key: dg.AssetKey) -> str:
     """Return the layer that an asset belongs to; of a key that is none of ours, its first part."""
     if key in _MARTS:
         return BigQuery.name
-    prefix, layer = _split(key)
-    return layer if prefix in _TABLES else key.path[0]
+    table, layer = _split(key)
+    return layer if table else key.path[0]
 
 
 def _prefix(table: str) -> str:
@@ -41,9 +41,10 @@ def _prefix(table: str) -> str:
 
 
 def _split(key: dg.AssetKey) -> tuple[str, str]:
-    """Return the two words of a key of one part; of any other key, two empty ones."""
-    prefix, _, layer = key.path[0].rpartition("_") if len(key.path) == 1 else ("", "", "")
-    return prefix, layer
+    """Return the table and the layer of an asset; two empty texts for one that is none of ours."""
+    prefix, _, layer = key.path[0].rpartition("_")
+    is_ours = len(key.path) == 1 and prefix in _TABLES and layer in LAYERS
+    return (_TABLES[prefix], layer) if is_ours else ("", "")
 
 
 _MARTS = {dg.AssetKey(mart.name) for mart in MARTS}

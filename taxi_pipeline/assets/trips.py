@@ -4,7 +4,10 @@ Which months there are, and how a month is fetched and cleaned, belongs here; wh
 file is `published`'s.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -15,6 +18,10 @@ from taxi_pipeline.lake.cleaned import CleanedRows
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
+
+if TYPE_CHECKING:
+    from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary
+    from taxi_pipeline.tlc.reading import SourceFile
 
 
 def published_trips(service: Service) -> PublishedTable:
@@ -61,18 +68,29 @@ def month_among(run: dg.DagsterRun, months: dg.MonthlyPartitionsDefinition, owne
 
 def _file_of(service: Service, run: dg.DagsterRun) -> PublishedFile:
     """Return the file of a run's month."""
-    from taxi_pipeline.tlc.cleaning import clean_trips
-    from taxi_pipeline.tlc.daily import trips_by_day
-
     month = month_among(run, months_of(service), service.name)
     return PublishedFile(
         month,
         object_paths(service, month),
         fetch=lambda publisher: partial(publisher.fetch_month, service, month),
-        clean=partial(clean_trips, month),
-        count_by_day=partial(trips_by_day, month=month),
+        clean=partial(_clean, month),
+        count_by_day=partial(_count_by_day, month),
         draw=partial(_draw, service, month),
     )
+
+
+def _clean(
+    month: Month, source: "SourceFile", kept: Path, rejected: Path, on_progress: "ProgressCallback"
+) -> "Summary":
+    from taxi_pipeline.tlc.cleaning import clean_trips
+
+    return clean_trips(month, source, kept, rejected, on_progress)
+
+
+def _count_by_day(month: Month, kept: Path) -> Sequence[int]:
+    from taxi_pipeline.tlc.daily import trips_by_day
+
+    return trips_by_day(kept, month)
 
 
 def _draw(service: Service, month: Month, cleaned: CleanedRows) -> dg.MarkdownMetadataValue:

@@ -90,11 +90,11 @@ def diagnose_http(error: Exception) -> Diagnosis | None:
     Returns:
         The diagnosis; None for an error that no system outside has caused.
     """
-    if reason_of(error) in TRANSIENT_REASONS:  # whatever the status, which may be a refusal's
-        return Diagnosis(transient=True)
     transient = _is_transient(error)
     if transient is None:
         return None
+    if reason_of(error) in TRANSIENT_REASONS:  # whatever the status, which may be a refusal's
+        return Diagnosis(transient=True)
     status = _status(error)
     return Diagnosis(transient, () if status is None else (status,))
 
@@ -170,8 +170,9 @@ def _is_transient(error: Exception) -> bool | None:
 
 def reason_of(error: Exception) -> str | None:
     """Return the reason that one of Google's APIs gave in the error; None for any other error."""
-    details = getattr(error, "errors", None) or [{}]
-    return details[0].get("reason") if isinstance(details[0], Mapping) else None
+    details = getattr(error, "errors", None)
+    first = details[0] if isinstance(details, list | tuple) and details else None
+    return first.get("reason") if isinstance(first, Mapping) else None
 
 
 def is_transient_status(status: int) -> bool:

@@ -178,20 +178,22 @@ def open_cleaned(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from taxi_pipeline.tlc.reading.limits import check_footer_of
+
     stored = lake.get(paths.cleaned)
     if stored is None:
         raise PermanentError(
             f"{lake.uri(paths.cleaned)} is not in the lake: materialize the cleaned asset first."
         )
     try:
-        with (
-            lake.opened(stored) as file,
+        with lake.opened(stored) as file:
+            check_footer_of(file, stored.size, stored.uri)
             # without a buffer Arrow would read a whole row group, with pre_buffer in threads
-            pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
-        ):
-            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-            shown = _first_rows(parquet, first_rows)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+            with pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet:
+                schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+                shown = _first_rows(parquet, first_rows)
+    # the lake has classified what the network failed with: an OSError is Arrow's word for damage
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
             f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
         ) from error

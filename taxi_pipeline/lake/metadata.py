@@ -16,6 +16,7 @@ from taxi_pipeline.tlc.text import printable
 PENDING = "pending"
 
 MOST_FINDINGS = 20
+_DIGITS = 19  # of a generation, which has 64 bits
 _FINDING_CHARACTERS = 40  # of a text
 _FINDINGS_CHARACTERS = 3_000  # as JSON: two findings and a history fit into 8 KiB
 
@@ -148,13 +149,14 @@ def _text(value: object) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() else None
+    is_number = text and text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    return int(text) if text and is_number else None
 
 
 def _parsed(text: str | None) -> Any:
     try:
         return json.loads(text or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

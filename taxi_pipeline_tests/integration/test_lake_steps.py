@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from taxi_pipeline.errors import TransientError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.google import CloudStorage
 from taxi_pipeline.lake.cleaned import Clean, open_cleaned, store_cleaned
 from taxi_pipeline.lake.metadata import PENDING
@@ -32,6 +32,7 @@ PLACE = object_paths(YELLOW, MONTH)
 REJECTED = trip(passenger_count="0")
 
 LOG = logging.getLogger(__name__)
+FOUND = Path(__file__).parents[1] / "fuzz" / "found"
 
 clean: Clean = partial(clean_trips, MONTH)
 
@@ -197,6 +198,23 @@ def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_pa
         cleaned(lake)
         with pytest.raises(TransientError, match=r"2021-01\.parquet was replaced"):
             opened.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("found", sorted(FOUND.glob("parquet-*")), ids=lambda path: path.name)
+def test_a_cleaned_object_that_cannot_be_read_is_cleaned_again(lake: Lake, found: Path) -> None:
+    overwrite(lake, found, PLACE.cleaned, {})
+    opened = open_cleaned(lake, PLACE, YELLOW.trips, MONTH, LOG, first_rows=5)
+    with pytest.raises(PermanentError, match=r"2021-01\.parquet cannot be read: "):
+        opened.__enter__()
+
+
+def test_a_cleaned_object_of_a_huge_footer_is_not_read(lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "huge.parquet"
+    path.write_bytes(b"PAR1" + bytes(5 << 20) + (5 << 20).to_bytes(4, "little") + b"PAR1")
+    overwrite(lake, path, PLACE.cleaned, {})
+    opened = open_cleaned(lake, PLACE, YELLOW.trips, MONTH, LOG)
+    with pytest.raises(PermanentError, match="its footer says that it has 5,242,880 bytes"):
+        opened.__enter__()
 
 
 def test_a_file_of_somebody_else_stays_theirs(lake: Lake, tmp_path: Path) -> None:

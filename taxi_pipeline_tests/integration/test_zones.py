@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import dagster as dg
 import psycopg
@@ -15,6 +17,7 @@ from taxi_pipeline.lake.paths import ZONES_PATHS
 from taxi_pipeline.ledger import Entry, read_zones
 from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.local.publisher import ZONES
+from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -184,3 +187,20 @@ def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
         == isolated.resources.bigquery.tally(TAXI_ZONES)
         == NOTHING
     )
+
+
+def test_zones_that_are_replaced_while_they_are_read_get_a_second_look(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert filled.run(JOB).success  # whatever other tests have left
+    opened = Lake.opened
+
+    def overtaken(lake: Lake, known: LakeObject) -> AbstractContextManager[BinaryIO]:
+        monkeypatch.undo()
+        assert filled.run(JOB, assets=[asset_key(JOB, "cleaned")]).success
+        return opened(lake, known)
+
+    monkeypatch.setattr(Lake, "opened", overtaken)
+    entry = zones_entry(filled)
+    assert entry.problems == []
+    assert {entry.lake.kept, *entry.tables.values()} == {HELD}

@@ -177,7 +177,7 @@ def _interpret[T](
     known_version: FileVersion | None,
     read: "Callable[[requests.Response], T]",
 ) -> T | NotModified | None:
-    if response.status_code == 304 and known_version:
+    if response.status_code == 304 and "If-None-Match" in response.request.headers:
         return NotModified()
     if _is_refusal_of_head(response):
         raise HeadRefusedError

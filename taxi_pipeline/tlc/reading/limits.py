@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -100,11 +100,16 @@ def check_footer(path: Path) -> None:
     What is no Parquet file, or is shorter than its footer, passes: Arrow refuses it.
     """
     with path.open("rb") as content:
-        length = pages.footer_bytes(content)
-        whole = content.read(4) == b"PAR1" and length < path.stat().st_size
+        check_footer_of(content, path.stat().st_size, path.name)
+
+
+def check_footer_of(content: BinaryIO, size: int, name: str) -> None:
+    """Do as `check_footer` for an open file of so many bytes, which `name` stands for."""
+    length = pages.footer_bytes(content)
+    whole = content.read(4) == b"PAR1" and length < size
     if whole and length > FOOTER_BYTES:
         raise PermanentError(
-            f"{path.name}: its footer says that it has {length:,} bytes, and at most "
+            f"{name}: its footer says that it has {length:,} bytes, and at most "
             f"{FOOTER_BYTES:,} are read. Check what the publisher serves at its address."
         )
 

@@ -11,6 +11,7 @@ from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.marts import MONTHS, mart_asset
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.io.sql import CENTS
 from taxi_pipeline.marts import DAILY_TRIPS, Mart
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, SERVICES, YELLOW, Service
 
@@ -38,6 +39,8 @@ def test_the_daily_trips_are_made_of_what_the_services_declare() -> None:
             assert column is None or re.search(rf"\b{column}\b", part)
         assert part.count("CAST(NULL AS FLOAT64)") == (2 if service is FHV else 0)
         assert "WHERE pickup_datetime >= @start AND pickup_datetime < @end" in part
+    cents = CENTS.format("total").replace("BIGINT", "INT64")  # as the ledger counts them
+    assert f"SUM({cents}) / 100 AS revenue" in DAILY_TRIPS.query
 
 
 GOOD = """/*

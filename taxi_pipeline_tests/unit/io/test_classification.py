@@ -49,6 +49,13 @@ def is_transient(error: Exception) -> bool | None:
     return None if diagnosis is None else diagnosis.transient
 
 
+class OtherError(Exception):
+    """An error of somebody's who calls a method as Google's clients call a list."""
+
+    def errors(self) -> list[str]:
+        return []
+
+
 def answered(status: int, **headers: str) -> GoogleAPICallError:
     response = requests.Response()
     response.status_code = status
@@ -195,6 +202,8 @@ def test_a_sqlstate_is_transient_where_it_or_its_class_is_declared_so(state: str
         (TimeoutError(), True),
         (OSError(errno.ENOSPC, "full"), True),
         (OSError(errno.ENOENT, "missing"), None),
+        (ExceptionGroup("of ours", [ValueError()]), None),
+        (OtherError("of ours"), None),
         (ValueError("a fault of ours"), None),
     ],
 )

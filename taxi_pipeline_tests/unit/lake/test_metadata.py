@@ -43,7 +43,9 @@ def test_what_is_not_known_is_not_written() -> None:
     assert CleanedMetadata.parse({}) == CleanedMetadata()
 
 
-@pytest.mark.parametrize("text", ["", "many", "-1", "1.5", "٣", "²", "null", "[1", '"1"'])
+@pytest.mark.parametrize(
+    "text", ["", "many", "-1", "1.5", "٣", "²", "null", "[1", '"1"', "9" * 5000]
+)
 def test_what_others_wrote_and_does_not_parse_counts_as_not_said(text: str) -> None:
     assert RawMetadata.parse({"rows": text}) == RawMetadata()
     names = ("published", "kept", "rejected", "noted", "raw_generation", "days_without_trips")

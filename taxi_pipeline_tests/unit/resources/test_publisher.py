@@ -648,3 +648,10 @@ def test_a_part_of_a_file_is_not_taken_for_it(tmp_path: Path) -> None:
         pytest.raises(PermanentError, match="answered 206"),
     ):
         publisher(base).fetch_month(YELLOW, JANUARY, tmp_path)
+
+
+def test_a_mirror_that_answers_304_unasked_says_nothing_of_anothers_file(tmp_path: Path) -> None:
+    with serving({CSV: [status(304)]}) as (base, _):
+        elsewhere = FileVersion("http://elsewhere/x", '"v1"')
+        with pytest.raises(PermanentError, match="answered 304 Not Modified; 200 was expected"):
+            publisher(base).fetch_month(YELLOW, JANUARY, tmp_path, elsewhere)

@@ -1,0 +1,35 @@
+"""What an asset's key says: the table, which is the job's name too, and the layer."""
+
+import dagster as dg
+import pytest
+
+from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+
+TABLES = [*(service.trips.name for service in SERVICES.values()), TAXI_ZONES.name]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_key_says_its_table_and_its_layer(table: str) -> None:
+    for layer in LAYERS:
+        key = asset_key(table, layer)
+        assert len(key.path) == 1
+        assert (table_of(key), layer_of(key)) == (table, layer)
+
+
+def test_the_mart_is_a_table_of_bigquerys() -> None:
+    key = dg.AssetKey("daily_trips")
+    assert (table_of(key), layer_of(key)) == ("daily_trips", "bigquery")
+
+
+@pytest.mark.parametrize(
+    "path", [["yellow_archive"], ["green_report"], ["zones_map"], ["raw"], ["blue_raw"]]
+)
+def test_an_asset_of_another_code_location_is_none_of_ours(path: list[str]) -> None:
+    key = dg.AssetKey(path)
+    assert (table_of(key), layer_of(key)) == (path[0], path[0])
+
+
+def test_a_key_of_an_earlier_version_is_understood() -> None:
+    key = dg.AssetKey(["raw", "yellow_trips"])
+    assert (table_of(key), layer_of(key)) == ("yellow_trips", "raw")
