@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-deploy faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
+.PHONY: help demo dev test test-live test-deploy faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -25,11 +25,22 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
+SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long and not deploy" \
+  --durations 10
+LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
+
 test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
-	$(if $(COVERAGE),coverage erase && coverage run -m )pytest -n 3 --dist loadscope \
-	  --no-loadscope-reorder -m "not long and not deploy" --ignore taxi_pipeline_tests/ui \
-	  --durations 10 --junitxml build/tests.xml
-	$(if $(COVERAGE),coverage combine -q && coverage report --skip-covered)
+ifdef COVERAGE
+	coverage erase
+	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui --junitxml build/tests.xml
+	coverage combine -q && coverage report --skip-covered
+else
+	$(SIDE_BY_SIDE) taxi_pipeline_tests/unit taxi_pipeline_tests/integration \
+	  --junitxml build/tests.xml
+endif
+
+test-live: $(READY) ## processes of their own: Dagster's daemon, command lines, stacks, the quick faults
+	$(SIDE_BY_SIDE) $(LIVE) --junitxml build/live.xml
 
 test-deploy: $(READY) ## what is deployed: the image's content, and production through one deploy
 	pytest -m deploy taxi_pipeline_tests --junitxml build/deploy.xml
