@@ -32,7 +32,7 @@ class Fault:
 
     `raw`, `cleaned`, `bigquery` and `postgres` say which version of the month each holds when the
     run has ended; `ends_well` whether the run did, by its retries; `leaves` what is left for the
-    next run to remove. `rows` is how many trips the month has; a `quick` one runs in `make test-live`.
+    next run to remove. `rows` is how many trips the month has; `make test-live` runs a `quick` one.
     """
 
     name: str
