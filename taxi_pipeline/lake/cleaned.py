@@ -178,7 +178,7 @@ def open_cleaned(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from taxi_pipeline.tlc.reading.limits import check_footer_of
+    from taxi_pipeline.tlc.reading.guard.limits import check_footer_of
 
     stored = lake.get(paths.cleaned)
     if stored is None:

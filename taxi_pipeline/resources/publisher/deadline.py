@@ -1,6 +1,8 @@
 """A total timeout for requests, whose read timeout starts anew with every byte that arrives.
 
-So a server that trickles could hold us for ever. Only how long an exchange may last, and how much
+So a server that trickles could hold us for ever. A clock beside `read1` would bound a body alone,
+and not headers, a handshake or a redirect; and connections have to be looked at anyway, for where a
+redirect may not lead. Only how long an exchange may last, and how much
 of it is read, belongs here: requests and answers are `publisher`'s, redirects are `redirects`'.
 """
 

@@ -1,6 +1,6 @@
 """Published CSV, plain or gzip'd: lines into batches; a line that does not parse stays a row.
 
-What a line is belongs to `lines`, how much a gzip may unpack to to `limits`.
+What a line is belongs to `lines`, how much a gzip may unpack to to `guard`.
 """
 
 import codecs
@@ -21,7 +21,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.reading import lines as csv_lines
-from taxi_pipeline.tlc.reading.limits import Unzipped
+from taxi_pipeline.tlc.reading.guard.limits import Unzipped
 from taxi_pipeline.tlc.reading.lines import Lines
 from taxi_pipeline.tlc.reading.source import Batch, Examination, Problems, SourceFile, by_name
 from taxi_pipeline.tlc.services import INTEGER, NUMBER, TEXT, Column, Table

@@ -1,6 +1,6 @@
 """Published Parquet: slices of its row groups into batches.
 
-How much a file may unpack to belongs to `limits`, what a page says of itself to `pages`.
+What is looked at before Arrow believes a file belongs to `guard`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.header import Header
-from taxi_pipeline.tlc.reading.limits import (
+from taxi_pipeline.tlc.reading.guard.limits import (
     check_footer,
     decoded_bytes,
     is_bytes,

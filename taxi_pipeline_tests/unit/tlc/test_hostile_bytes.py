@@ -14,7 +14,8 @@ from isal import igzip
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc import cleaning
-from taxi_pipeline.tlc.reading import examine, limits, open_published
+from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.reading.guard import limits
 from taxi_pipeline.tlc.services import FHV, SERVICES, YELLOW, Service
 from taxi_pipeline_tests.fuzz.apart import apart
 from taxi_pipeline_tests.fuzz.mutation import mutated

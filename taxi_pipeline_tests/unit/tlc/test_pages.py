@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.tlc.reading import pages
-from taxi_pipeline.tlc.reading.pages import ColumnMetaData, PageHeader
+from taxi_pipeline.tlc.reading.guard import pages
+from taxi_pipeline.tlc.reading.guard.pages import ColumnMetaData, PageHeader
 
 # a page header's fields 2 and 3, the sizes 20 and 10, by Thrift's compact protocol
 SIZES = b"\x25\x28\x15\x14"

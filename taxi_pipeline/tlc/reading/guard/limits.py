@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.reading import pages
+from taxi_pipeline.tlc.reading.guard import pages
 
 # published files unpack to 5 to 12 times their size
 UNPACKED_TIMES = 100
