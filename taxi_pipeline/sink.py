@@ -101,8 +101,8 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
             last: The last month to tally; None for the table's own last.
 
         Returns:
-            The tally of each month that has rows. A row without a pick-up time, which nothing of
-            ours loads, counts in every month: none may have it.
+            The tally of each month that has rows. Where a store can hold a row without a pick-up
+            time, which nothing of ours loads, it counts in every month: none may have it.
         """
 
     @abstractmethod

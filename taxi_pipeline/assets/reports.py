@@ -74,7 +74,7 @@ def report_cleaned(
             "rejected_because": counts("reason", summary.rejected),
             "rejected_rows": cleaned.rejected.uri,
             "kept_but_odd": counts("oddity", summary.noted),
-            "unknown_columns": [found["column"] for found in cleaned.unknown_columns.listed],
+            "unknown_columns": [finding["column"] for finding in cleaned.unknown_columns.listed],
             "preview": preview(cleaned.first_rows, arrow_schema(table)),
         }
     )

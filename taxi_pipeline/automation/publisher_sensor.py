@@ -66,19 +66,19 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         in_turn = _after(cursor.after, older)[:IN_TURN]
         to_ask = _by_turns(in_turn, [month for month in fetched if month.is_recent])
         answers = _ask(publisher, to_ask)
-        asked = _Asked(to_ask, answers, _missing(fetched, list(zip(to_ask, answers, strict=False))))
-        _warn(context.log, asked)
+        poll = _Poll(to_ask, answers, _missing(fetched, list(zip(to_ask, answers, strict=False))))
+        _warn(context.log, poll)
         requests = [
             month.request(answer, context.instance)
-            for month, answer in asked.answered
+            for month, answer in poll.answered
             if isinstance(answer, RemoteFile) and month.differs_from(answer)
         ]
         # a month that failed has had its turn, or the others would wait for it for ever
-        had = {month.key for month, _ in asked.answered}
+        had = {month.key for month, _ in poll.answered}
         *_, after = (cursor.after, *takewhile(had.__contains__, (month.key for month in in_turn)))
-        summary = f"{asked}, {len(requests) or 'none'} new"
-        if asked.is_down:
-            reason = str(asked.failures[-1]).partition("\n")[0]
+        summary = f"{poll}, {len(requests) or 'none'} new"
+        if poll.is_down:
+            reason = str(poll.failures[-1]).partition("\n")[0]
             message = f"{summary}; then the publisher could not be asked: {reason}"
             notified = cursor.unreachable or _notify(notifier, reason, context.log)
         else:
@@ -114,7 +114,7 @@ class _Cursor(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Poll:
     """The months that were to be asked for, and what the publisher answered, in their order.
 
     Asking may have ended before the last month. `missing` are months that are not published
@@ -245,20 +245,20 @@ def _due_and_fetched(context: dg.SensorEvaluationContext, lake: Lake) -> "list[_
     return [month for month in months if not month.is_foreign]
 
 
-def _warn(log: logging.Logger, asked: _Asked) -> None:
+def _warn(log: logging.Logger, poll: _Poll) -> None:
     """Write what failed and what is missing into the log; raise what every month was refused for.
 
     That is no month's fault, but a setting's.
     """
-    if asked.refusals and len(asked.refusals) == len(asked.months):
-        raise asked.refusals[0]
-    for error in (*asked.refusals, *asked.failures):
+    if poll.refusals and len(poll.refusals) == len(poll.months):
+        raise poll.refusals[0]
+    for error in (*poll.refusals, *poll.failures):
         log.warning(str(error))
-    if asked.missing:
-        more = len(asked.missing) - MOST_NAMED
+    if poll.missing:
+        more = len(poll.missing) - MOST_NAMED
         log.warning(
             "Not to be had from the publisher, which has a later month: "
-            f"{', '.join(asked.missing[:MOST_NAMED])}" + (f" and {more} more." if more > 0 else ".")
+            f"{', '.join(poll.missing[:MOST_NAMED])}" + (f" and {more} more." if more > 0 else ".")
         )
 
 

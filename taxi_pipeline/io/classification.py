@@ -211,7 +211,7 @@ def _retry_after_of(error: Exception) -> float | None:
     return None if headers is None else retry_after(headers)
 
 
-def _message(said: Exception | str) -> str:
+def _message(error: Exception | str) -> str:
     """Return an error's own words on one line, without any URL's query, user and password."""
-    words = " ".join(str(getattr(said, "message", None) or said).split())
-    return _USER.sub("…@", _QUERY.sub("?…", words))[:_MESSAGE_CHARACTERS] or type(said).__name__
+    words = " ".join(str(getattr(error, "message", None) or error).split())
+    return _USER.sub("…@", _QUERY.sub("?…", words))[:_MESSAGE_CHARACTERS] or type(error).__name__
