@@ -133,7 +133,7 @@ _of_services = click.option(
     type=_service,
     metavar="SERVICE",
     multiple=True,
-    help="Only this service: yellow, green, fhv or fhvhv. Can be repeated.",
+    help="Only this service, such as yellow. Can be repeated.",
 )
 
 

@@ -45,7 +45,7 @@ def build_definitions(
     marts = {mart.name: [mart_asset(mart)] for mart in MARTS}
     checks = {each.table.name: published_checks(each, sinks) for each in published}
     checks[DAILY_TRIPS.name] = mart_checks()
-    stores = " and ".join(sink.title for sink in sinks)
+    stores = ", ".join(sink.title for sink in sinks)
     jobs = {
         name: dg.define_asset_job(
             name,
@@ -54,7 +54,7 @@ def build_definitions(
             tags=pod_tags(name),
         )
         for groups, what in (
-            (assets, f"from the publisher to the lake, {stores}"),
+            (assets, f"from the publisher to the lake and to {stores}"),
             (marts, "computed in BigQuery from the tables of trips"),
         )
         for name, group in groups.items()

@@ -36,13 +36,14 @@ _MIRROR = re.compile(
     r"releases/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.csv\.gz"
 )
 
-# The first and the last month of each service that the mirror holds.
+# The first and the last month that the mirror holds, of each service that it has.
 _MIRRORED = {
     "yellow": (Month(2019, 1), Month(2021, 7)),
     "green": (Month(2019, 1), Month(2021, 7)),
     "fhv": (Month(2019, 1), Month(2019, 12)),
     "fhvhv": (Month(2021, 1), Month(2021, 6)),
 }
+_NOT_MIRRORED = (Month(2, 1), Month(1, 1))  # no month at all
 
 
 def url_templates(base: str) -> str:
@@ -118,7 +119,7 @@ class _GeneratedFiles(_PublishedFiles):
             return generator.write_zones
         if file := _file(_MIRROR, path):
             service, month = file
-            first, last = _MIRRORED[service.name]
+            first, last = _MIRRORED.get(service.name, _NOT_MIRRORED)
             if first <= month <= last:
                 return partial(generator.write_csv_gz, service, month, self._rows)
         elif file := _file(_TLC, path):

@@ -233,11 +233,13 @@ def test_a_store_that_is_away_is_a_reason_to_try_again(
     file = scene.file(7)
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
     fields = {field: getattr(scene.sink, field) for field in type(scene.sink).variables}
-    away: dict[str, Any] = {
+    away: dict[str, dict[str, Any]] = {
+        "bigquery": {},
         "postgres": {"url": "postgresql://nobody:x@127.0.0.1:1/nothing"},
         "parquet": {"folder": "/dev/null/nothing"},
     }
-    elsewhere = type(scene.sink)(**fields | away.get(scene.sink.name, {}))
+    assert scene.sink.name in away, "say under which fields the store is away"
+    elsewhere = type(scene.sink)(**fields | away[scene.sink.name])
     with pytest.raises(TransientError):
         elsewhere.replace(file, "a-run")
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from taxi_pipeline.assets.zones import published_zones
 from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.marts import DAILY_TRIPS, MARTS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import (
     GREEN,
@@ -98,7 +98,8 @@ def test_every_asset_has_an_owner_and_says_its_service_and_layer(
     for key, spec in specs.items():
         layer, table = layer_of(key), table_of(key)
         service = table.removesuffix("_trips")
-        of = {"taxi_zones": "zones", "daily_trips": None}.get(table, service)
+        marts = dict.fromkeys(mart.name for mart in MARTS)
+        of = {"taxi_zones": "zones", **marts}.get(table, service)
         assert [*spec.owners] == ["team:taxi-data"]
         assert (spec.tags.get("service"), spec.tags["layer"]) == (of, layer)
         store = {"raw": "gcs", "cleaned": "gcs"}.get(layer, layer)
@@ -111,9 +112,9 @@ def test_every_asset_links_to_the_lines_that_make_it(
     for key, spec in specs.items():
         layer = layer_of(key)
         (code,) = spec.metadata["dagster/code_references"].code_references
-        name, module = {
-            MART: ("compute", "marts.py"),
-        }.get(key, (layer if layer in ("raw", "cleaned") else "loaded", "published.py"))
+        of_mart = {dg.AssetKey(mart.name): ("compute", "marts.py") for mart in MARTS}
+        of_table = (layer if layer in ("raw", "cleaned") else "loaded", "published.py")
+        name, module = of_mart.get(key, of_table)
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
