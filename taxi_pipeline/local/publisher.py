@@ -43,7 +43,6 @@ _MIRRORED = {
     "fhv": (Month(2019, 1), Month(2019, 12)),
     "fhvhv": (Month(2021, 1), Month(2021, 6)),
 }
-_NOT_MIRRORED = (Month(2, 1), Month(1, 1))  # no month at all
 
 
 def url_templates(base: str) -> str:
@@ -119,14 +118,18 @@ class _GeneratedFiles(_PublishedFiles):
             return generator.write_zones
         if file := _file(_MIRROR, path):
             service, month = file
-            first, last = _MIRRORED.get(service.name, _NOT_MIRRORED)
-            if first <= month <= last:
+            if _is_mirrored(service, month):
                 return partial(generator.write_csv_gz, service, month, self._rows)
         elif file := _file(_TLC, path):
             service, month = file
             if generator.first_parquet(service) <= month <= _newest():
                 return partial(generator.write_parquet, service, month, self._rows)
         return None
+
+
+def _is_mirrored(service: "Service", month: Month) -> bool:
+    months = _MIRRORED.get(service.name)
+    return months is not None and months[0] <= month <= months[1]
 
 
 def _file(pattern: re.Pattern[str], path: str) -> "tuple[Service, Month] | None":
