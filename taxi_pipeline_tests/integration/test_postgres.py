@@ -1,6 +1,5 @@
 """A month's replacement in PostgreSQL, whatever breaks: silence, interrupts, rivals, readers."""
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.cleaned import cleaned_file
+from taxi_pipeline_tests.support.forked import forked
 from taxi_pipeline_tests.support.processes import until
 
 TRIPS = replace(YELLOW.trips, name="tested_trips")
@@ -662,9 +662,7 @@ def load(url: str) -> None:
 @contextmanager
 def loading(work: Callable[[str], None], database: Postgres) -> Iterator[BaseProcess]:
     """Run the work in a process of its own; kill it if the test has not ended it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=work, args=[database.url])
+    process = forked().Process(target=work, args=[database.url])
     process.start()
     try:
         yield process

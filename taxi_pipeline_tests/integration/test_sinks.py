@@ -3,7 +3,6 @@
 A sink that passes here needs no other change: assets, checks and the ledger follow the registry.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -36,6 +35,7 @@ from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, INTEGER, TAXI_ZONES, TEXT, Column, Table
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import Platform, with_resources
+from taxi_pipeline_tests.support.forked import forked
 from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.parquet_folder import ParquetFolder
 
@@ -294,12 +294,14 @@ def _replace_and_die(
     ours = str(package.parent if package.name == "sink.py" else package)
     points = 0
 
-    def count(code: Any, *_: object) -> None:
+    def count(code: Any, *_: object) -> Any:
         nonlocal points
-        if code.co_filename.startswith(ours):
-            points += 1
-            if points == point:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if not code.co_filename.startswith(ours):
+            return sys.monitoring.DISABLE  # this line is not looked at again
+        points += 1
+        if points == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return None
 
     monitoring = sys.monitoring
     monitoring.use_tool_id(monitoring.DEBUGGER_ID, "crash")
@@ -318,12 +320,10 @@ def _run_to(scene: Scene, file: CleanedFile, run_id: str, point: int | None) -> 
     noted = scene.folder / "points"
     noted.unlink(missing_ok=True)
     fields = {field: getattr(scene.sink, field) for field in type(scene.sink).variables}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     names = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
     environment = {name: os.environ[name] for name in names}
     arguments = (partial(type(scene.sink), **fields), file, environment, run_id, point, noted)
-    process = context.Process(target=_replace_and_die, args=arguments)
+    process = forked().Process(target=_replace_and_die, args=arguments)
     process.start()
     process.join(100)
     assert process.exitcode in (0, -signal.SIGKILL)
