@@ -242,7 +242,7 @@ def _show_ledger(
 ) -> None:
     from taxi_pipeline import settings
     from taxi_pipeline.ledger import read_ledger, read_zones
-    from taxi_pipeline.ledger_view import missing, problems, show, to_json
+    from taxi_pipeline.ledger.view import missing, problems, show, to_json
     from taxi_pipeline.tlc.services import SERVICES
 
     stores = settings.load_resources()

@@ -53,10 +53,13 @@ TESTS = {
             f"{UNIT}/tlc/test_bad_input.py",
         ),
     ),
-    "ledger.py": (
-        f"{UNIT}/test_ledger.py",
-        f"{INTEGRATION}/test_ledger.py",
-        f"{INTEGRATION}/test_tallies.py",
+    **dict.fromkeys(
+        ("ledger/entry.py", "ledger/lake.py", "ledger/stores.py"),
+        (
+            f"{UNIT}/ledger",
+            f"{INTEGRATION}/test_ledger.py",
+            f"{INTEGRATION}/test_tallies.py",
+        ),
     ),
     **dict.fromkeys(
         ("lake/raw.py", "lake/cleaned.py", "lake/metadata.py"),

@@ -1,18 +1,13 @@
 """What adds up and what does not."""
 
-import tracemalloc
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline.ledger import Entry, LakeEntry, _reasons, mart_problems
+from taxi_pipeline.ledger import Entry, LakeEntry, mart_problems
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.postgres import Postgres
-from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE  # imported before memory is measured
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.tally import Tally
 
@@ -126,18 +121,3 @@ def test_a_month_of_no_trips_adds_up_with_nothing_in_the_tables() -> None:
     assert empty.in_table({}, month) == Tally(0, 0)
     assert LAKE.in_table({}, month) is None
     assert LAKE.in_table({month: TRIPS}, month) == TRIPS
-
-
-def test_counting_the_rejected_rows_takes_no_memory_for_each(tmp_path: Path) -> None:
-    schema = pa.schema([(REJECTED_BECAUSE, pa.string())])
-    groups = [["pickup_outside_month"] * 100_000, ["unparsable", "pickup_outside_month"]] * 4
-    with pq.ParquetWriter(tmp_path / "rejected.parquet", schema) as writer:
-        for group in groups:
-            writer.write_table(pa.table([pa.array(group)], schema))
-    tracemalloc.start()
-    try:
-        with (tmp_path / "rejected.parquet").open("rb") as file:
-            assert _reasons(file) == {"pickup_outside_month": 400_004, "unparsable": 4}
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()

@@ -1,6 +1,6 @@
 """The ledger as people read it, a table with sentences below, and as programs do, JSON.
 
-Only showing belongs here; what adds up is `ledger`'s to say.
+Only showing belongs here; what adds up is `entry`'s to say.
 """
 
 import json
@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from taxi_pipeline.ledger import Entry
+from taxi_pipeline.ledger.entry import Entry
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.tally import Tally

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from taxi_pipeline.ledger import Entry, LakeEntry
-from taxi_pipeline.ledger_view import missing, show, to_json
+from taxi_pipeline.ledger.view import missing, show, to_json
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.sink import Sink

@@ -1,0 +1,182 @@
+"""A line of the ledger: what the stores have of one month, and what of it does not add up.
+
+Only figures and sentences belong here; how a store is asked is said in `lake` and `stores`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.sink import Sink
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.tally import Tally
+
+
+@dataclass(frozen=True)
+class LakeEntry:
+    """What the lake has of one month, or of the zones. What it does not have, or say, is None.
+
+    Attributes:
+        published: How many rows were counted in the published file when it was stored.
+        kept: The tally of the cleaned rows.
+        rejected: The number of the rejected rows, by reason.
+        etag: The published file's ETag.
+        sha256: The published file's SHA-256, in hex.
+        of_this_raw: Whether the cleaned and the rejected rows are of the raw object that is there
+            now.
+        faults: What was found wrong with an object by itself, in sentences.
+        content: What the rows that are kept are called.
+        is_read: False where the objects were replaced again and again while they were read.
+    """
+
+    published: int | None
+    kept: Tally | None
+    rejected: Counter[str] | None
+    etag: str | None
+    sha256: str | None
+    of_this_raw: bool
+    faults: tuple[str, ...] = ()
+    content: str = "trips"
+    is_read: bool = True
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not add up within the lake, in sentences."""
+        if not self.is_read:
+            return [
+                "The lake's objects were replaced while they were read, again and again: look "
+                "at the month again when its runs have ended."
+            ]
+        lines = list(self.faults)
+        if self.published is None:
+            lines.append("The lake has no published file that says how many rows it has.")
+        if self.kept is None:
+            lines.append(f"The lake has no cleaned {self.content} that can be read.")
+        if self.rejected is None:
+            lines.append("The lake has no rejected rows that can be read.")
+        if self.published is None or self.kept is None or self.rejected is None:
+            return lines
+        kept, rejected = self.kept.rows, self.rejected.total()
+        if self.published != kept + rejected:
+            lines.append(
+                f"The published file has {self.published:,} rows, the lake {kept + rejected:,}: "
+                f"{kept:,} kept and {rejected:,} rejected."
+            )
+        if not self.of_this_raw:
+            lines.append(
+                f"The lake's {self.content} or its rejected rows were cleaned from another "
+                "published file than the one that is there."
+            )
+        return lines
+
+    def problems_with(self, store: str, tally: Tally | None) -> list[str]:
+        """Say what does not add up between the lake and another store.
+
+        Args:
+            store: What people call the store.
+            tally: What its table has; None where it does not have the month.
+
+        Returns:
+            Sentences; none where the two have the same.
+        """
+        if tally is None:
+            return [] if self.kept is None else [f"{store} does not have the month."]
+        if self.kept is None:
+            return [f"{store} has {tally.rows:,} rows, the lake none."]
+        if tally == self.kept:
+            return []
+        if tally.rows != self.kept.rows or tally.rows_without_pickup:
+            of_them = (
+                f" {tally.rows_without_pickup:,} of them without a pick-up time,"
+                if tally.rows_without_pickup
+                else ""
+            )
+            return [f"{store} has {tally.rows:,} rows,{of_them} the lake {self.kept.rows:,}."]
+        return [f"{store} has a total of {_dollars(tally)}, the lake {_dollars(self.kept)}."]
+
+    def in_table(self, tallies: Mapping[Month, Tally], month: Month) -> Tally | None:
+        """Return what a table has of the month, given its tallies.
+
+        Of a month whose every row was rejected there is no row to find, and none is missing.
+
+        Args:
+            tallies: What the table has, by month.
+            month: The month.
+
+        Returns:
+            The tally; None where the table does not have the month.
+        """
+        empty = self.kept if self.kept and self.kept.rows == 0 else None
+        return tallies.get(month, empty)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One service and month, in all stores.
+
+    Attributes:
+        service: The service. The zones, which have no month, are a service of their own here.
+        month: The month.
+        lake: What the lake has.
+        tables: What the table of each sink has; None where it does not have the month.
+        mart: What the mart of daily trips has of the service; None where its month was not
+            computed yet.
+    """
+
+    service: str
+    month: Month | None
+    lake: LakeEntry
+    tables: Mapping[type[Sink], Tally | None]
+    mart: Tally | None = None
+
+    @property
+    def name(self) -> str:
+        """What the entry is of: "yellow 2021-01", or "taxi_zones"."""
+        return f"{self.service} {self.month}" if self.month else self.service
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not add up, in sentences: what was found, and what there should be."""
+        if not self.lake.is_read:
+            return self.lake.problems
+        return [
+            *self.lake.problems,
+            *(
+                problem
+                for sink, tally in self.tables.items()
+                for problem in self.lake.problems_with(sink.title, tally)
+            ),
+            *(mart_problems(self.mart, self.tables[BigQuery]) if self.mart else []),
+        ]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every published row is accounted for in every store."""
+        return not self.problems
+
+
+def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
+    """Say what does not add up between a service's month in the mart and its table in BigQuery.
+
+    Args:
+        mart: What the mart has.
+        trips: What the table has; None where it does not have the month.
+
+    Returns:
+        One sentence; none where the two have the same.
+    """
+    trips = trips or Tally(0, None if mart.cents is None else 0)
+    if mart == trips:
+        return []
+    has = (
+        f"{mart.rows:,} trips, BigQuery {trips.rows:,}"
+        if mart.rows != trips.rows
+        else f"a revenue of {_dollars(mart)}, BigQuery {_dollars(trips)}"
+    )
+    return [f"The mart {DAILY_TRIPS.name} has {has}: run {DAILY_TRIPS.name} for the month."]
+
+
+def _dollars(tally: Tally) -> str:
+    return "none" if tally.total is None else f"${tally.total:,.2f}"

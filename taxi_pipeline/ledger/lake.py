@@ -1,0 +1,151 @@
+"""The ledger's part of the lake: its Parquet files are counted, and its published files again.
+
+What a figure must be equal to is said in `entry`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import BinaryIO
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.scratch import scratch
+from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
+from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, month_of_object
+from taxi_pipeline.lake.raw import sha256_of
+from taxi_pipeline.ledger.entry import LakeEntry
+from taxi_pipeline.resources.gcs import Lake, LakeObject, ReplacedError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.tally import tally_parquet
+
+
+def lake_entry(lake: Lake, paths: ObjectPaths, total: str | None) -> LakeEntry:
+    """Return what the lake has of one published file.
+
+    Args:
+        lake: The lake.
+        paths: Where the file lies in it.
+        total: The column to sum up, in dollars; None for no sum.
+
+    Raises:
+        PermanentError: The lake cannot be asked, and asking again cannot change that.
+        TransientError: The lake is away, or an object was replaced while it was read.
+    """
+    return _lake_entry(lake, paths, find_objects(lake, paths), total, recount=False)
+
+
+def read_lake(
+    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
+) -> LakeEntry:
+    """Return what the lake has; where an object is replaced while it is read, that nothing was."""
+    try:
+        return _lake_entry(lake, paths, objects, total, recount)
+    except ReplacedError:
+        return LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
+
+
+def find_objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
+    """Return what the lake has of one published file, the newest object of each folder first."""
+    prefixes = (paths.raw, paths.cleaned, paths.rejected)
+    return [item for prefix in prefixes for item in lake.find(prefix) if paths.holds(item.name)]
+
+
+def generations(objects: Iterable[LakeObject]) -> set[tuple[str, int]]:
+    """Return what tells these versions of the objects from others."""
+    return {(item.name, item.generation) for item in objects}
+
+
+def objects_by_month(lake: Lake, service: Service) -> dict[Month, list[LakeObject]]:
+    """Return the service's objects by month, the newest of each folder first."""
+    objects = defaultdict(list)
+    for folder in ("raw", "cleaned", "rejected"):
+        for item in lake.find(f"{folder}/{service.name}/"):
+            if named := month_of_object(item.name):  # others are none of ours
+                _, month = named
+                objects[month].append(item)
+    return objects
+
+
+def _lake_entry(
+    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
+) -> LakeEntry:
+    by_name = {item.name: item for item in objects}
+    raw = next((item for name, item in by_name.items() if name.startswith(paths.raw)), None)
+    cleaned = by_name.get(paths.cleaned)
+    origin = RawMetadata.parse(raw.metadata if raw else {})
+    history = CleanedMetadata.parse(cleaned.metadata if cleaned else {})
+    rejected = by_name.get(history.rejected_rows or "")
+    sources = (history, CleanedMetadata.parse(rejected.metadata if rejected else {}))
+    faults: list[str] = []
+    kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
+    reasons = _read(lake, rejected, _reasons, faults)
+    if raw and recount:
+        faults += _recounted(lake, raw, origin)
+    return LakeEntry(
+        published=origin.rows,
+        kept=kept,
+        rejected=reasons,
+        etag=origin.etag,
+        sha256=origin.sha256,
+        of_this_raw=origin.sha256 is not None
+        and all(source.sha256 == origin.sha256 for source in sources),
+        faults=tuple(faults),
+        content="zones" if paths == ZONES_PATHS else "trips",
+    )
+
+
+def _read[T](
+    lake: Lake, item: LakeObject | None, read: Callable[[BinaryIO], T], faults: list[str]
+) -> T | None:
+    """Read an object that may be missing; one that cannot be read is a fault."""
+    import pyarrow as pa
+
+    if item is None:
+        return None
+    try:
+        with lake.opened(item) as file:
+            return read(file)
+    except (pa.ArrowException, UnicodeDecodeError, OSError, KeyError, PermanentError) as error:
+        faults.append(f"{item.uri} cannot be read: {error}.")
+        return None
+
+
+def _reasons(rejected: BinaryIO) -> Counter[str]:
+    """Count the rejected rows of a Parquet file by their reason, a row group at a time."""
+    import pyarrow.parquet as pq
+
+    from taxi_pipeline.tlc.cleaning import REJECTED_BECAUSE
+
+    reasons: Counter[str] = Counter()
+    # no threads, by pre_buffer neither: they may hold the file when the process ends, and abort it
+    with pq.ParquetFile(rejected, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, [REJECTED_BECAUSE], use_threads=False)
+            for counted in rows[REJECTED_BECAUSE].value_counts().to_pylist():
+                reasons[str(counted["values"])] += counted["counts"]
+    return reasons
+
+
+def _recounted(lake: Lake, raw: LakeObject, noted: RawMetadata) -> Iterable[str]:
+    """Read the published file again; yield what differs from what was noted when it was stored."""
+    from taxi_pipeline.tlc.reading import examine
+
+    with scratch() as folder:
+        try:
+            path = lake.download(raw, folder)
+            rows = examine(path, first_rows=0).rows
+        except PermanentError as error:
+            yield f"The published file in the lake cannot be read: {error}"
+            return
+        digest = sha256_of(path)
+    if noted.rows is not None and rows != noted.rows:
+        yield (
+            f"The published file in the lake has {rows:,} rows, when it was stored it had "
+            f"{noted.rows:,}."
+        )
+    if digest != noted.sha256:
+        yield (
+            f"The published file in the lake has the SHA-256 {digest}, when it was stored it had "
+            f"{noted.sha256 or 'none noted'}."
+        )

@@ -1,0 +1,142 @@
+"""The ledger read from all stores, a service or the zones at a time.
+
+What each store has is counted in `lake` and by the sinks; this module brings the figures of a month
+together, and asks again where the month was replaced meanwhile.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
+from taxi_pipeline.ledger.entry import Entry
+from taxi_pipeline.ledger.lake import find_objects, generations, objects_by_month, read_lake
+from taxi_pipeline.resources.gcs import LakeObject
+from taxi_pipeline.settings import Resources
+from taxi_pipeline.sink import Sink
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.tally import Tally
+
+MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
+LOOKS = 3  # at a month that is replaced while it is read
+
+
+def read_ledger(
+    service: Service,
+    stores: Resources,
+    first: Month | None = None,
+    last: Month | None = None,
+    recount: bool = False,
+) -> list[Entry]:
+    """Return the entries of a service's months that any store has, oldest first.
+
+    A month that does not add up, and is replaced while it is read, is read anew, `LOOKS` times in
+    all.
+
+    Args:
+        service: The service.
+        stores: All stores.
+        first: The first month to read; None for the stores' own first.
+        last: The last month to read; None for the stores' own last.
+        recount: Whether the published files are read again, which takes as long as downloading
+            them.
+
+    Raises:
+        PermanentError: A store cannot be asked, and asking again cannot change that.
+        TransientError: A store is away.
+    """
+    in_lake = objects_by_month(stores.lake, service)
+    tables = _tally_tables(service, stores, first, last)
+    in_mart = {month for month, tally in tables.mart.items() if tally.rows}
+    in_tables = {month for tallies in tables.by_sink.values() for month in tallies}
+    months = [
+        month
+        for month in sorted({*in_lake, *in_tables, *in_mart})
+        if (first or month) <= month <= (last or month)
+    ]
+
+    def entry(month: Month) -> Entry:
+        return _entry(service, month, stores, in_lake.get(month, []), tables, recount)
+
+    with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
+        return list(pool.map(entry, months))
+
+
+class _Tables(NamedTuple):
+    """What each sink's table and the mart have of a service, by month."""
+
+    by_sink: Mapping[type[Sink], Mapping[Month, Tally]]
+    mart: Mapping[Month, Tally]
+
+
+def _tally_tables(
+    service: Service, stores: Resources, first: Month | None, last: Month | None
+) -> _Tables:
+    return _Tables(
+        {
+            type(sink): sink.tallies(service.trips, service.total, first, last)
+            for sink in stores.sinks.values()
+        },
+        stores.bigquery.mart_tallies(service, first, last),
+    )
+
+
+def _entry(
+    service: Service,
+    month: Month,
+    stores: Resources,
+    objects: Sequence[LakeObject],
+    tables: _Tables,
+    recount: bool,
+) -> Entry:
+    """Return a month's entry, given its objects in the lake and what the tables have.
+
+    Where the month does not add up, and its objects are other ones by then, all stores are asked
+    again, up to `LOOKS` times in all.
+    """
+    paths = object_paths(service, month)
+    for _ in range(LOOKS):
+        in_lake = read_lake(stores.lake, paths, objects, service.total, recount)
+        entry = Entry(
+            service.name,
+            month,
+            in_lake,
+            {sink: in_lake.in_table(tallies, month) for sink, tallies in tables.by_sink.items()},
+            tables.mart.get(month),
+        )
+        if entry.adds_up:
+            break
+        newest = find_objects(stores.lake, paths)
+        if generations(newest) == generations(objects):
+            break
+        objects, tables = newest, _tally_tables(service, stores, month, month)
+    return entry
+
+
+def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
+    """Return the entry of the taxi zones; none where no store has any.
+
+    Args:
+        stores: All stores.
+        recount: Whether the published file is read again.
+
+    Raises:
+        PermanentError: A store cannot be asked, and asking again cannot change that.
+        TransientError: A store is away.
+    """
+    objects = find_objects(stores.lake, ZONES_PATHS)
+    for _ in range(LOOKS):
+        tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
+        if not objects and not any(tally.rows for tally in tallies.values()):
+            return []
+        in_lake = read_lake(stores.lake, ZONES_PATHS, objects, None, recount)
+        tables = {
+            sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
+        }
+        entry = Entry(TAXI_ZONES.name, None, in_lake, tables)
+        newest = find_objects(stores.lake, ZONES_PATHS)
+        if entry.adds_up or generations(newest) == generations(objects):
+            break
+        objects = newest
+    return [entry]
