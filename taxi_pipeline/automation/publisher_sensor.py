@@ -7,7 +7,7 @@ download something. Fetching it is the run's business.
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import attrgetter, itemgetter
@@ -27,6 +27,7 @@ from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import FileVersion, NotModified, Publisher, RemoteFile
 from taxi_pipeline.settings import automation_is_on, published_every_seconds
+from taxi_pipeline.tlc.concurrency import ordered_parallel_map
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
 
@@ -318,17 +319,16 @@ def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
 
     answers: list[Answer] = []
     in_a_row = 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            for received in pool.map(answer, months, timeout=SECONDS):
-                answers.append(received)
-                in_a_row = in_a_row + 1 if isinstance(received, TransientError) else 0
+    try:
+        with closing(ordered_parallel_map(answer, months, AT_ONCE, SECONDS)) as received:
+            for each in received:
+                answers.append(each)
+                in_a_row = in_a_row + 1 if isinstance(each, TransientError) else 0
                 if in_a_row == FAILURES:
                     break
-        except TimeoutError:
-            slow = f"{len(answers)} of {len(months)} months were answered within {SECONDS:.0f} s."
-            answers.append(TransientError(slow))
-        pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends by itself
+    except TimeoutError:
+        slow = f"{len(answers)} of {len(months)} months were answered within {SECONDS:.0f} s."
+        answers.append(TransientError(slow))
     return answers
 
 

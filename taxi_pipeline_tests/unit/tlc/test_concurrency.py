@@ -46,7 +46,7 @@ def test_only_a_few_items_are_taken_ahead() -> None:
     results = ordered_parallel_map(str, items(), threads=3)
     assert next(results) == "0"
     assert len(taken) <= 4
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(taken) <= 4
 
 
@@ -54,3 +54,18 @@ def test_one_thread_works_in_the_order_of_the_items() -> None:
     worked: list[int] = []
     assert len(list(ordered_parallel_map(worked.append, range(50), threads=1))) == 50
     assert worked == [*range(50)]
+
+
+def test_what_takes_too_long_ends_the_results_and_nothing_more_is_begun() -> None:
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        threading.Timer(1, go_on.set).start()  # long after the time is up
+        assert go_on.wait(10)
+
+    with pytest.raises(TimeoutError):
+        next(ordered_parallel_map(work, range(100), threads=1, seconds=0))
+    assert begun == [0]
+    assert go_on.is_set()
