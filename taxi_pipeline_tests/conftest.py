@@ -30,6 +30,7 @@ from taxi_pipeline.local.publisher import ZONES, application, url_templates
 from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.settings import Resources, load_resources
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
@@ -154,6 +155,16 @@ class Platform:
         its = Month.parse(month)
         (entry,) = read_ledger(SERVICES[service], self.resources, its, its)
         return entry
+
+    def execute(self, sink: Sink, statement: str) -> None:
+        """Execute a statement of a sink's own SQL, as somebody who tampers with a table does."""
+        {"bigquery": self.bigquery, "postgres": self._execute_in_postgres}[sink.name](statement)
+
+    def _execute_in_postgres(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.resources.postgres.url) as connection:
+            connection.execute(statement.encode())
 
     def postgres(self, query: str) -> list[Any]:
         """Return the rows of a query."""

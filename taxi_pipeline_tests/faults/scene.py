@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import dagster as dg
 import psutil
 
+from taxi_pipeline.assets.keys import LAYERS
 from taxi_pipeline.lake.paths import ObjectPaths, object_paths
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.tlc.month import Month
@@ -47,7 +48,7 @@ from taxi_pipeline_tests.support.relays import (
 )
 from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER
 
-STORES = ("raw", "cleaned", "bigquery", "postgres")
+STORES = LAYERS
 ROWS = 2_000  # so many have a middle: PostgreSQL gets them in several messages
 _RUN_SECONDS = 90
 

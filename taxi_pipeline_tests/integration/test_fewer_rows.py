@@ -17,7 +17,13 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.lake import overwrite
-from taxi_pipeline_tests.support.results import AS_BEFORE, EVERY_ROW, evaluations, failure_of
+from taxi_pipeline_tests.support.results import (
+    AS_BEFORE,
+    EVERY_ROW,
+    SINK_LAYERS,
+    evaluations,
+    failure_of,
+)
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = YELLOW.trips.name
@@ -96,7 +102,7 @@ def test_next_to_nothing_reaches_no_table_until_somebody_lets_it(
         entry = shrunk.entry("yellow", month)
         assert rows_in_tables(entry) == (600, 600)
         assert not entry.adds_up
-    for layer in ("bigquery", "postgres"):  # alone, without the checks of what was cleaned
+    for layer in SINK_LAYERS:  # alone, without the checks of what was cleaned
         alone = shrunk.run(JOB, month, [asset_key(JOB, layer)])
         assert f"The month has {rows} trips, the tables 600: " in failure_of(alone)
         assert shrunk.will_retry(alone) is False

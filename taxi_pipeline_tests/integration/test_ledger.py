@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from click.testing import CliRunner, Result
 from taxi_pipeline.cli import main
 from taxi_pipeline.lake.paths import ObjectPaths, object_paths
 from taxi_pipeline.ledger import Entry, lake_entry, read_ledger
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
@@ -134,12 +134,10 @@ IN_MONTH = "pickup_datetime BETWEEN '2024-03-01' AND '2024-03-31'"
     ids=["deleted", "added", "a cent more", "emptied", "all deleted"],
 )
 def test_a_tampered_table_is_named(filled: Platform, statement: str, said: str) -> None:
-    filled.bigquery(statement.format("yellow_trips"))
-    assert ledger(filled).problems == [said.format("BigQuery")]
-    filled.load("yellow", MONTH.key)
-    with psycopg.connect(filled.resources.postgres.url) as connection:
-        connection.execute(statement.format("tlc.yellow_trips").encode())
-    assert ledger(filled).problems == [said.format("Postgres")]
+    for sink in filled.resources.sinks.values():
+        filled.execute(sink, statement.format(sink.sql_name(YELLOW.trips)))
+        assert ledger(filled).problems == [said.format(sink.title)]
+        filled.load("yellow", MONTH.key)
 
 
 def test_a_row_of_no_month_is_found(filled: Platform) -> None:
@@ -175,24 +173,19 @@ def with_a_cent_less(rows: pa.Table) -> pa.Table:
             without_first,
             [
                 "The published file has 5 rows, the lake 4: 2 kept and 2 rejected.",
-                "BigQuery has 3 rows, the lake 2.",
-                "Postgres has 3 rows, the lake 2.",
+                *(f"{sink.title} has 3 rows, the lake 2." for sink in SINKS),
             ],
         ),
         (
             with_first_twice,
             [
                 "The published file has 5 rows, the lake 6: 4 kept and 2 rejected.",
-                "BigQuery has 3 rows, the lake 4.",
-                "Postgres has 3 rows, the lake 4.",
+                *(f"{sink.title} has 3 rows, the lake 4." for sink in SINKS),
             ],
         ),
         (
             with_a_cent_less,
-            [
-                "BigQuery has a total of $39.15, the lake $39.14.",
-                "Postgres has a total of $39.15, the lake $39.14.",
-            ],
+            [f"{sink.title} has a total of $39.15, the lake $39.14." for sink in SINKS],
         ),
     ],
     ids=["deleted", "added", "a cent less"],
@@ -352,7 +345,7 @@ def test_what_was_asked_for_and_is_nowhere_is_said(untouched: Platform) -> None:
 
 def test_the_tables_tally_only_the_months_asked_for(untouched: Platform) -> None:
     outside = replace(MONTH, month=2)
-    for store in (untouched.resources.bigquery, untouched.resources.postgres):
+    for store in untouched.resources.sinks.values():
         held = {MONTH: HELD}
         assert store.tallies(YELLOW.trips, YELLOW.total, MONTH, MONTH) == held
         assert store.tallies(YELLOW.trips, None, MONTH, MONTH) == {MONTH: Tally(3, None)}

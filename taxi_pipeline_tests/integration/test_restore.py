@@ -2,7 +2,7 @@
 
 import psycopg
 
-from taxi_pipeline.assets.keys import asset_key
+from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.io.google import CloudStorage, GoogleBigQuery
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.lake.raw import REPLACE_RAW, raw_objects
@@ -12,7 +12,7 @@ from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 MONTHS = ("2020-02", "2020-03")
-FROM_RAW = [asset_key(FHV.trips.name, layer) for layer in ("cleaned", "bigquery", "postgres")]
+FROM_RAW = [asset_key(FHV.trips.name, layer) for layer in LAYERS if layer != "raw"]
 
 
 def lose_everything_but_raw(platform: Platform) -> None:

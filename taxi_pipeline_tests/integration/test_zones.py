@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import dagster as dg
-import psycopg
 import pytest
 from click.testing import CliRunner
 
-from taxi_pipeline.assets.keys import asset_key
+from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.cli import main
 from taxi_pipeline.lake.paths import ZONES_PATHS
 from taxi_pipeline.ledger import Entry, read_zones
@@ -22,7 +21,13 @@ from taxi_pipeline.tlc.services import TAXI_ZONES
 from taxi_pipeline.tlc.tally import Tally
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import overwrite
-from taxi_pipeline_tests.support.results import EVERY_ROW, MATCHES, evaluations, failure_of
+from taxi_pipeline_tests.support.results import (
+    EVERY_ROW,
+    MATCHES,
+    SINK_LAYERS,
+    evaluations,
+    failure_of,
+)
 
 JOB = "taxi_zones"
 FROM_PUBLISHER = ("cleaned", "from_publisher")
@@ -128,7 +133,7 @@ def test_zones_that_a_person_put_into_the_lake_are_checked_before_cleaning(
     path = tmp_path / "taxi_zone_lookup.csv"
     path.write_bytes(file_of(lines[:100]))
     overwrite(lake, path, f"{ZONES_PATHS.raw}csv", {})
-    later = [asset_key(JOB, layer) for layer in ("cleaned", "bigquery", "postgres")]
+    later = [asset_key(JOB, layer) for layer in LAYERS if layer != "raw"]
     failure = failure_of(filled.run(JOB, assets=later))
     assert failure.startswith("taxi_zone_lookup.csv does not have TLC's zones")
     assert lake.find(ZONES_PATHS.cleaned) == before
@@ -140,15 +145,16 @@ def test_a_run_checks_the_zones_and_so_does_a_job_alone(filled: Platform) -> Non
         result = filled.run(job)
         assert result.success
         assert failed(result) == set()
-    filled.bigquery(f"DELETE FROM {JOB} WHERE location_id = 7")
-    with psycopg.connect(filled.resources.postgres.url) as connection:
-        connection.execute(f"DELETE FROM tlc.{JOB}")
+    for number, sink in enumerate(filled.resources.sinks.values()):
+        filled.execute(
+            sink, f"DELETE FROM {sink.sql_name(TAXI_ZONES)} WHERE location_id > {number}"
+        )
     result = filled.run(f"{JOB}_checks")
     assert failed(result) == MATCHES
-    said = {check[0]: found.description for check, found in evaluations(result).items()}
-    assert said["bigquery"] == "BigQuery has 264 rows, the lake 265."
-    assert said["postgres"] == "Postgres has 0 rows, the lake 265."
-    assert zones_entry(filled).problems == [said["bigquery"], said["postgres"]]
+    descriptions = {layer: found.description for (layer, _), found in evaluations(result).items()}
+    for number, sink in enumerate(filled.resources.sinks.values()):
+        assert descriptions[sink.name] == f"{sink.title} has {number} rows, the lake 265."
+    assert zones_entry(filled).problems == [descriptions[layer] for layer in SINK_LAYERS]
 
 
 def test_zones_that_the_lake_has_lost_pass_no_check_but_that_of_raw(filled: Platform) -> None:
@@ -178,15 +184,10 @@ def test_the_ledger_has_a_line_of_the_zones(filled: Platform) -> None:
 
 
 def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
-    with psycopg.connect(isolated.resources.postgres.url) as connection:
-        connection.execute("DROP TABLE IF EXISTS tlc.taxi_zones")
-    isolated.bigquery("DROP TABLE IF EXISTS taxi_zones")
+    for sink in isolated.resources.sinks.values():
+        isolated.execute(sink, f"DROP TABLE IF EXISTS {sink.sql_name(TAXI_ZONES)}")
+        assert sink.tally(TAXI_ZONES) == NOTHING
     assert read_zones(isolated.resources) == []
-    assert (
-        isolated.resources.postgres.tally(TAXI_ZONES)
-        == isolated.resources.bigquery.tally(TAXI_ZONES)
-        == NOTHING
-    )
 
 
 def test_zones_that_are_replaced_while_they_are_read_get_a_second_look(

@@ -1,6 +1,6 @@
 """What Dagster records of a run: its failure, its materializations and its checks.
 
-Only reading an `ExecuteInProcessResult`, and the checks' names, belong here.
+Only reading an `ExecuteInProcessResult`, and the names of layers and checks, belong here.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,17 @@ from typing import Any
 import dagster as dg
 
 from taxi_pipeline.assets.keys import layer_of
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import YELLOW, Service
 
 type Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
 
+SINK_LAYERS = tuple(sink.name for sink in SINKS)
+
 # A month's checks, by layer and name.
 EVERY_ROW = ("cleaned", "every_row_accounted_for")
 AS_BEFORE = ("cleaned", "rows_as_before")
-MATCHES = {("bigquery", "matches_lake"), ("postgres", "matches_lake")}
+MATCHES = {(layer, "matches_lake") for layer in SINK_LAYERS}
 CHECKS = {
     EVERY_ROW,
     AS_BEFORE,

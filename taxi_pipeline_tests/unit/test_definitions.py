@@ -25,6 +25,7 @@ from taxi_pipeline.tlc.services import (
     Service,
     Table,
 )
+from taxi_pipeline_tests.support.results import SINK_LAYERS
 
 ASSETS = Path(assets.__file__).parent
 MART = dg.AssetKey("daily_trips")
@@ -39,12 +40,11 @@ def test_the_definitions_are_sound() -> None:
     dg.Definitions.validate_loadable(build_definitions())
 
 
-def test_there_are_four_assets_a_service_four_of_zones_and_a_mart(
+def test_every_published_table_has_an_asset_a_layer_and_there_is_a_mart(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
-    layers = ("raw", "cleaned", "bigquery", "postgres")
     published = {
-        dg.AssetKey(f"{name}_{layer}") for name in (*SERVICES, "zones") for layer in layers
+        dg.AssetKey(f"{name}_{layer}") for name in (*SERVICES, "zones") for layer in LAYERS
     }
     assert specs.keys() == published | {MART}
 
@@ -124,7 +124,7 @@ def test_every_asset_links_to_the_lines_that_make_it(
 
 def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
     for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
-        for layer in ("cleaned", "bigquery", "postgres"):
+        for layer in ("cleaned", *SINK_LAYERS):
             schema = specs[asset_key(table.name, layer)].metadata["dagster/column_schema"]
             assert described(schema) == described(table)
     assert described(
@@ -138,9 +138,7 @@ def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 def test_a_service_is_checked_month_by_month(service: Service) -> None:
-    cleaned, bigquery, postgres = (
-        asset_key(service.trips.name, layer) for layer in ("cleaned", "bigquery", "postgres")
-    )
+    cleaned, *loaded = (asset_key(service.trips.name, layer) for layer in ("cleaned", *SINK_LAYERS))
     specs = {
         spec.key: spec
         for check in published_checks(published_trips(service), SINKS)
@@ -154,8 +152,7 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
         (cleaned, "unknown_columns"),
         (cleaned, "unknown_codes"),
         *([(cleaned, "negative_fares")] if service.total else []),
-        (bigquery, "matches_lake"),
-        (postgres, "matches_lake"),
+        *((table, "matches_lake") for table in loaded),
     ]
     assert [key.name for key, spec in specs.items() if spec.blocking] == [
         "every_row_accounted_for",
@@ -179,8 +176,7 @@ def test_the_zones_are_checked_without_a_month() -> None:
     assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
         (["zones_cleaned"], "every_row_accounted_for", True),
         (["zones_cleaned"], "from_publisher", False),
-        (["zones_bigquery"], "matches_lake", False),
-        (["zones_postgres"], "matches_lake", False),
+        *(([f"zones_{layer}"], "matches_lake", False) for layer in SINK_LAYERS),
     ]
     for spec in specs.values():
         assert spec.partitions_def is None
@@ -258,6 +254,6 @@ def test_a_table_is_stale_when_no_month_has_come_for_long(
     fresh = {key for key, spec in specs.items() if spec.freshness_policy}
     assert fresh == {
         asset_key(service.trips.name, layer)
-        for layer in ("bigquery", "postgres")
+        for layer in SINK_LAYERS
         for service in SERVICES.values()
     }
