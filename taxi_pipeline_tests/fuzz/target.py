@@ -20,6 +20,7 @@ MONTH = Month(2021, 1)
 TRIPS, REJECTED = "trips.parquet", "rejected.parquet"
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SERVICES = tuple(SERVICES.values())
+_MOST_SERVICES = 16  # of a coded file's first byte, so that one more does not change the others'
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Hostile:
     @classmethod
     def parse(cls, coded: bytes) -> Self:
         """Read what `bytes` wrote: a first byte for service and ending, then the content."""
-        ending, service = divmod(coded[0] if coded else 0, len(_SERVICES))
-        return cls(_SERVICES[service], ENDINGS[ending % len(ENDINGS)], coded[1:])
+        ending, service = divmod(coded[0] if coded else 0, _MOST_SERVICES)
+        return cls(
+            _SERVICES[service % len(_SERVICES)], ENDINGS[ending % len(ENDINGS)], coded[1:]
+        )
 
     def __bytes__(self) -> bytes:
-        code = ENDINGS.index(self.ending) * len(_SERVICES) + _SERVICES.index(self.service)
+        code = ENDINGS.index(self.ending) * _MOST_SERVICES + _SERVICES.index(self.service)
         return bytes([code]) + self.content
 
     def replace(self, content: bytes) -> "Hostile":
