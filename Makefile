@@ -29,13 +29,14 @@ SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long
   --durations 10
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
 
+# Integration first: its files are long, and whoever got one last would end long after the others.
 test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
 ifdef COVERAGE
 	coverage erase
 	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui --junitxml build/tests.xml
 	coverage combine -q && coverage report --skip-covered
 else
-	$(SIDE_BY_SIDE) taxi_pipeline_tests/unit taxi_pipeline_tests/integration \
+	$(SIDE_BY_SIDE) taxi_pipeline_tests/integration taxi_pipeline_tests/unit \
 	  --junitxml build/tests.xml
 endif
 
