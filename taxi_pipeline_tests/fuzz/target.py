@@ -35,9 +35,7 @@ class Hostile:
     def parse(cls, coded: bytes) -> Self:
         """Read what `bytes` wrote: a first byte for service and ending, then the content."""
         ending, service = divmod(coded[0] if coded else 0, _MOST_SERVICES)
-        return cls(
-            _SERVICES[service % len(_SERVICES)], ENDINGS[ending % len(ENDINGS)], coded[1:]
-        )
+        return cls(_SERVICES[service % len(_SERVICES)], ENDINGS[ending % len(ENDINGS)], coded[1:])
 
     def __bytes__(self) -> bytes:
         code = ENDINGS.index(self.ending) * _MOST_SERVICES + _SERVICES.index(self.service)
