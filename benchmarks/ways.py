@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg
     from google.cloud import bigquery
 
-    from taxi_pipeline.sink import CleanedFile
+    from taxi_pipeline.sink import CleanedFile, Stamp
 
 type Step = Callable[[], int]
 
@@ -181,19 +181,19 @@ def postgres_ours() -> Step:
     return step
 
 
-def _cleaned_file(path: Path, uri: str = "", generation: int = 0) -> "CleanedFile":
+def _cleaned_file(path: Path, uri: str = "", stamp: "Stamp | None" = None) -> "CleanedFile":
     """Return a local file as a sink is given one of the lake."""
     import pyarrow.parquet as pq
 
     from taxi_pipeline.lake.cleaned import conformed_batches
-    from taxi_pipeline.sink import CleanedFile
+    from taxi_pipeline.sink import CleanedFile, Stamp
 
     footer = pq.read_metadata(path)
     return CleanedFile(
         YELLOW.trips,
         MONTH,
         uri,
-        generation,
+        stamp or Stamp(0, ""),
         footer.schema.to_arrow_schema(),
         footer.num_rows,
         lambda: conformed_batches(path, YELLOW.trips, uri),
@@ -338,7 +338,7 @@ def bigquery_ours() -> Step:
     """A load job in place of the month's partition, under an id of its own, and counted."""
     stores = load_resources()
     stored = _uploading()("trips.parquet")
-    file = _cleaned_file(prepared("trips.parquet"), stored.uri, stored.generation)
+    file = _cleaned_file(prepared("trips.parquet"), stored.uri, stored.stamp)
     run_id = str(time.time_ns())
 
     def step() -> int:

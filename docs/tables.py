@@ -16,13 +16,20 @@ from taxi_pipeline.resources.bigquery import errors as bigquery
 from taxi_pipeline.resources.postgres import errors as postgres
 from taxi_pipeline.settings import variables
 from taxi_pipeline_tests.faults.table import table as faults_table
+from taxi_pipeline_tests.support import tampering
 
 PAGE = Path(__file__).with_name("reliability.md")
 
 
 def with_tables(text: str) -> str:
     """Return the page with each table, between its two markers, as it is declared now."""
-    tables = {"transient": _transient(), "timeouts": _timeouts(), "faults": faults_table()}
+    tables = {
+        "transient": _transient(),
+        "timeouts": _timeouts(),
+        "faults": faults_table(),
+        "levels": tampering.levels(),
+        "tampering": tampering.table(),
+    }
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         between = re.compile(f"(?<={begin}\n).*(?={end})", re.DOTALL)

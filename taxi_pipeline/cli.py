@@ -152,8 +152,13 @@ _of_services = click.option(
 @click.option(
     "--recount",
     is_flag=True,
-    help="Read the published files in the lake again too: count their rows and compute their "
-    "SHA-256. Takes as long as downloading them.",
+    help="Read the files in the lake again too: count the published rows, and compare every cell "
+    "of the trips in all stores. Takes as long as downloading the files.",
+)
+@click.option(
+    "--columns",
+    is_flag=True,
+    help="Compare every column, and show its figures: nulls, sums, first and last times, codes.",
 )
 def ledger(
     services: tuple["Service", ...],
@@ -162,6 +167,7 @@ def ledger(
     last: Month | None,
     as_json: bool,
     recount: bool,
+    columns: bool,
 ) -> None:
     """Count each month's rows and dollars in every store, and see whether they add up.
 
@@ -184,7 +190,7 @@ def ledger(
             f"--from {first} is after --to {last}: write the earlier month in --from."
         )
     with _errors_shown():
-        _show_ledger(services, month or first, month or last, as_json, recount)
+        _show_ledger(services, month or first, month or last, as_json, recount, columns)
 
 
 @main.command()
@@ -239,27 +245,31 @@ def _show_ledger(
     last: Month | None = None,
     as_json: bool = False,
     recount: bool = False,
+    columns: bool = False,
 ) -> None:
     from taxi_pipeline import settings
-    from taxi_pipeline.ledger import read_ledger, read_zones
-    from taxi_pipeline.ledger.view import missing, problems, show, to_json
+    from taxi_pipeline.ledger import Depth, read_ledger, read_zones
+    from taxi_pipeline.ledger.view import missing, problems, show, show_columns, to_json
     from taxi_pipeline.tlc.services import SERVICES
 
     stores = settings.load_resources()
     services = [service for service in SERVICES.values() if service in chosen]
+    depth = Depth.PUBLISHED if recount else Depth.COLUMNS if columns else Depth.ROWS
     entries = [
         entry
         for service in services or SERVICES.values()
-        for entry in read_ledger(service, stores, first, last, recount)
+        for entry in read_ledger(service, stores, first, last, depth)
     ]
     if not (services or first or last):
-        entries += read_zones(stores, recount)
+        entries += read_zones(stores, depth)
     if as_json:
         click.echo(to_json(entries))
         for sentence in problems(entries):
             _progress(sentence)
     elif entries:
         show(entries)
+        if columns:
+            show_columns(entries)
     absent = missing(entries, services, first, last)
     for sentence in absent:
         _progress(sentence)

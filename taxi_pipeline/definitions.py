@@ -22,7 +22,7 @@ from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
-from taxi_pipeline.automation.schedules import newest_month_schedule
+from taxi_pipeline.automation.schedules import newest_month_schedule, recount_schedule
 from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.marts import DAILY_TRIPS, MARTS
 from taxi_pipeline.resources import SINKS
@@ -59,22 +59,26 @@ def build_definitions(
         )
         for name, group in groups.items()
     }
-    check_jobs = [
-        dg.define_asset_job(
+    check_jobs = {
+        name: dg.define_asset_job(
             f"{name}_checks",
             selection=dg.AssetSelection.checks(*group),
             description=f"{name}: its checks alone; nothing is materialized.",
             tags=pod_tags(f"{name}_checks"),
         )
         for name, group in checks.items()
-    ]
+    }
     return dg.Definitions(
         assets=_linked_to_code([*assets.values(), *marts.values()]),
         asset_checks=[check for group in checks.values() for check in group],
-        jobs=[*jobs.values(), *check_jobs],
+        jobs=[*jobs.values(), *check_jobs.values()],
         schedules=[
-            newest_month_schedule(service, jobs[service.trips.name])
+            schedule
             for service in SERVICES.values()
+            for schedule in (
+                newest_month_schedule(service, jobs[service.trips.name]),
+                recount_schedule(service, check_jobs[service.trips.name]),
+            )
         ],
         sensors=[
             published_months(jobs),

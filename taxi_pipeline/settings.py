@@ -69,6 +69,7 @@ _DEFAULTS = {
     "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
     "TAXI_FEWER_ROWS_SHARE": "0.2",
     "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
+    "TAXI_RECOUNT_DAYS": "30",
     "TAXI_REJECTED_SHARE": "0.05",
     "TAXI_RETRIES": "4",
     "TAXI_RETRY_SECONDS": "2",
@@ -151,6 +152,11 @@ def published_every_seconds() -> int:
     return _seconds("TAXI_PUBLISHED_EVERY_SECONDS")
 
 
+def recount_days() -> int:
+    """Return within how many days the schedules that recount take up each month once."""
+    return _above_zero("TAXI_RECOUNT_DAYS", "days", "30 for each month once a month")
+
+
 def retries() -> int:
     """Return how often a step is tried again that failed for something a retry can cure."""
     text = _setting("TAXI_RETRIES")
@@ -214,11 +220,15 @@ def _share(name: str) -> float:
 
 
 def _seconds(name: str) -> int:
+    return _above_zero(name, "seconds", "3600 for an hour")
+
+
+def _above_zero(name: str, unit: str, example: str) -> int:
     text = os.environ.get(name) or _DEFAULTS.get(name, "")
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise PermanentError(
-            f"{name}: '{text}' is not a whole number of seconds above 0: write one such as 3600 "
-            "for an hour."
+            f"{name}: '{text}' is not a whole number of {unit} above 0: write one such as "
+            f"{example}."
         )
     return int(text)
 

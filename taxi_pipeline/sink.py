@@ -7,17 +7,32 @@ against is the ledger's.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A version of the cleaned object, which a sink keeps with the rows that it has loaded from it.
+
+    Attributes:
+        generation: Cloud Storage's number of the version. The same bytes stored again have another
+            one, so it does not count in a comparison.
+        crc32c: The CRC32C of its bytes, in base 64.
+    """
+
+    generation: int = field(compare=False)
+    crc32c: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class CleanedFile:
         table: The declared table.
         month: The month; None for a table without months.
         uri: The file's `gs://` URI.
-        generation: Cloud Storage's number of this version of the file.
+        stamp: Which version of the file it is.
         schema: The file's own Arrow schema. A file that was cleaned when the table was declared
             otherwise has other columns than the table has now.
         rows: How many rows the file has.
@@ -40,7 +55,7 @@ class CleanedFile:
     table: Table
     month: Month | None
     uri: str
-    generation: int
+    stamp: Stamp
     schema: "pa.Schema"
     rows: int
     batches: "Callable[[], Iterator[pa.RecordBatch]]"
@@ -72,7 +87,8 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
         The replacement is atomic: a reader sees the old rows or the file's, and so does whoever
         looks after the process has died, at whatever point. The same call made again ends what was
         begun. The table is made where it is missing, and columns that were declared since are added
-        to it.
+        to it. The file's stamp is kept with the rows: where its writing is lost, the month has an
+        older stamp or none, and never that of rows which it does not have.
 
         Args:
             cleaned: The rows.
@@ -108,6 +124,28 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
     @abstractmethod
     def tally(self, table: Table) -> Tally:
         """Tally the rows of a table without months; a table that is missing has none."""
+
+    @abstractmethod
+    def stamps(self, table: Table) -> dict[Month | None, Stamp]:
+        """Return what each month of a table was loaded from, by one query.
+
+        Returns:
+            The stamp of each month that has one; under None that of a table without months.
+        """
+
+    @abstractmethod
+    def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
+        """Tally every column of a month, or of a whole table without months, in one pass.
+
+        A month or a table that is missing has no rows.
+        """
+
+    @abstractmethod
+    def fingerprint(self, table: Table, month: Month | None) -> int:
+        """Return the fingerprint of a month's rows, or of all rows of a table without months.
+
+        A month or a table that is missing has that of no rows, 0.
+        """
 
     @abstractmethod
     def uri(self, table: Table) -> str:

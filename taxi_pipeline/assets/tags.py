@@ -17,7 +17,10 @@ HOW_TO_ACCEPT = (
     f'"{ACCEPT_FEWER_ROWS}": "true".'
 )
 
-TAGS = (REPLACE_RAW, ACCEPT_FEWER_ROWS)
+# Checks compare every cell, and count the files of the lake again.
+RECOUNT = "taxi/recount"
+
+TAGS = (REPLACE_RAW, ACCEPT_FEWER_ROWS, RECOUNT)
 
 
 def is_set(run: dg.DagsterRun, tag: str) -> bool:

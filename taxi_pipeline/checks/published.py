@@ -11,7 +11,7 @@ import dagster as dg
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.published import PublishedFile, PublishedTable
 from taxi_pipeline.assets.reporting import RETRIES, do_not_retry_run, retried_if_transient
-from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, is_set
+from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, RECOUNT, is_set
 from taxi_pipeline.checks.results import (
     EVERY_ROW,
     FROM_PUBLISHER,
@@ -33,7 +33,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.cleaned import find_cleaned
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.lake.raw import raw_objects
-from taxi_pipeline.ledger import LakeEntry, lake_entry
+from taxi_pipeline.ledger import Depth, LakeEntry, lake_entry, store_cells
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.settings import fewer_rows_share, rejected_share
 from taxi_pipeline.sink import Sink
@@ -41,7 +41,6 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.rules import Rule, rules_for
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
-from taxi_pipeline.tlc.tally import Tally
 
 _DESCRIPTIONS = {
     EVERY_ROW: "Every published row is kept or rejected, of the raw file that is there. A run in "
@@ -113,7 +112,8 @@ def _cleaned_checks(
         with retried_if_transient(context):
             lake: Lake = context.resources.lake
             file = published.file_of(context.run)
-            entry = lake_entry(lake, file.paths, published.total)
+            depth = Depth.PUBLISHED if is_set(context.run, RECOUNT) else Depth.ROWS
+            entry = lake_entry(lake, file.paths, published.table, published.total, depth)
             results = [
                 every_row_result(entry),
                 from_publisher_result(raw_objects(lake, file.paths)),
@@ -205,14 +205,13 @@ def _held(
 
 
 def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDefinition:
-    rows = (
-        "The month has the lake's rows" if published.partitions else "The table has the lake's rows"
-    )
+    what = "The month" if published.partitions else "The table"
 
     @dg.asset_check(
         asset=asset_key(published.table.name, sink.name),
         name=MATCHES_LAKE,
-        description=f"{rows}, and its total to the cent." if published.total else f"{rows}.",
+        description=f"{what} has the lake's rows, and in every column the same figures. In a run "
+        f"with the tag {RECOUNT} every cell is compared, by a fingerprint of the rows.",
         partitions_def=published.partitions,
         required_resource_keys={"lake", sink.name},
         retry_policy=RETRIES,
@@ -221,19 +220,10 @@ def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDe
         with retried_if_transient(context):
             lake: Lake = context.resources.lake
             file = published.file_of(context.run)
-            entry = lake_entry(lake, file.paths, published.total)
+            depth = Depth.CELLS if is_set(context.run, RECOUNT) else Depth.COLUMNS
+            entry = lake_entry(lake, file.paths, published.table, published.total, depth)
             store: Sink = getattr(context.resources, sink.name)
-            tally = _tally(published, store, file.month, entry)
-            return matches_lake_result(entry, sink.title, tally, published.total)
+            cells = store_cells(store, published.table, file.month, depth)
+            return matches_lake_result(published.table, entry, store, cells, published.total)
 
     return matches_lake
-
-
-def _tally(
-    published: PublishedTable, sink: Sink, month: Month | None, entry: LakeEntry
-) -> Tally | None:
-    """Return what a sink's table has of the month, or of the whole of a table without months."""
-    if month is None:
-        return sink.tally(published.table)
-    tallies = sink.tallies(published.table, published.total, month, month)
-    return entry.in_table(tallies, month)

@@ -12,9 +12,12 @@ from taxi_pipeline.assets.reporting import compared, counts, table
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT
 from taxi_pipeline.lake.metadata import CleanedMetadata, Findings, RawMetadata
 from taxi_pipeline.lake.raw import is_fetched, not_published
-from taxi_pipeline.ledger import LakeEntry
+from taxi_pipeline.ledger import Cells, LakeEntry
 from taxi_pipeline.resources.gcs import LakeObject
+from taxi_pipeline.sink import Sink
+from taxi_pipeline.tlc.column_tallies import NULLS, SUM, ColumnTallies, as_text, figures_of
 from taxi_pipeline.tlc.rules import Rule
+from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -25,6 +28,8 @@ REJECTED_SHARE = "rejected_share"
 UNKNOWN_COLUMNS = "unknown_columns"
 UNKNOWN_CODES = "unknown_codes"
 MATCHES_LAKE = "matches_lake"
+
+_SENTENCES = 8  # of a description
 
 _warning = partial(dg.AssetCheckResult, severity=dg.AssetCheckSeverity.WARN)
 
@@ -210,20 +215,82 @@ def _nothing_unknown(
 
 
 def matches_lake_result(
-    lake: LakeEntry, store: str, tally: Tally | None, total: str | None
+    declared: Table, lake: LakeEntry, sink: Sink, held: Cells, total: str | None
 ) -> dg.AssetCheckResult:
-    """Return whether a sink's table has what the lake has; `store` is the sink's title."""
-    problems = lake.problems_with(store, tally)
+    """Return whether a sink's table has what the lake has, column by column.
+
+    Args:
+        declared: The declared table.
+        lake: What the lake has.
+        sink: The sink.
+        held: What the sink has.
+        total: The column, in dollars, whose sum is shown first; None for none.
+    """
+    tally = _tally(declared, held.columns, lake)
+    problems = lake.problems_with(sink.title, tally)
+    if lake.cells and not problems:
+        problems = lake.cells.problems_with(declared, sink.title, held)
     if lake.kept is None:  # then nothing matches it, not even nothing
         problems = [*lake.problems, *problems]
     return dg.AssetCheckResult(
         passed=not problems,
-        description=" ".join(problems) or f"{store} has what the lake has.",
-        metadata={"compared": compared(_figures(lake.kept, total), _figures(tally, total))},
+        description=" ".join(_shortened(problems)) or f"{sink.title} has what the lake has.",
+        metadata={
+            "compared": compared(
+                _figures(declared, lake.cells.columns if lake.cells else None, total),
+                _figures(declared, held.columns if tally else None, total),
+            ),
+            **(
+                {"columns": _columns_compared(declared, lake.cells.columns, sink, held.columns)}
+                if lake.cells and tally
+                else {}
+            ),
+        },
     )
 
 
-def _figures(tally: Tally | None, total: str | None) -> dict[str, float | None]:
-    if tally is None:
+def _tally(declared: Table, held: ColumnTallies, lake: LakeEntry) -> Tally | None:
+    """Return the rows that a table has, of the lake's total; None where it lacks the month."""
+    if declared.partitioned_by is None:
+        without_pickup = 0
+    elif held.rows == 0 and lake.kept and lake.kept.rows:
+        return None
+    else:
+        without_pickup = held.columns[declared.partitioned_by][NULLS] or 0
+    return Tally(held.rows, lake.kept.cents if lake.kept else None, without_pickup)
+
+
+def _shortened(problems: Sequence[str]) -> list[str]:
+    more = len(problems) - _SENTENCES
+    return [*problems[:_SENTENCES], *([f"And {more} more columns."] if more > 0 else [])]
+
+
+def _columns_compared(
+    declared: Table, lake: ColumnTallies, sink: Sink, held: ColumnTallies
+) -> dg.TableMetadataValue:
+    """Return the figures of all columns side by side, the differing ones first."""
+    rows: list[dict[str, str | float | None]] = [
+        {
+            "column": column.name,
+            "figure": figure,
+            "lake": as_text(column, figure, lake.columns[column.name][figure]),
+            sink.title: as_text(column, figure, held.columns[column.name][figure]),
+            "equal": lake.columns[column.name][figure] == held.columns[column.name][figure],
+        }
+        for column in declared.columns
+        for figure in figures_of(column)
+    ]
+    rows.sort(key=lambda row: bool(row["equal"]))
+    kinds = {**dict.fromkeys(("column", "figure", "lake", sink.title), "string"), "equal": "bool"}
+    return table(kinds, rows)
+
+
+def _figures(
+    declared: Table, tallies: ColumnTallies | None, total: str | None
+) -> dict[str, float | None]:
+    if tallies is None:
         return {}
-    return {"rows": tally.rows} | ({total: tally.total} if total else {})
+    figures: dict[str, float | None] = {"rows": tallies.rows}
+    if total:
+        figures[total] = (tallies.columns[total][SUM] or 0) / declared[total].parts
+    return figures

@@ -1,10 +1,25 @@
 """SQL that BigQuery and PostgreSQL both take, for figures that must be the same in both.
 
-What only one of them takes belongs to its own module.
+What only one of them takes belongs to its own module, and is handed in as a `Dialect`.
 """
 
-from typing import LiteralString
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
 
+from taxi_pipeline.tlc.column_tallies import (
+    FIRST,
+    HASHES,
+    LAST,
+    LENGTH,
+    MOST_PARTS,
+    NULLS,
+    SUM,
+    ColumnTallies,
+    figures_of,
+)
+from taxi_pipeline.tlc.fingerprint import EXACT_PARTS, MODULUS, OF_NULL, OF_TOO_LARGE, factor
+from taxi_pipeline.tlc.services import DATETIME, NUMBER, TEXT, Column, Table
 from taxi_pipeline.tlc.tally import COUNTED_DOLLARS
 
 # A column's whole cents.
@@ -16,3 +31,105 @@ SUM_OF_CENTS = (
     f"CAST(COALESCE(SUM(CASE WHEN ABS({{0}}) < {COUNTED_DOLLARS} THEN {CENTS} "
     f"WHEN {{0}} IS NOT NULL THEN {COUNTED_DOLLARS * 100} END), 0) AS BIGINT)"
 )
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What each store writes in its own way, with {0} for a column.
+
+    Attributes:
+        microseconds: A DATETIME's microseconds since 1970.
+        sum_of_microseconds: The sum of `microseconds`, in more than 64 bits.
+        text_hash: `tlc.column_tallies.text_hash` of a TEXT.
+    """
+
+    microseconds: LiteralString
+    sum_of_microseconds: LiteralString
+    text_hash: LiteralString
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression of one column.
+
+    Attributes:
+        sql: The SQL: {0} stands for the column, {1}, {2} … for the values.
+        values: The values.
+    """
+
+    sql: LiteralString
+    values: tuple[int | float | str, ...] = ()
+
+
+def tally_aggregates(table: Table, dialect: Dialect) -> Iterator[tuple[Column, Expression]]:
+    """Yield each column's aggregates, of which `tallies_of_row` makes the column tallies."""
+    for column in table.columns:
+        for aggregate in _aggregates(column, dialect):
+            yield column, aggregate
+
+
+def tallies_of_row(table: Table, row: Sequence[Any] | None) -> ColumnTallies:
+    """Return the column tallies, given the number of rows and what `tally_aggregates` yields.
+
+    Args:
+        table: The declared table.
+        row: COUNT(*), and the value of each aggregate; None where there is no table.
+    """
+    if row is None or not row[0]:
+        return ColumnTallies.of_no_rows(table)
+    rows, values = int(row[0]), iter(row[1:])
+    columns = {
+        column.name: {
+            name: None if (value := next(values)) is None else int(value)
+            for name in figures_of(column)
+        }
+        for column in table.columns
+    }
+    for figures in columns.values():
+        figures[NULLS] = rows - (figures[NULLS] or 0)
+    return ColumnTallies(rows, columns)
+
+
+def _aggregates(column: Column, dialect: Dialect) -> Iterator[Expression]:
+    """Yield an aggregate for each figure of a column (`tlc.column_tallies`).
+
+    For the number of nulls it is that of values, which is shorter.
+    """
+    aggregates = {
+        NULLS: Expression("COUNT({0})"),
+        SUM: Expression("CAST(COALESCE(SUM({0}), 0) AS BIGINT)"),
+        LENGTH: Expression("CAST(COALESCE(SUM(LENGTH({0})), 0) AS BIGINT)"),
+        HASHES: Expression(f"CAST(COALESCE(SUM({dialect.text_hash}), 0) AS BIGINT)"),
+    }
+    if column.type == NUMBER:
+        aggregates[SUM] = Expression(
+            "CAST(COALESCE(SUM(CASE WHEN ABS({0}) < {1} THEN CAST(FLOOR({0} * {2} + 0.5) AS BIGINT)"
+            " WHEN {0} IS NOT NULL THEN {3} END), 0) AS BIGINT)",
+            (MOST_PARTS / column.parts, column.parts, MOST_PARTS),
+        )
+    if column.type == DATETIME:
+        aggregates[SUM] = Expression(f"COALESCE({dialect.sum_of_microseconds}, 0)")
+        aggregates[FIRST] = Expression(dialect.microseconds.replace("{0}", "MIN({0})"))
+        aggregates[LAST] = Expression(dialect.microseconds.replace("{0}", "MAX({0})"))
+    for figure in figures_of(column):
+        of_code = Expression("COUNT(CASE WHEN {0} = {1} THEN 1 END)", (figure,))
+        yield aggregates.get(figure, of_code)
+
+
+def fingerprint_terms(table: Table, dialect: Dialect) -> Iterator[tuple[Column, Expression]]:
+    """Yield each column and its term in a row's sum (`tlc.fingerprint`)."""
+    for column in table.columns:
+        number: LiteralString = "{0}"
+        values: tuple[int | float, ...] = ()
+        if column.type == NUMBER:
+            number = (
+                "CASE WHEN ABS({0}) < {3} THEN MOD(CAST(FLOOR({0} * {4} + 0.5) AS BIGINT), {5}) "
+                "WHEN {0} IS NOT NULL THEN {6} END"
+            )
+            values = (EXACT_PARTS / column.parts, column.parts, MODULUS, OF_TOO_LARGE % MODULUS)
+        elif column.type == DATETIME:
+            number, values = f"MOD({dialect.microseconds}, {{3}})", (MODULUS,)
+        elif column.type == TEXT:
+            number = dialect.text_hash
+        term: LiteralString = f"COALESCE(CAST({number} AS BIGINT), {{1}}) * {{2}}"
+        yield column, Expression(term, (OF_NULL, factor(column), *values))

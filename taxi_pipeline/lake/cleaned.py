@@ -205,7 +205,7 @@ def open_cleaned(
             on_progress = copies.enter_context(progress(f"Copying {paths.stem}", log, rows))
             return report_progress(conformed_batches(path, table, stored.uri), on_progress)
 
-        cleaned = CleanedFile(table, month, stored.uri, stored.generation, schema, rows, batches)
+        cleaned = CleanedFile(table, month, stored.uri, stored.stamp, schema, rows, batches)
         yield StoredFile(cleaned, CleanedMetadata.parse(stored.metadata), shown)
 
 
@@ -312,13 +312,15 @@ def _first_rows(file: "pq.ParquetFile", rows: int) -> Rows:
     return [] if first is None else first.to_pylist()
 
 
-def conformed_batches(path: Path, table: Table, uri: str) -> "Iterator[pa.RecordBatch]":
+def conformed_batches(
+    path: Path, table: Table, uri: str, batch_rows: int = _BATCH_ROWS
+) -> "Iterator[pa.RecordBatch]":
     """Yield a local copy's rows in the declared schema, as many at a time as suit a copy."""
     from taxi_pipeline.tlc.conforming import conformed
     from taxi_pipeline.tlc.reading import opened_parquet
 
     with opened_parquet(path) as file:
-        yield from conformed(file.iter_batches(_BATCH_ROWS), table, uri)
+        yield from conformed(file.iter_batches(batch_rows), table, uri)
 
 
 def _warn_of_differences(

@@ -7,8 +7,18 @@ what was counted in the published file, line by line, before it went into the la
 `recount` is counted again. Dagster's memory is not asked. `view` shows a ledger.
 """
 
-from taxi_pipeline.ledger.entry import Entry, LakeEntry, mart_problems
-from taxi_pipeline.ledger.lake import lake_entry
-from taxi_pipeline.ledger.stores import read_ledger, read_zones
+from taxi_pipeline.ledger.entry import Cells, Entry, LakeEntry, mart_problems
+from taxi_pipeline.ledger.lake import Depth, lake_entry
+from taxi_pipeline.ledger.stores import read_ledger, read_zones, store_cells
 
-__all__ = ["Entry", "LakeEntry", "lake_entry", "mart_problems", "read_ledger", "read_zones"]
+__all__ = [
+    "Cells",
+    "Depth",
+    "Entry",
+    "LakeEntry",
+    "lake_entry",
+    "mart_problems",
+    "read_ledger",
+    "read_zones",
+    "store_cells",
+]

@@ -5,13 +5,42 @@ Only figures and sentences belong here; how a store is asked is said in `lake` a
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
-from taxi_pipeline.sink import Sink
+from taxi_pipeline.sink import Sink, Stamp
+from taxi_pipeline.tlc.column_tallies import ColumnTallies, differences
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Table
 from taxi_pipeline.tlc.tally import Tally
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a store has of a month, cell by cell.
+
+    Attributes:
+        columns: The tallies of its columns.
+        fingerprint: The fingerprint of its rows; None where it was not asked for.
+    """
+
+    columns: ColumnTallies
+    fingerprint: int | None = None
+
+    def problems_with(self, table: Table, store: str, held: "Cells") -> list[str]:
+        """Say which cells of a store differ from these, the lake's, in sentences."""
+        problems = [
+            f"{column}: {store} has {has}, the lake {should}."
+            for column, has, should in differences(table, held.columns, self.columns)
+        ]
+        fingerprints = {held.fingerprint, self.fingerprint} - {None}
+        if not problems and len(fingerprints) > 1:
+            problems = [
+                f"{store} has other rows than the lake: every column has the same figures, but the "
+                f"fingerprint is {held.fingerprint}, the lake's {self.fingerprint}."
+            ]
+        return problems
 
 
 @dataclass(frozen=True)
@@ -27,6 +56,11 @@ class LakeEntry:
         of_this_raw: Whether the cleaned and the rejected rows are of the raw object that is there
             now.
         faults: What was found wrong with an object by itself, in sentences.
+        stamp: Which version the cleaned object is.
+        is_tallied: Whether the cleaned file says the tallies of its columns, as one does that was
+            cleaned by a release that stamps what it loads.
+        cells: What the cleaned file holds, cell by cell; None where it was not asked for, and the
+            file does not say it of the columns that are declared now.
         content: What the rows that are kept are called.
         is_read: False where the objects were replaced again and again while they were read.
     """
@@ -38,6 +72,9 @@ class LakeEntry:
     sha256: str | None
     of_this_raw: bool
     faults: tuple[str, ...] = ()
+    stamp: Stamp | None = None
+    is_tallied: bool = False
+    cells: Cells | None = None
     content: str = "trips"
     is_read: bool = True
 
@@ -96,6 +133,33 @@ class LakeEntry:
             return [f"{store} has {tally.rows:,} rows,{of_them} the lake {self.kept.rows:,}."]
         return [f"{store} has a total of {_dollars(tally)}, the lake {_dollars(self.kept)}."]
 
+    def stamp_problems(self, sink: type[Sink], stamp: Stamp | None) -> list[str]:
+        """Say where a sink has loaded its rows from another version of the cleaned object.
+
+        The same bytes stored again are the same version. What an earlier release has cleaned was
+        loaded without a stamp.
+
+        Args:
+            sink: The sink, which has the month.
+            stamp: What it has loaded the month from; None where it does not say.
+
+        Returns:
+            One sentence; none where the version is the lake's.
+        """
+        if self.stamp is None or (stamp is None and not self.is_tallied):
+            return []
+        if stamp is None:
+            return [
+                f"{sink.title} does not say from which cleaned object its rows were loaded: "
+                f"materialize {sink.name} again."
+            ]
+        if stamp == self.stamp:
+            return []
+        return [
+            f"{sink.title} has the rows of generation {stamp.generation} of the cleaned object, "
+            f"the lake has generation {self.stamp.generation}: materialize {sink.name} again."
+        ]
+
     def in_table(self, tallies: Mapping[Month, Tally], month: Month) -> Tally | None:
         """Return what a table has of the month, given its tallies.
 
@@ -123,6 +187,9 @@ class Entry:
         tables: What the table of each sink has; None where it does not have the month.
         mart: What the mart of daily trips has of the service; None where its month was not
             computed yet.
+        stamps: What each sink has loaded the month from; None where it does not say.
+        cells: What each sink has cell by cell, of those that have the month; empty where it was
+            not asked for.
     """
 
     service: str
@@ -130,6 +197,13 @@ class Entry:
     lake: LakeEntry
     tables: Mapping[type[Sink], Tally | None]
     mart: Tally | None = None
+    stamps: Mapping[type[Sink], Stamp | None] = field(default_factory=dict)
+    cells: Mapping[type[Sink], Cells] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        """The declared table."""
+        return SERVICES[self.service].trips if self.month else TAXI_ZONES
 
     @property
     def name(self) -> str:
@@ -146,10 +220,19 @@ class Entry:
             *(
                 problem
                 for sink, tally in self.tables.items()
-                for problem in self.lake.problems_with(sink.title, tally)
+                for problem in self._problems_with(sink, tally)
             ),
             *(mart_problems(self.mart, self.tables[BigQuery]) if self.mart else []),
         ]
+
+    def _problems_with(self, sink: type[Sink], tally: Tally | None) -> list[str]:
+        problems = self.lake.problems_with(sink.title, tally)
+        if tally:
+            problems += self.lake.stamp_problems(sink, self.stamps.get(sink))
+            cells, of_lake = self.cells.get(sink), self.lake.cells
+            if cells and of_lake and tally.rows == of_lake.columns.rows:
+                problems += of_lake.problems_with(self.table, sink.title, cells)
+        return problems
 
     @property
     def adds_up(self) -> bool:

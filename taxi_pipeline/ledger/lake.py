@@ -5,42 +5,72 @@ What a figure must be equal to is said in `entry`.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.scratch import scratch
+from taxi_pipeline.lake.cleaned import conformed_batches
 from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
 from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, month_of_object
 from taxi_pipeline.lake.raw import sha256_of
-from taxi_pipeline.ledger.entry import LakeEntry
+from taxi_pipeline.ledger.entry import Cells, LakeEntry
 from taxi_pipeline.resources.gcs import Lake, LakeObject, ReplacedError
+from taxi_pipeline.tlc.column_tallies import FOOTER_KEY, ColumnTallies, differences
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
-from taxi_pipeline.tlc.tally import tally_parquet
+from taxi_pipeline.tlc.services import Service, Table
+from taxi_pipeline.tlc.tally import Tally, tally_row_groups
+
+_BATCH_ROWS = 1 << 17  # some 30 MB
 
 
-def lake_entry(lake: Lake, paths: ObjectPaths, total: str | None) -> LakeEntry:
+class Depth(IntEnum):
+    """How closely the ledger looks at the stores.
+
+    Attributes:
+        ROWS: Rows, one total, and what each sink has loaded its rows from.
+        COLUMNS: The tallies of all columns, too.
+        CELLS: The fingerprint of all rows, too, for which the cleaned file is read again.
+        PUBLISHED: The published file is read again, too, and its rows are counted.
+    """
+
+    ROWS = 0
+    COLUMNS = 1
+    CELLS = 2
+    PUBLISHED = 3
+
+
+def lake_entry(
+    lake: Lake, paths: ObjectPaths, table: Table, total: str | None, depth: Depth = Depth.ROWS
+) -> LakeEntry:
     """Return what the lake has of one published file.
 
     Args:
         lake: The lake.
         paths: Where the file lies in it.
+        table: The declared table.
         total: The column to sum up, in dollars; None for no sum.
+        depth: How closely to look.
 
     Raises:
         PermanentError: The lake cannot be asked, and asking again cannot change that.
         TransientError: The lake is away, or an object was replaced while it was read.
     """
-    return _lake_entry(lake, paths, find_objects(lake, paths), total, recount=False)
+    return _lake_entry(lake, paths, find_objects(lake, paths), table, total, depth)
 
 
 def read_lake(
-    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
+    lake: Lake,
+    paths: ObjectPaths,
+    objects: Iterable[LakeObject],
+    table: Table,
+    total: str | None,
+    depth: Depth,
 ) -> LakeEntry:
     """Return what the lake has; where an object is replaced while it is read, that nothing was."""
     try:
-        return _lake_entry(lake, paths, objects, total, recount)
+        return _lake_entry(lake, paths, objects, table, total, depth)
     except ReplacedError:
         return LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
 
@@ -68,7 +98,12 @@ def objects_by_month(lake: Lake, service: Service) -> dict[Month, list[LakeObjec
 
 
 def _lake_entry(
-    lake: Lake, paths: ObjectPaths, objects: Iterable[LakeObject], total: str | None, recount: bool
+    lake: Lake,
+    paths: ObjectPaths,
+    objects: Iterable[LakeObject],
+    table: Table,
+    total: str | None,
+    depth: Depth,
 ) -> LakeEntry:
     by_name = {item.name: item for item in objects}
     raw = next((item for name, item in by_name.items() if name.startswith(paths.raw)), None)
@@ -78,21 +113,73 @@ def _lake_entry(
     rejected = by_name.get(history.rejected_rows or "")
     sources = (history, CleanedMetadata.parse(rejected.metadata if rejected else {}))
     faults: list[str] = []
-    kept = _read(lake, cleaned, partial(tally_parquet, total=total), faults)
+    kept = _read(lake, cleaned, partial(_tally, total=total, table=table), faults)
     reasons = _read(lake, rejected, _reasons, faults)
-    if raw and recount:
+    cells = Cells(kept.columns) if kept and kept.columns else None
+    if cleaned and kept and (depth >= Depth.CELLS or (depth == Depth.COLUMNS and not cells)):
+        counted = _count_cells(lake, cleaned, table, faults)
+        if counted and cells:
+            faults += (
+                f"{column}: the cleaned {_content(paths)} in the lake have {has}, when they were "
+                f"stored they had {should}."
+                for column, has, should in differences(table, counted.columns, cells.columns)
+            )
+        cells = counted
+    if raw and depth >= Depth.PUBLISHED:
         faults += _recounted(lake, raw, origin)
     return LakeEntry(
         published=origin.rows,
-        kept=kept,
+        kept=kept.tally if kept else None,
         rejected=reasons,
         etag=origin.etag,
         sha256=origin.sha256,
         of_this_raw=origin.sha256 is not None
         and all(source.sha256 == origin.sha256 for source in sources),
         faults=tuple(faults),
-        content="zones" if paths == ZONES_PATHS else "trips",
+        stamp=cleaned.stamp if cleaned else None,
+        is_tallied=bool(kept and kept.is_tallied),
+        cells=cells,
+        content=_content(paths),
     )
+
+
+def _content(paths: ObjectPaths) -> str:
+    """Return what the rows are called."""
+    return "zones" if paths == ZONES_PATHS else "trips"
+
+
+class _Tallied(NamedTuple):
+    """What a cleaned file holds, and the tallies of its columns as its footer says them."""
+
+    tally: Tally
+    is_tallied: bool
+    columns: ColumnTallies | None
+
+
+def _tally(file: BinaryIO, total: str | None, table: Table) -> _Tallied:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, pre_buffer=False) as parquet:  # see `tally_parquet`
+        noted = (parquet.metadata.metadata or {}).get(FOOTER_KEY)
+        tally = tally_row_groups(parquet, total)
+    return _Tallied(tally, noted is not None, ColumnTallies.parse(noted, table))
+
+
+def _count_cells(lake: Lake, cleaned: LakeObject, table: Table, faults: list[str]) -> Cells | None:
+    """Read a cleaned file to its end, and count its cells; one that cannot be read is a fault."""
+    from taxi_pipeline.tlc.cells import fingerprint, tally_columns
+
+    columns, of_rows = ColumnTallies.of_no_rows(table), 0
+    with scratch() as folder:
+        try:
+            path = lake.download(cleaned, folder)
+            for batch in conformed_batches(path, table, cleaned.uri, _BATCH_ROWS):
+                columns += tally_columns(batch, table)
+                of_rows += fingerprint([batch], table)
+        except PermanentError as error:
+            faults.append(f"{cleaned.uri} cannot be read: {error}")
+            return None
+    return Cells(columns, of_rows)
 
 
 def _read[T](

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
-from taxi_pipeline.ledger.entry import Entry
-from taxi_pipeline.ledger.lake import find_objects, generations, objects_by_month, read_lake
+from taxi_pipeline.ledger.entry import Cells, Entry
+from taxi_pipeline.ledger.lake import Depth, find_objects, generations, objects_by_month, read_lake
 from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.settings import Resources
-from taxi_pipeline.sink import Sink
+from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import TAXI_ZONES, Service
+from taxi_pipeline.tlc.services import TAXI_ZONES, Service, Table
 from taxi_pipeline.tlc.tally import Tally
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
@@ -27,7 +27,7 @@ def read_ledger(
     stores: Resources,
     first: Month | None = None,
     last: Month | None = None,
-    recount: bool = False,
+    depth: Depth = Depth.ROWS,
 ) -> list[Entry]:
     """Return the entries of a service's months that any store has, oldest first.
 
@@ -39,8 +39,7 @@ def read_ledger(
         stores: All stores.
         first: The first month to read; None for the stores' own first.
         last: The last month to read; None for the stores' own last.
-        recount: Whether the published files are read again, which takes as long as downloading
-            them.
+        depth: How closely to look.
 
     Raises:
         PermanentError: A store cannot be asked, and asking again cannot change that.
@@ -57,7 +56,7 @@ def read_ledger(
     ]
 
     def entry(month: Month) -> Entry:
-        return _entry(service, month, stores, in_lake.get(month, []), tables, recount)
+        return _entry(service, month, stores, in_lake.get(month, []), tables, depth)
 
     with ThreadPoolExecutor(MONTHS_AT_ONCE) as pool:
         return list(pool.map(entry, months))
@@ -68,6 +67,7 @@ class _Tables(NamedTuple):
 
     by_sink: Mapping[type[Sink], Mapping[Month, Tally]]
     mart: Mapping[Month, Tally]
+    stamps: Mapping[type[Sink], Mapping[Month | None, Stamp]]
 
 
 def _tally_tables(
@@ -79,7 +79,42 @@ def _tally_tables(
             for sink in stores.sinks.values()
         },
         stores.bigquery.mart_tallies(service, first, last),
+        {type(sink): sink.stamps(service.trips) for sink in stores.sinks.values()},
     )
+
+
+def _cells(
+    stores: Resources,
+    tables: Mapping[type[Sink], Tally | None],
+    table: Table,
+    month: Month | None,
+    depth: Depth,
+) -> dict[type[Sink], Cells]:
+    """Return what each sink that has the month holds, cell by cell."""
+    if depth == Depth.ROWS:
+        return {}
+    return {
+        type(sink): store_cells(sink, table, month, depth)
+        for sink in stores.sinks.values()
+        if tables[type(sink)]
+    }
+
+
+def store_cells(sink: Sink, table: Table, month: Month | None, depth: Depth) -> Cells:
+    """Return what a sink has of a month, or of a table without months, cell by cell.
+
+    Args:
+        sink: The sink.
+        table: The declared table.
+        month: The month; None for a table without months.
+        depth: Whether to ask for the fingerprint, too.
+
+    Raises:
+        PermanentError: The sink cannot be asked, and asking again cannot change that.
+        TransientError: The sink is away.
+    """
+    fingerprint = sink.fingerprint(table, month) if depth >= Depth.CELLS else None
+    return Cells(sink.column_tallies(table, month), fingerprint)
 
 
 def _entry(
@@ -88,7 +123,7 @@ def _entry(
     stores: Resources,
     objects: Sequence[LakeObject],
     tables: _Tables,
-    recount: bool,
+    depth: Depth,
 ) -> Entry:
     """Return a month's entry, given its objects in the lake and what the tables have.
 
@@ -97,13 +132,16 @@ def _entry(
     """
     paths = object_paths(service, month)
     for _ in range(LOOKS):
-        in_lake = read_lake(stores.lake, paths, objects, service.total, recount)
+        in_lake = read_lake(stores.lake, paths, objects, service.trips, service.total, depth)
+        held = {sink: in_lake.in_table(tallies, month) for sink, tallies in tables.by_sink.items()}
         entry = Entry(
             service.name,
             month,
             in_lake,
-            {sink: in_lake.in_table(tallies, month) for sink, tallies in tables.by_sink.items()},
+            held,
             tables.mart.get(month),
+            {sink: stamps.get(month) for sink, stamps in tables.stamps.items()},
+            _cells(stores, held, service.trips, month, depth),
         )
         if entry.adds_up:
             break
@@ -114,12 +152,12 @@ def _entry(
     return entry
 
 
-def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
+def read_zones(stores: Resources, depth: Depth = Depth.ROWS) -> list[Entry]:
     """Return the entry of the taxi zones; none where no store has any.
 
     Args:
         stores: All stores.
-        recount: Whether the published file is read again.
+        depth: How closely to look.
 
     Raises:
         PermanentError: A store cannot be asked, and asking again cannot change that.
@@ -130,11 +168,13 @@ def read_zones(stores: Resources, recount: bool = False) -> list[Entry]:
         tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
         if not objects and not any(tally.rows for tally in tallies.values()):
             return []
-        in_lake = read_lake(stores.lake, ZONES_PATHS, objects, None, recount)
+        in_lake = read_lake(stores.lake, ZONES_PATHS, objects, TAXI_ZONES, None, depth)
         tables = {
             sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
         }
-        entry = Entry(TAXI_ZONES.name, None, in_lake, tables)
+        stamps = {type(sink): sink.stamps(TAXI_ZONES).get(None) for sink in stores.sinks.values()}
+        cells = _cells(stores, tables, TAXI_ZONES, None, depth)
+        entry = Entry(TAXI_ZONES.name, None, in_lake, tables, None, stamps, cells)
         newest = find_objects(stores.lake, ZONES_PATHS)
         if entry.adds_up or generations(newest) == generations(objects):
             break

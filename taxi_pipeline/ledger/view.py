@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from taxi_pipeline.ledger.entry import Entry
+from taxi_pipeline.sink import Sink
+from taxi_pipeline.tlc.column_tallies import as_text, figures_of
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.services import Column, Service
 from taxi_pipeline.tlc.tally import Tally
 
 _WIDTH = 200  # columns: no figure is ever cut short, however narrow the terminal
@@ -43,6 +45,50 @@ def show(entries: Sequence[Entry]) -> None:
     console.print(table)
     for sentence in problems(entries):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_columns(entries: Iterable[Entry]) -> None:
+    """Print the figures of each month's columns side by side, the differing ones first."""
+    console = Console(width=_WIDTH)
+    for entry in entries:
+        if not entry.lake.cells:
+            continue
+        title = f"{entry.name}: columns"
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for name in ("column", "figure"):
+            table.add_column(name)
+        for name in ("lake", *(sink.title for sink in entry.cells)):
+            table.add_column(name, justify="right")
+        table.add_column("equal")
+        for column, figure, of_lake, of_sinks in _figures(entry):
+            differ = any(value != of_lake for value in of_sinks.values())
+            texts = (as_text(column, figure, value) for value in (of_lake, *of_sinks.values()))
+            table.add_row(column.name, figure, *texts, "[bold red]NO[/]" if differ else "yes")
+        console.print(table)
+
+
+type _Row = tuple[Column, str, int | None, dict[type[Sink], int | None]]
+
+
+def _figures(entry: Entry) -> list[_Row]:
+    """Return each figure of each column, the lake's and each sink's, the differing ones first."""
+    if not entry.lake.cells:
+        return []
+    lake = entry.lake.cells.columns.columns
+    rows = [
+        (
+            column,
+            figure,
+            lake[column.name][figure],
+            {
+                sink: cells.columns.columns[column.name][figure]
+                for sink, cells in entry.cells.items()
+            },
+        )
+        for column in entry.table.columns
+        for figure in figures_of(column)
+    ]
+    return sorted(rows, key=lambda row: {*row[3].values()} <= {row[2]})
 
 
 def problems(entries: Iterable[Entry]) -> Iterator[str]:
@@ -93,7 +139,21 @@ def _as_object(entry: Entry) -> dict[str, Any]:
         "etag": lake.etag,
         "sha256": lake.sha256,
         "adds_up": entry.adds_up,
+        **(_cells_as_object(entry) if entry.cells else {}),
     }
+
+
+def _cells_as_object(entry: Entry) -> dict[str, Any]:
+    """Return the figures of the columns, and the fingerprints where they were asked for."""
+    columns: dict[str, dict[str, dict[str, int | None]]] = {}
+    for column, figure, of_lake, of_sinks in _figures(entry):
+        by_store = {"lake": of_lake, **{sink.name: value for sink, value in of_sinks.items()}}
+        columns.setdefault(column.name, {})[figure] = by_store
+    fingerprints = {
+        "lake": entry.lake.cells and entry.lake.cells.fingerprint,
+        **{sink.name: cells.fingerprint for sink, cells in entry.cells.items()},
+    }
+    return {"columns": columns, "fingerprint": fingerprints}
 
 
 def _rows(tally: Tally | None) -> int | None:

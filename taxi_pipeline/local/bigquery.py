@@ -67,7 +67,13 @@ def main() -> None:
         # The server shuts down first and then raises the signal again, for this handler.
         signal.signal(signum, lambda *_: sys.exit())
     uvicorn.run(
-        app, host="127.0.0.1", port=args.port, log_level="warning", timeout_graceful_shutdown=5
+        app,
+        host="127.0.0.1",
+        port=args.port,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        # or a client may take up a connection in the moment in which it is closed
+        timeout_keep_alive=3600,
     )
 
 

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
+from taxi_pipeline.sink import Stamp
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -51,6 +52,7 @@ class LakeObject:
         generation: Cloud Storage's number of this version.
         created: When its bytes arrived (ISO 8601).
         metadata: The custom metadata.
+        crc32c: The CRC32C of its bytes, in base 64.
     """
 
     name: str
@@ -59,6 +61,12 @@ class LakeObject:
     generation: int
     created: str
     metadata: dict[str, str]
+    crc32c: str
+
+    @property
+    def stamp(self) -> Stamp:
+        """Which version it is."""
+        return Stamp(self.generation, self.crc32c)
 
 
 class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -277,6 +285,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             generation=blob.generation,
             created=blob.time_created.isoformat(),
             metadata=dict(blob.metadata or {}),
+            crc32c=blob.crc32c,
         )
 
     @contextmanager

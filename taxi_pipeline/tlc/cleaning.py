@@ -5,7 +5,7 @@ counted. Which rules there are is `rules`'.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from taxi_pipeline.tlc.cells import tally_columns
+from taxi_pipeline.tlc.column_tallies import FOOTER_KEY, ColumnTallies
 from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, row_hashes
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, SourceFile
@@ -63,8 +65,10 @@ class Summary:
         unknown_codes: Of the kept rows, those with an undeclared code, by column and code;
             undeclared words are counted under the column `unknown_words`. Beyond 1,000 codes, any
             further one is counted as `others` of its column.
+        columns: The tallies of the kept rows, which lie in the footer of their file, too.
     """
 
+    columns: ColumnTallies
     published: int = 0
     kept: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -143,6 +147,7 @@ class CleanedBatch:
         rejected: The others, in the schema of the file of rejected rows.
         noted: As in `Summary`, without `exact_duplicates`.
         unknown_codes: As in `Summary`, without a limit.
+        columns: The tallies of the kept rows.
         hashes: A hash of each kept row.
     """
 
@@ -151,6 +156,7 @@ class CleanedBatch:
     rejected: pa.RecordBatch
     noted: Counter[str]
     unknown_codes: UnknownCodes
+    columns: ColumnTallies
     hashes: Hashes
 
 
@@ -162,18 +168,23 @@ def _clean(
     rejected: Path,
     on_progress: ProgressCallback,
 ) -> Summary:
-    summary = Summary()
+    summary = Summary(ColumnTallies.of_no_rows(source.table))
     rejected_schema = _rejected_schema(source.published_schema)
     classify = partial(_classify_batch, source.table, rejections, notes, rejected_schema)
     with Duplicates() as duplicates, ThreadPoolExecutor(1) as pool:
         with (
-            _writer(kept, arrow_schema(source.table)) as keep,
             _writer(rejected, rejected_schema) as reject,
+            _writer(
+                kept,
+                arrow_schema(source.table),
+                lambda: {FOOTER_KEY: summary.columns.to_json().encode()},
+            ) as keep,
         ):
             for batch in source.each(classify):
                 keep(batch.kept)
                 reject(batch.rejected)
                 duplicates.add(batch.hashes)
+                summary.columns += batch.columns
                 summary.published += batch.published
                 summary.kept += len(batch.kept)
                 summary.rejected.update(batch.rejected[REJECTED_BECAUSE].to_pylist())
@@ -210,6 +221,7 @@ def _classify_batch(
         _rejected(batch, bad, because, rejected_schema),
         Counter({name: holds(kept).true_count for name, holds in notes.items()}),
         unknown,
+        tally_columns(kept, table),
         row_hashes(kept),
     )
 
@@ -256,10 +268,15 @@ def _rejected(
 
 
 @contextmanager
-def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+def _writer(
+    path: Path,
+    schema: pa.Schema,
+    footer: Callable[[], Mapping[bytes, bytes]] = dict,
+) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Open a Parquet file; yield a function that adds a batch, gathering them to row groups.
 
-    A group is written by a thread while the next one is gathered.
+    A group is written by a thread while the next one is gathered. At the end the file's footer gets
+    what `footer` returns.
     """
     group: list[pa.RecordBatch] = []
     size = 0
@@ -287,3 +304,5 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch]
         yield add
         flush()
         under_way.popleft().result()
+        if written := footer():
+            writer.add_key_value_metadata(written)

@@ -7,7 +7,10 @@ order, every store gets the same. How to ask a store for it is the store's busin
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 # No declared amount is as large; of one put into a table by hand (infinity, NaN) the cents may be
 # no integer. It counts as this much, by which the tables differ, and the ledger can say so.
@@ -47,21 +50,27 @@ def tally_parquet(file: Path | BinaryIO, total: str | None) -> Tally:
         OSError: It cannot be read, as Arrow says of some broken files, too.
         KeyError: It has no such column.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     # with pre_buffer Arrow's threads would read, and may still hold a Python file when the process
     # ends, and abort it
     with pq.ParquetFile(file, pre_buffer=False) as parquet:
-        rows = parquet.metadata.num_rows
-        if total is None:
-            return Tally(rows, None)
-        cents = 0
-        for group in range(parquet.num_row_groups):
-            dollars = parquet.read_row_group(group, [total], use_threads=False)[total]
-            counted = pc.less(pc.abs(dollars), COUNTED_DOLLARS)
-            in_cents = pc.floor(pc.add(pc.multiply(dollars, 100.0), 0.5))
-            whole = pc.if_else(counted, in_cents, COUNTED_DOLLARS * 100.0).cast(pa.int64())
-            cents += pc.sum(whole, min_count=0).as_py()
+        return tally_row_groups(parquet, total)
+
+
+def tally_row_groups(parquet: "pq.ParquetFile", total: str | None) -> Tally:
+    """Tally an open Parquet file, as `tally_parquet` does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = parquet.metadata.num_rows
+    if total is None:
+        return Tally(rows, None)
+    cents = 0
+    for group in range(parquet.num_row_groups):
+        dollars = parquet.read_row_group(group, [total], use_threads=False)[total]
+        counted = pc.less(pc.abs(dollars), COUNTED_DOLLARS)
+        in_cents = pc.floor(pc.add(pc.multiply(dollars, 100.0), 0.5))
+        whole = pc.if_else(counted, in_cents, COUNTED_DOLLARS * 100.0).cast(pa.int64())
+        cents += pc.sum(whole, min_count=0).as_py()
     return Tally(rows, cents)

@@ -19,7 +19,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.cleaned import store_cleaned
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.lake.raw import REPLACE_RAW
-from taxi_pipeline.ledger import read_ledger
+from taxi_pipeline.ledger import Depth, read_ledger
 from taxi_pipeline.local.generator import write_parquet, write_zones
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.tlc.cleaning import ProgressCallback, Summary, clean_trips
@@ -67,8 +67,8 @@ def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
     assert sorted(map(str, made)) == sorted(map(str, LATER))
     assert not failed_checks(result) & {EVERY_ROW, *MATCHES}  # of all seven, which have run
     month = Month(2021, 3)
-    for recount in (False, True):
-        (entry,) = read_ledger(GREEN, isolated.resources, month, month, recount)
+    for depth in Depth:
+        (entry,) = read_ledger(GREEN, isolated.resources, month, month, depth)
         assert entry.problems == []
         assert entry.lake.published == ROWS
     tick = isolated.tick("lake_arrivals")
@@ -289,7 +289,7 @@ def test_an_object_that_was_replaced_meanwhile_is_not_annotated(
         lake = Lake(bucket="a-bucket", project="a-project")
         created = "2021-03-01T00:00:00+00:00"
         uri = "gs://a-bucket/raw/x.csv"
-        known = LakeObject("raw/x.csv", uri, 1, 7, created, {"hers": "kept"})
+        known = LakeObject("raw/x.csv", uri, 1, 7, created, {"hers": "kept"}, "AAAAAA==")
         annotated = replace(known, metadata={"hers": "kept", "rows": "3"})
         assert lake.annotate(known, {"rows": "3"}) == annotated
         with pytest.raises(TransientError, match=r"gs://a-bucket/raw/x.csv was replaced while"):

@@ -142,6 +142,9 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
     "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY),
     "tallies": lambda warehouse: warehouse.tallies(GREEN.trips, None),
     "tally": lambda warehouse: warehouse.tally(TAXI_ZONES),
+    "stamps": lambda warehouse: warehouse.stamps(GREEN.trips),
+    "column_tallies": lambda warehouse: warehouse.column_tallies(GREEN.trips, JANUARY),
+    "fingerprint": lambda warehouse: warehouse.fingerprint(GREEN.trips, JANUARY),
     "mart_tallies": lambda warehouse: warehouse.mart_tallies(GREEN),
 }
 

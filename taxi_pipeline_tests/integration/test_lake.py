@@ -25,7 +25,7 @@ from taxi_pipeline_tests.support.relays import Exchange, Point, Reply, http_rela
 
 NAME = "raw/tests/object"
 LARGE = 9 << 20  # bytes; above 8 MiB Google's client sends a file in parts
-KNOWN = LakeObject(NAME, f"gs://a-bucket/{NAME}", 1, 1, "", {})
+KNOWN = LakeObject(NAME, f"gs://a-bucket/{NAME}", 1, 1, "", {}, "AAAAAA==")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.http import silent
 
 SECRET = "s3cr3t-w0rd"
-NOWHERE = LakeObject("no/such/object", "gs://taxi-local/no/such/object", 1, 1, "", {})
+NOWHERE = LakeObject("no/such/object", "gs://taxi-local/no/such/object", 1, 1, "", {}, "AAAAAA==")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ A sink that passes here needs no other change: assets, checks and the ledger fol
 """
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,21 @@ from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.settings import variables
 from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.tlc.cells import fingerprint, tally_batches
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import GREEN, INTEGER, TAXI_ZONES, TEXT, Column, Table
+from taxi_pipeline.tlc.services import (
+    DATETIME,
+    GREEN,
+    INTEGER,
+    NUMBER,
+    SERVICES,
+    TAXI_ZONES,
+    TEXT,
+    Column,
+    Table,
+)
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.conftest import Platform, with_resources
 from taxi_pipeline_tests.support.forked import forked
@@ -74,7 +88,7 @@ class Scene:
             table,
             month,
             stored.uri,
-            stored.generation,
+            stored.stamp,
             rows.schema,
             len(rows),
             partial(conformed_batches, path, table, stored.uri),
@@ -273,6 +287,83 @@ def test_a_sink_declares_what_dagster_and_the_pages_need(scene: Scene) -> None:
     assert {column.type for column in (*scene.table.columns, *TAXI_ZONES.columns)} <= {*sink.types}
 
 
+# --- stamps and cells ---
+
+
+def test_a_month_says_from_which_file_it_was_loaded(scene: Scene) -> None:
+    assert scene.sink.stamps(scene.table) == {}
+    january, february = scene.file(3), scene.file(4, FEBRUARY)
+    scene.replace(january)
+    scene.replace(february)
+    assert scene.sink.stamps(scene.table) == {JANUARY: january.stamp, FEBRUARY: february.stamp}
+    nothing = scene.file(0)
+    scene.replace(nothing)
+    assert scene.sink.stamps(scene.table) == {JANUARY: nothing.stamp, FEBRUARY: february.stamp}
+
+
+def test_a_table_without_months_says_from_which_file_it_was_loaded(scene: Scene) -> None:
+    table = replace(TAXI_ZONES, name=scene.table.name)
+    for rows in (5, 2):
+        file = scene.file(rows, None, table)
+        scene.replace(file)
+        assert scene.sink.stamps(table) == {None: file.stamp}
+
+
+# Values at the ends of what a column can have, by its type; a code counts as any other text.
+_EXTREMES: dict[pa.DataType, list[Any]] = {
+    INTEGER: [None, 0, -(2**31), 2**31 - 1, 99],
+    NUMBER: [None, 0.0, -0.004, 0.00004, 1e-300, -9_999_999.99, 9_999_999.9999, 9.9e14, -1e15, 0.1],
+    DATETIME: [
+        None,
+        *map(
+            datetime.fromisoformat, ("1970-01-01", "1903-02-01 03:00", "2098-01-01 00:00:00.000001")
+        ),
+    ],
+    TEXT: [None, "", "N", "Y", "B02764", "ein Wort; über 28 Bit", "a'b\\c\"d", " ", "日本"],
+}
+
+
+_LAST = datetime.fromisoformat("2021-01-31 23:59:59.999999")
+
+
+def cells_of(table: Table, rows: int, seed: int) -> pa.Table:
+    """Return rows whose cells are drawn from the extremes, a pick-up in January in each."""
+    drawn = random.Random(seed)
+    columns = [
+        pa.array(
+            [_LAST.replace(day=drawn.randint(1, 31)) for _ in range(rows)]
+            if field.name == table.partitioned_by
+            else drawn.choices(_EXTREMES[field.type], k=rows),
+            field.type,
+        )
+        for field in arrow_schema(table)
+    ]
+    return pa.table(columns, schema=arrow_schema(table))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [*(service.trips for service in SERVICES.values()), TAXI_ZONES],
+    ids=lambda t: t.name,
+)
+def test_every_cell_is_counted_as_arrow_counts_it(scene: Scene, declared: Table) -> None:
+    table = replace(declared, name=scene.table.name)
+    month = JANUARY if table.partitioned_by else None
+    assert scene.sink.column_tallies(table, month) == ColumnTallies.of_no_rows(table)
+    assert scene.sink.fingerprint(table, month) == 0
+    rows = cells_of(table, 300, seed=7)
+    scene.replace(scene.stored(rows, month, table))
+    if month:
+        other = rows.set_column(
+            rows.schema.get_field_index(table.partitioned_by),
+            rows.schema.field(table.partitioned_by),
+            pa.array([FEBRUARY.start] * len(rows), DATETIME),
+        )
+        scene.replace(scene.stored(other, FEBRUARY, table))
+    assert scene.sink.column_tallies(table, month) == tally_batches(rows.to_batches(), table)
+    assert scene.sink.fingerprint(table, month) == fingerprint(rows.to_batches(), table)
+
+
 # --- crashes ---
 
 
@@ -355,10 +446,14 @@ def test_a_crash_at_any_point_leaves_one_file_or_the_other_and_a_way_on(
         tallies = scene.tallies()
         assert tallies.pop(FEBRUARY) == tally_of(20)
         outcomes.append(tallies.pop(JANUARY))
+        # never the stamp of rows that are not there; an older one where its writing was lost
+        stamp = scene.sink.stamps(scene.table)[JANUARY]
+        assert stamp == old.stamp or (stamp, outcomes[-1]) == (new.stamp, tally_of(1_000))
         assert not tallies
         assert died or outcomes[-1] == tally_of(1_000)
         scene.sink.replace(new, run_id)  # as its step would be tried again
         assert scene.tallies() == {JANUARY: tally_of(1_000), FEBRUARY: tally_of(20)}
+        assert scene.sink.stamps(scene.table) == {JANUARY: new.stamp, FEBRUARY: other.stamp}
     assert outcomes[0] == tally_of(30)
     assert outcomes[-1] == tally_of(1_000)
     assert {*outcomes} == {tally_of(30), tally_of(1_000)}

@@ -10,7 +10,9 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import Table
 
-NOT_IN_LAKE = LakeObject("cleaned.parquet", "gs://a-bucket/cleaned.parquet", 1, 1, "", {})
+NOT_IN_LAKE = LakeObject(
+    "cleaned.parquet", "gs://a-bucket/cleaned.parquet", 1, 1, "", {}, "AAAAAA=="
+)
 
 
 def cleaned_file(
@@ -25,6 +27,4 @@ def cleaned_file(
     A sink that reads rows gets `batches`; one that reads the lake itself gets `stored`.
     """
     schema = arrow_schema(table)
-    return CleanedFile(
-        table, month, stored.uri, stored.generation, schema, rows, lambda: iter(batches)
-    )
+    return CleanedFile(table, month, stored.uri, stored.stamp, schema, rows, lambda: iter(batches))

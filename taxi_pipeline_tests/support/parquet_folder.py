@@ -4,23 +4,29 @@ No file of the product knows it. A file is written under another name and takes 
 rename, so a reader opens the old one or the new one.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import ClassVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.sink import CleanedFile, Sink, Stamp
+from taxi_pipeline.tlc.cells import fingerprint, tally_batches
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
+from taxi_pipeline.tlc.conforming import conformed
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Table
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 
 _WHOLE = "all"  # the name of the file of a table without months
+_STAMP = b"stamp"
 
 
 class ParquetFolder(Sink):
@@ -76,6 +82,23 @@ class ParquetFolder(Sink):
         file = self._file(table, None)
         return self._tally(file, None) if file.exists() else Tally(0, None)
 
+    def stamps(self, table: Table) -> dict[Month | None, Stamp]:
+        """Read the footer of each file."""
+        files = Path(self.folder, table.name).glob("*.parquet")
+        footers = {file.stem: pq.read_metadata(file).metadata[_STAMP] for file in files}
+        return {
+            None if name == _WHOLE else Month.parse(name): Stamp(*json.loads(footer))
+            for name, footer in footers.items()
+        }
+
+    def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
+        """Tally the rows of a file."""
+        return tally_batches(self._batches(table, month), table)
+
+    def fingerprint(self, table: Table, month: Month | None) -> int:
+        """Return the fingerprint of the rows of a file."""
+        return fingerprint(self._batches(table, month), table)
+
     def uri(self, table: Table) -> str:
         """Return the table's folder."""
         return Path(self.folder, table.name).as_uri()
@@ -98,7 +121,13 @@ class ParquetFolder(Sink):
             for batch in cleaned.batches():
                 writer.write_batch(batch)
                 rows += len(batch)
+            stamp = cleaned.stamp.generation, cleaned.stamp.crc32c
+            writer.add_key_value_metadata({_STAMP: json.dumps(stamp)})
         return rows
+
+    def _batches(self, table: Table, month: Month | None) -> Iterator[pa.RecordBatch]:
+        if (file := self._file(table, month)).exists():
+            yield from conformed(pq.ParquetFile(file).iter_batches(), table, str(file))
 
     def _tally(self, file: Path, total: str | None) -> Tally:
         with file.open("rb") as opened:  # one version of the file, whatever replaces it

@@ -88,11 +88,23 @@ class Jobs:
             TransientError: The job took longer than `job_timeout`.
             google.api_core.exceptions.GoogleAPICallError: The job failed.
         """
-        job = self._result_or_raise(
-            self.client.query(query, config, job_retry=None, **self.call_options)
-        )
+        job = self.query(query, config)
         # not by the job's own method, which waits for two minutes at least
         return self.client.list_rows(job.destination, **self.call_options)
+
+    def query(
+        self, query: str, config: "bigquery.QueryJobConfig", location: str | None = None
+    ) -> "bigquery.QueryJob":
+        """Run a query or a statement; return its job when it is done.
+
+        Raises:
+            TransientError: The job took longer than `job_timeout`.
+            google.api_core.exceptions.GoogleAPICallError: The job failed.
+        """
+        started = self.client.query(
+            query, config, location=location, job_retry=None, **self.call_options
+        )
+        return self._result_or_raise(started)
 
     def _get(self, job_id: str, location: str | None) -> Any:
         """Return a job that BigQuery has said it knows, of the kind that was started."""

@@ -1,5 +1,6 @@
 """The Dagster resource for BigQuery, which is a sink, and what marts need beyond."""
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,14 +13,24 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.classification import classified
-from taxi_pipeline.io.sql import CENTS, SUM_OF_CENTS
+from taxi_pipeline.io.sql import (
+    CENTS,
+    SUM_OF_CENTS,
+    Expression,
+    fingerprint_terms,
+    tallies_of_row,
+    tally_aggregates,
+)
 from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
-from taxi_pipeline.resources.bigquery.tables import TYPES, ensure_table, schema_of
-from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
+from taxi_pipeline.resources.bigquery.tables import DIALECT, TYPES, ensure_table, schema_of
+from taxi_pipeline.sink import CleanedFile, Sink, Stamp
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
+from taxi_pipeline.tlc.fingerprint import MODULUS
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service, Table
+from taxi_pipeline.tlc.services import Column, Service, Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
@@ -106,7 +117,7 @@ class BigQuery(Sink):
             config.schema = ensured.schema
             job = jobs.run_replacing(
                 self._job_prefix(cleaned.table, cleaned.month),
-                f"{cleaned.generation}_{run_id}",
+                f"{cleaned.stamp.generation}_{run_id}",
                 ensured.location,
                 lambda job_id: jobs.client.load_table_from_uri(
                     cleaned.uri,
@@ -117,11 +128,69 @@ class BigQuery(Sink):
                     **jobs.call_options,
                 ),
             )
+            if job.output_rows == cleaned.rows:
+                write_load(jobs, self._table_id(LOADS), ensured.location, cleaned, job)
         if job.output_rows != cleaned.rows:
             raise PermanentError(
                 f"{destination}: {job.output_rows} rows arrived of {cleaned.rows} in "
                 f"{cleaned.uri}. Materialize the month again from `cleaned` on."
             )
+
+    def stamps(self, table: Table) -> dict[Month | None, Stamp]:
+        """Return what each month was loaded from, as the table `loads` says it."""
+        from google.cloud import bigquery
+
+        query = (
+            "SELECT month, generation, crc32c "  # noqa: S608 - declared names
+            f"FROM {self.sql_name(LOADS)} WHERE table_name = @table ORDER BY loaded_at"
+        )
+        named = [bigquery.ScalarQueryParameter("table", "STRING", table.name)]
+        with self._connected() as jobs:
+            return stamps_of(_rows_if_there(jobs, query, named))
+
+    def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
+        """Tally every column by one query, which reads all columns of the month's partition."""
+        aggregates = (
+            f"{_composed(aggregate, column)} AS f{number}"
+            for number, (column, aggregate) in enumerate(tally_aggregates(table, DIALECT))
+        )
+        row = self._row_of_month(f"COUNT(*) AS total_rows, {', '.join(aggregates)}", table, month)
+        return tallies_of_row(table, row and row.values())
+
+    def fingerprint(self, table: Table, month: Month | None) -> int:
+        """Return the fingerprint of the rows, computed by one query of all their columns."""
+        terms = (
+            _composed(expression, column)
+            for column, expression in fingerprint_terms(table, DIALECT)
+        )
+        residue = f"MOD({' + '.join(terms)}, {MODULUS}) AS residue"
+        squares = f"SELECT SUM(MOD(residue * residue, {MODULUS})) AS fingerprint FROM ({{}})"  # noqa: S608
+        row = self._row_of_month(residue, table, month, around=squares)
+        return int(row.fingerprint or 0) if row else 0
+
+    def _row_of_month(
+        self, select: str, table: Table, month: Month | None, around: str = "{}"
+    ) -> "Any":
+        """Return what is selected of a month's rows, or of all of a table; None without a table.
+
+        `around` is a query in which {} stands for that selection.
+        """
+        from google.cloud import bigquery
+
+        query = f"SELECT {select} FROM {self.sql_name(table)}"  # noqa: S608 - declared names
+        bounds = []
+        if month:
+            # a row without a pick-up time is one of no month: each has it, and so none adds up
+            query += (
+                " WHERE pickup_datetime IS NULL"
+                " OR (pickup_datetime >= @start AND pickup_datetime < @end)"
+            )
+            bounds = [
+                bigquery.ScalarQueryParameter("start", "DATETIME", month.start),
+                bigquery.ScalarQueryParameter("end", "DATETIME", month.end),
+            ]
+        with self._connected() as jobs:
+            return next(iter(_rows_if_there(jobs, around.format(query), bounds)), None)
 
     def replace_month_by_query(
         self,
@@ -318,6 +387,13 @@ class BigQuery(Sink):
         from taxi_pipeline.io.google import GoogleBigQuery
 
         return GoogleBigQuery(project=self.project).client()
+
+
+def _composed(expression: Expression, column: Column) -> str:
+    """Return an expression of a declared column, and of declared values."""
+    # BigQuery takes a text as JSON writes it
+    values = (json.dumps(value) for value in expression.values)
+    return expression.sql.format(f"`{column.name}`", *values)
 
 
 def _partition(month: Month) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Table
+from taxi_pipeline.io.sql import Dialect
+from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, LONG, NUMBER, TEXT, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 # The declared types as BigQuery's catalog spells them. A DATETIME has no zone, as TLC's times.
 TYPES: "Mapping[pa.DataType, str]" = {
     INTEGER: "INT64",
+    LONG: "INT64",
     NUMBER: "FLOAT64",
     TEXT: "STRING",
     DATETIME: "DATETIME",
     DATE: "DATE",
 }
+DIALECT = Dialect(
+    microseconds="UNIX_MICROS(TIMESTAMP({0}))",
+    sum_of_microseconds="SUM(CAST(UNIX_MICROS(TIMESTAMP({0})) AS NUMERIC))",
+    text_hash="CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5({0})), 1, 7)) AS INT64)",
+)
 _ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
 _WIDENED = {("INT64", "FLOAT64"), ("NUMERIC", "FLOAT64"), ("BIGNUMERIC", "FLOAT64")}
 

@@ -14,6 +14,7 @@ from taxi_pipeline.resources.postgres.catalog import (
     has_partition,
 )
 from taxi_pipeline.resources.postgres.locks import in_turns
+from taxi_pipeline.resources.postgres.stamps import write_stamp
 from taxi_pipeline.resources.postgres.statements import (
     SCHEMA,
     execute,
@@ -115,6 +116,7 @@ def replace_partition(
     _create_incoming(connection, name, columns, names)
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, names["incoming"], frozen=True)
+    write_stamp(connection, names["incoming"], cleaned.stamp)
     # proved here, while nobody waits, the bounds need no scan when the partition is swapped
     execute(
         connection,

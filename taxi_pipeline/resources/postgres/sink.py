@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, LiteralString
+from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
 
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.classification import classified
-from taxi_pipeline.io.sql import SUM_OF_CENTS
+from taxi_pipeline.io.sql import SUM_OF_CENTS, fingerprint_terms, tallies_of_row, tally_aggregates
 from taxi_pipeline.resources.postgres.catalog import (
     ExistingColumn,
     check_columns,
@@ -19,20 +19,27 @@ from taxi_pipeline.resources.postgres.catalog import (
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
 from taxi_pipeline.resources.postgres.locks import in_turns, locked
 from taxi_pipeline.resources.postgres.rows import copy_rows, replace_partition
+from taxi_pipeline.resources.postgres.stamps import read_stamps, write_stamp
 from taxi_pipeline.resources.postgres.statements import (
+    DIALECT,
     SCHEMA,
     TYPES,
     column_definitions,
+    composed,
     execute,
     identifier,
     partition_name,
 )
-from taxi_pipeline.sink import CleanedFile, Sink
+from taxi_pipeline.sink import CleanedFile, Sink, Stamp
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
+from taxi_pipeline.tlc.fingerprint import MODULUS
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
+    from psycopg import sql
+
     from taxi_pipeline.resources.postgres.connection import Connection
 
 _PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
@@ -102,6 +109,7 @@ class Postgres(Sink):
                 table = identifier(cleaned.table.name)
                 execute(connection, "DELETE FROM {table}", {"table": table})
                 copy_rows(connection, cleaned, batches, table, frozen=False)
+                write_stamp(connection, table, cleaned.stamp, cleaned.table.description)
         else:
             columns = self._ensure(cleaned.table, _PARTITIONED)
             with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
@@ -163,6 +171,64 @@ class Postgres(Sink):
             except errors.UndefinedTable:
                 rows = 0
         return Tally(rows, None)
+
+    def stamps(self, table: Table) -> dict[Month | None, Stamp]:
+        """Return what each month was loaded from: a comment on its partition says it."""
+        with self._connected() as connection:
+            return read_stamps(connection, table)
+
+    def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
+        """Tally every column in one scan of the month's partition, or of the whole table."""
+        from psycopg import sql
+
+        aggregates = sql.SQL(", ").join(
+            composed(aggregate, column) for column, aggregate in tally_aggregates(table, DIALECT)
+        )
+        selected = sql.SQL("count(*), {}").format(aggregates)
+        return tallies_of_row(table, self._row_of_month(selected, table, month))
+
+    def fingerprint(self, table: Table, month: Month | None) -> int:
+        """Return the fingerprint of the rows, computed in one scan of them."""
+        from psycopg import sql
+
+        terms = sql.SQL(" + ").join(
+            composed(expression, column) for column, expression in fingerprint_terms(table, DIALECT)
+        )
+        residue = sql.SQL("MOD({}, {}) AS residue").format(terms, sql.Literal(MODULUS))
+        # OFFSET 0 keeps PostgreSQL from computing the residue twice, for each of its two uses
+        squares: LiteralString = (
+            f"SELECT SUM(MOD(residue * residue, {MODULUS})) FROM ({{rows}} OFFSET 0) AS residues"  # noqa: S608
+        )
+        row = self._row_of_month(residue, table, month, around=squares)
+        return int(row[0] or 0) if row else 0
+
+    def _row_of_month(
+        self,
+        selected: "sql.Composed",
+        table: Table,
+        month: Month | None,
+        around: LiteralString = "{rows}",
+    ) -> "tuple[Any, ...] | None":
+        """Return what is selected of a month's rows, or of all of a table; None without a table.
+
+        `around` is a statement in which {rows} stands for that selection.
+        """
+        from psycopg import errors
+
+        statement: LiteralString = "SELECT {selected} FROM {table}"
+        if month:
+            statement += " WHERE pickup_datetime >= {start} AND pickup_datetime < {end}"
+        bounds = {"start": month.start, "end": month.end} if month else {}
+        with self._connected() as connection:
+            try:
+                return execute(
+                    connection,
+                    around.replace("{rows}", statement),
+                    {"selected": selected, "table": identifier(table.name)},
+                    bounds,
+                ).fetchone()
+            except errors.UndefinedTable:
+                return None
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> list[ExistingColumn]:
         """Create the table if it is not there; add what was declared, or described anew, since.

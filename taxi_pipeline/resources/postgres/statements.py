@@ -6,6 +6,7 @@ What a statement is for belongs to the modules that execute it.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, LiteralString
 
+from taxi_pipeline.io.sql import Dialect, Expression
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Column, Table
 
@@ -25,6 +26,15 @@ TYPES: "Mapping[pa.DataType, LiteralString]" = {
     DATETIME: "timestamp without time zone",
     DATE: "date",
 }
+
+DIALECT = Dialect(
+    # a double, which is exact to the microsecond for ten thousand years
+    microseconds="CAST(floor(date_part('epoch', {0}) * 1000000 + 0.5) AS bigint)",
+    sum_of_microseconds=(
+        "SUM(CAST(floor(date_part('epoch', {0}) * 1000000 + 0.5) AS bigint))"  # a numeric
+    ),
+    text_hash="CAST(CAST('x' || substr(md5({0}), 1, 7) AS bit(28)) AS integer)",
+)
 
 
 def identifier(name: str) -> "sql.Identifier":
@@ -67,3 +77,11 @@ def execute(
 
     literals = {name: sql.Literal(value) for name, value in (values or {}).items()}
     return connection.execute(sql.SQL(statement).format(**names, **literals))
+
+
+def composed(expression: Expression, column: Column) -> "sql.Composed":
+    """Return an expression of a column, its name and values quoted by the driver."""
+    from psycopg import sql
+
+    values = map(sql.Literal, expression.values)
+    return sql.SQL(expression.sql).format(sql.Identifier(column.name), *values)

@@ -42,7 +42,9 @@ _PAYMENT_WORDS = {
 
 
 def _degrees(name: str, meaning: str, *published_as: str) -> Column:
-    return Column(name, NUMBER, meaning, published_as, unit=_DEGREES, required=False)
+    return Column(
+        name, NUMBER, meaning, published_as, unit=_DEGREES, required=False, parts=1_000_000
+    )
 
 
 _VENDOR_ID = Column(

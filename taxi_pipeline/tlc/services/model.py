@@ -8,6 +8,7 @@ import pyarrow as pa
 from taxi_pipeline.tlc.month import Month
 
 INTEGER = pa.int32()
+LONG = pa.int64()
 NUMBER = pa.float64()
 TEXT = pa.string()
 DATETIME = pa.timestamp("us")  # no zone: TLC publishes New York's wall-clock time
@@ -24,7 +25,7 @@ class Column:
 
     Attributes:
         name: The canonical name, which always counts as a published one, too.
-        type: The Arrow type: one of this module's, or int64 for the number of a rejected row.
+        type: The Arrow type: one of this module's.
         meaning: What a value means, in a sentence. `tlc.services` names the sources.
         published_as: The names that files gave the column, compared without case and outer spaces.
         unit: The unit of a number, in words; empty where there is none.
@@ -34,6 +35,7 @@ class Column:
         required: Whether every published file must have the column.
         required_unless: The column whose presence makes up for a missing required one.
         limit: What a NUMBER is smaller than, whatever its sign, in `unit`. It bounds no other type.
+        parts: In how many parts of `unit` a NUMBER is counted where stores are compared.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Column:
     required: bool = True
     required_unless: str = ""
     limit: float = NUMBER_LIMIT
+    parts: int = 10_000
 
     @property
     def description(self) -> str:

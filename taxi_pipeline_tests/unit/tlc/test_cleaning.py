@@ -10,6 +10,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc import cleaning
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips, clean_zones
+from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
@@ -117,7 +118,7 @@ def test_trips_have_the_canonical_schema(tmp_path: Path) -> None:
 
 
 def test_a_month_without_rows_is_two_empty_files(tmp_path: Path) -> None:
-    assert clean(tmp_path, []) == Summary()
+    assert clean(tmp_path, []) == Summary(ColumnTallies.of_no_rows(YELLOW.trips))
     assert pq.read_metadata(tmp_path / "trips.parquet").num_rows == 0
     assert pq.read_metadata(tmp_path / "rejected.parquet").num_rows == 0
 

@@ -1,0 +1,82 @@
+"""The table `loads`: from which version of the cleaned object each month of a table was loaded.
+
+A partition of BigQuery's has no place for a note of its own. A row is appended when a load job has
+ended, so the newest row of a month, by the end of its job, is of the rows that the month has. Where
+the run dies between the job and its row, the month has an older row, or none: it does not add up
+until its asset runs again.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from taxi_pipeline.resources.bigquery.jobs import Jobs
+from taxi_pipeline.resources.bigquery.tables import ensure_table
+from taxi_pipeline.sink import CleanedFile, Stamp
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import DATETIME, LONG, TEXT, Column, Table
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+LOADS = Table(
+    "loads",
+    "What each month of a table was loaded from: one row a load job. The newest row counts.",
+    (
+        Column("table_name", TEXT, "The table."),
+        Column("month", TEXT, "The month, as 2021-01; null for a table without months."),
+        Column("generation", LONG, "The generation of the cleaned object in Cloud Storage."),
+        Column("crc32c", TEXT, "The CRC32C of the cleaned object's bytes, in base 64."),
+        Column("job_id", TEXT, "The load job."),
+        Column("loaded_at", DATETIME, "When the job ended, in UTC."),
+    ),
+)
+
+
+def write_load(
+    jobs: Jobs, table_id: str, location: str | None, cleaned: CleanedFile, job: "bigquery.LoadJob"
+) -> None:
+    """Append the row of a load job that has ended; make the table where it is missing.
+
+    Args:
+        jobs: The project's jobs.
+        table_id: The full name of the table `loads`.
+        location: The dataset's location.
+        cleaned: What was loaded.
+        job: The job.
+    """
+    from google.api_core.exceptions import NotFound
+    from google.cloud import bigquery
+
+    values: dict[str, tuple[str, str | int | datetime | None]] = {
+        "table_name": ("STRING", cleaned.table.name),
+        "month": ("STRING", cleaned.month.key if cleaned.month else None),
+        "generation": ("INT64", cleaned.stamp.generation),
+        "crc32c": ("STRING", cleaned.stamp.crc32c),
+        "job_id": ("STRING", job.job_id),
+        "loaded_at": ("DATETIME", job.ended and job.ended.replace(tzinfo=None)),
+    }
+    config = bigquery.QueryJobConfig(
+        query_parameters=[
+            bigquery.ScalarQueryParameter(name, type_, value)
+            for name, (type_, value) in values.items()
+        ],
+        job_timeout_ms=jobs.timeout_ms,
+    )
+    statement = (
+        f"INSERT INTO `{table_id}` ({', '.join(values)}) "  # noqa: S608 - declared names
+        f"VALUES ({', '.join(f'@{name}' for name in values)})"
+    )
+    try:
+        jobs.query(statement, config, location)
+    except NotFound:
+        ensure_table(jobs.client, LOADS, table_id, jobs.call_options)
+        jobs.query(statement, config, location)
+
+
+def stamps_of(rows: Iterable[Any]) -> dict[Month | None, Stamp]:
+    """Return the newest stamp of each month, given the table's rows, the oldest first."""
+    return {
+        Month.parse(row.month) if row.month else None: Stamp(row.generation, row.crc32c)
+        for row in rows
+    }

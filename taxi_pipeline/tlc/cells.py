@@ -1,0 +1,144 @@
+"""Rows counted by Arrow, cell by cell: their column tallies, and their fingerprint.
+
+What the figures are is said in `column_tallies` and `fingerprint`.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from taxi_pipeline.tlc.column_tallies import (
+    FIRST,
+    HASHES,
+    LAST,
+    LENGTH,
+    MOST_PARTS,
+    NULLS,
+    SUM,
+    ColumnTallies,
+    Figures,
+    text_hash,
+)
+from taxi_pipeline.tlc.fingerprint import EXACT_PARTS, MODULUS, OF_NULL, OF_TOO_LARGE, factor
+from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column, Table
+
+
+def tally_columns(rows: pa.RecordBatch, table: Table) -> ColumnTallies:
+    """Tally rows in the declared schema of a table, column by column."""
+    return ColumnTallies(
+        len(rows),
+        {
+            column.name: {
+                NULLS: rows[column.name].null_count,
+                **_FIGURES[column.type](rows[column.name], column),
+            }
+            for column in table.columns
+        },
+    )
+
+
+def tally_batches(batches: Iterable[pa.RecordBatch], table: Table) -> ColumnTallies:
+    """Tally a stream of batches in the declared schema of a table, column by column."""
+    tallies = ColumnTallies.of_no_rows(table)
+    for batch in batches:
+        tallies += tally_columns(batch, table)
+    return tallies
+
+
+def fingerprint(batches: Iterable[pa.RecordBatch], table: Table) -> int:
+    """Return the fingerprint of rows in the declared schema of a table."""
+    return sum(_of_batch(batch, table) for batch in batches)
+
+
+def _of_batch(rows: pa.RecordBatch, table: Table) -> int:
+    sums = np.zeros(len(rows), np.int64)
+    for column in table.columns:
+        values = _numbers(rows[column.name], column).fill_null(pa.scalar(OF_NULL, pa.int64()))
+        sums += values.to_numpy() * np.int64(factor(column))
+    residues = sums % MODULUS  # of a negative one SQL has another; both have the same square
+    return int(np.sum(residues * residues % MODULUS))
+
+
+def _numbers(values: pa.Array, column: Column) -> pa.Array:
+    """Return each value's number (int64); a null stays null."""
+    if values.null_count == len(values):
+        return pa.nulls(len(values), pa.int64())
+    if column.type == TEXT:
+        encoded = values.dictionary_encode()
+        hashes = [text_hash(text) for text in encoded.dictionary.to_pylist()]
+        return pa.array(hashes, pa.int64()).take(encoded.indices)
+    if column.type == NUMBER:
+        return _number_residues(values, column.parts)
+    numbers = values.cast(pa.int64())
+    return _remainders(numbers) if column.type == DATETIME else numbers
+
+
+def _number_residues(values: pa.Array, parts: int) -> pa.Array:
+    exact = pc.less(pc.abs(values), pa.scalar(EXACT_PARTS / parts, pa.float64()))
+    scaled = pc.multiply(values, pa.scalar(float(parts), pa.float64()))
+    whole = pc.floor(pc.add(scaled, pa.scalar(0.5, pa.float64())))
+    counted = pc.if_else(exact, whole, pa.scalar(float(OF_TOO_LARGE), pa.float64()))
+    return _remainders(counted.cast(pa.int64()))
+
+
+def _remainders(values: pa.Array) -> pa.Array:
+    """Return each value modulo P, with the value's sign, as SQL's MOD does it."""
+    numbers: NDArray[np.int64] = values.fill_null(pa.scalar(0, pa.int64())).to_numpy()
+    remainders = pa.array(np.fmod(numbers, MODULUS))
+    return pc.if_else(values.is_valid(), remainders, pa.scalar(None, pa.int64()))
+
+
+def _of_integers(values: pa.Array, _: Column) -> Figures:
+    return {SUM: pc.sum(values, min_count=0).as_py()}
+
+
+def _of_numbers(values: pa.Array, column: Column) -> Figures:
+    if values.null_count == len(values):
+        return {SUM: 0}
+    numbers: NDArray[np.float64] = values.fill_null(pa.scalar(0.0, pa.float64())).to_numpy()
+    parts = np.floor(numbers * column.parts + 0.5)
+    is_counted = np.abs(numbers) < MOST_PARTS / column.parts  # which NaN is not
+    if not is_counted.all():
+        parts[~is_counted] = MOST_PARTS
+    return {SUM: int(parts.astype(np.int64).sum())}
+
+
+def _of_times(values: pa.Array, _: Column) -> Figures:
+    if values.null_count == len(values):
+        return {SUM: 0, FIRST: None, LAST: None}
+    moments = values.cast(pa.int64())
+    extremes = pc.min_max(moments)
+    # the microseconds since 1970 of all rows do not fit into 64 bits
+    million = pa.scalar(1_000_000, pa.int64())
+    seconds = pc.divide(moments, million)
+    microseconds = pc.subtract(moments, pc.multiply(seconds, million))
+    return {
+        SUM: pc.sum(seconds).as_py() * 1_000_000 + pc.sum(microseconds).as_py(),
+        FIRST: extremes["min"].as_py(),
+        LAST: extremes["max"].as_py(),
+    }
+
+
+def _of_texts(values: pa.Array, column: Column) -> Figures:
+    rows = {
+        counted["values"]: counted["counts"]
+        for counted in values.value_counts().to_pylist()
+        if counted["values"] is not None
+    }
+    if column.codes:
+        return {str(code): rows.get(str(code), 0) for code in column.codes}
+    return {
+        LENGTH: sum(len(text) * count for text, count in rows.items()),
+        HASHES: sum(text_hash(text) * count for text, count in rows.items()),
+    }
+
+
+_FIGURES = {
+    INTEGER: _of_integers,
+    NUMBER: _of_numbers,
+    DATETIME: _of_times,
+    TEXT: _of_texts,
+}
