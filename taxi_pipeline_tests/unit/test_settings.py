@@ -17,6 +17,7 @@ from taxi_pipeline.settings import (
     fewer_rows_share,
     load_resources,
     published_every_seconds,
+    recount_days,
     rejected_share,
     resources_for_dagster,
     retries,
@@ -133,6 +134,18 @@ def test_any_other_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TAXI_PUBLISHED_EVERY_SECONDS", text)
     with pytest.raises(PermanentError, match=f"^TAXI_PUBLISHED_EVERY_SECONDS: '{text}' is not"):
         published_every_seconds()
+
+
+def test_each_month_is_recounted_once_in_thirty_days_unless_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for text, days in (("", 30), ("1", 1), ("365", 365)):
+        monkeypatch.setenv("TAXI_RECOUNT_DAYS", text)
+        assert recount_days() == days
+    for text in ("0", "-1", "a week"):
+        monkeypatch.setenv("TAXI_RECOUNT_DAYS", text)
+        with pytest.raises(PermanentError, match=f"^TAXI_RECOUNT_DAYS: '{text}' is not a whole"):
+            recount_days()
 
 
 def test_a_step_is_retried_four_times_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
