@@ -50,6 +50,9 @@ _STEPS = {
         ),
     ),
     "Parquet to BigQuery": ("bigquery_ours", ("bigquery_dataframe", "bigquery_load_job")),
+    "counting cells, lake": ("lake_columns", ("lake_read", "lake_fingerprint")),
+    "counting cells, PostgreSQL": ("postgres_columns", ("postgres_rows", "postgres_fingerprint")),
+    "counting cells, BigQuery": ("bigquery_columns", ("bigquery_rows", "bigquery_fingerprint")),
 }
 _ANY_ROWS = {"parse_alone"}  # which rejects nothing
 _DAEMON_SECONDS = 30  # between two looks of Dagster's daemon for backfills; it has no setting

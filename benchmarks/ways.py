@@ -27,9 +27,10 @@ from taxi_pipeline.tlc.services import YELLOW
 if TYPE_CHECKING:
     import pandas as pd
     import psycopg
+    import pyarrow as pa
     from google.cloud import bigquery
 
-    from taxi_pipeline.sink import CleanedFile, Stamp
+    from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 
 type Step = Callable[[], int]
 
@@ -388,6 +389,109 @@ def _bigquery() -> "tuple[bigquery.Client, str, bigquery.LoadJobConfig]":
     client = bigquery.Client(warehouse.project, AnonymousCredentials())
     config = bigquery.LoadJobConfig(write_disposition="WRITE_TRUNCATE")
     return client, f"{warehouse.dataset}.{TABLE}", config
+
+
+# --- counting what is there ----------------------------------------------------------------------
+
+
+@_way
+def lake_read() -> Step:
+    """Decode all rows of the cleaned Parquet, and count them."""
+    return _counting(lambda batch: None)
+
+
+@_way
+def lake_columns() -> Step:
+    """The tallies of all columns, by Arrow; decoding the Parquet included."""
+    from taxi_pipeline.tlc.cells import tally_columns
+
+    return _counting(lambda batch: tally_columns(batch, YELLOW.trips))
+
+
+@_way
+def lake_fingerprint() -> Step:
+    """The fingerprint, by Arrow; decoding the Parquet included."""
+    from taxi_pipeline.tlc.cells import fingerprint
+
+    return _counting(lambda batch: fingerprint([batch], YELLOW.trips))
+
+
+def _counting(count: "Callable[[pa.RecordBatch], object]") -> Step:
+    from taxi_pipeline.lake.cleaned import conformed_batches
+
+    path = prepared("trips.parquet")
+
+    def step() -> int:
+        rows = 0
+        for batch in conformed_batches(path, YELLOW.trips, "", 1 << 17):
+            count(batch)
+            rows += len(batch)
+        return rows
+
+    return step
+
+
+def _look(name: str, look: "Callable[[Sink], object]") -> Step:
+    """Return the step that looks into a sink which has the month."""
+    stores = load_resources()
+    stored = _uploading()("trips.parquet")
+    file = _cleaned_file(prepared("trips.parquet"), stored.uri, stored.stamp)
+    sink = stores.sinks[name]
+    sink.replace(file, str(time.time_ns()))
+
+    def step() -> int:
+        look(sink)
+        return file.rows
+
+    return step
+
+
+def _rows(sink: "Sink") -> object:
+    return sink.tallies(YELLOW.trips, YELLOW.total, MONTH, MONTH)
+
+
+def _columns(sink: "Sink") -> object:
+    return sink.column_tallies(YELLOW.trips, MONTH)
+
+
+def _fingerprint(sink: "Sink") -> object:
+    return sink.fingerprint(YELLOW.trips, MONTH)
+
+
+@_way
+def postgres_rows() -> Step:
+    """The month's rows and one total."""
+    return _look("postgres", _rows)
+
+
+@_way
+def postgres_columns() -> Step:
+    """The tallies of all columns."""
+    return _look("postgres", _columns)
+
+
+@_way
+def postgres_fingerprint() -> Step:
+    """The fingerprint of all rows."""
+    return _look("postgres", _fingerprint)
+
+
+@_way
+def bigquery_rows() -> Step:
+    """The month's rows and one total."""
+    return _look("bigquery", _rows)
+
+
+@_way
+def bigquery_columns() -> Step:
+    """The tallies of all columns."""
+    return _look("bigquery", _columns)
+
+
+@_way
+def bigquery_fingerprint() -> Step:
+    """The fingerprint of all rows."""
+    return _look("bigquery", _fingerprint)
 
 
 # --- the whole month -----------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Resources:
 
 _DEFAULTS = {
     "TAXI_AUTOMATION": "off",
+    "TAXI_CHECK_DEPTH": "columns",
     "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
     "TAXI_FEWER_ROWS_SHARE": "0.2",
     "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
@@ -132,6 +133,14 @@ def rejected_share() -> float:
 def fewer_rows_share() -> float:
     """Return the share by which a month may have fewer rows than what it is compared with."""
     return _share("TAXI_FEWER_ROWS_SHARE")
+
+
+def check_depth() -> str:
+    """Return how closely a run compares each sink with the lake: "rows", "columns" or "cells"."""
+    text = _setting("TAXI_CHECK_DEPTH")
+    if text not in ("rows", "columns", "cells"):
+        raise PermanentError(f"TAXI_CHECK_DEPTH: '{text}' is none of rows, columns and cells.")
+    return text
 
 
 def automation_is_on() -> bool:

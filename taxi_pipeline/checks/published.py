@@ -26,6 +26,7 @@ from taxi_pipeline.checks.results import (
     odd_share_result,
     rejected_share_result,
     rows_as_before_result,
+    rows_match_result,
     unknown_codes_result,
     unknown_columns_result,
 )
@@ -35,12 +36,13 @@ from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.lake.raw import raw_objects
 from taxi_pipeline.ledger import Depth, LakeEntry, lake_entry, store_cells
 from taxi_pipeline.resources.gcs import Lake
-from taxi_pipeline.settings import fewer_rows_share, rejected_share
+from taxi_pipeline.settings import check_depth, fewer_rows_share, rejected_share
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.rules import Rule, rules_for
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
+from taxi_pipeline.tlc.tally import Tally
 
 _DESCRIPTIONS = {
     EVERY_ROW: "Every published row is kept or rejected, of the raw file that is there. A run in "
@@ -210,8 +212,9 @@ def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDe
     @dg.asset_check(
         asset=asset_key(published.table.name, sink.name),
         name=MATCHES_LAKE,
-        description=f"{what} has the lake's rows, and in every column the same figures. In a run "
-        f"with the tag {RECOUNT} every cell is compared, by a fingerprint of the rows.",
+        description=f"{what} has the lake's rows, and in every column the same figures "
+        f"(TAXI_CHECK_DEPTH). In a run with the tag {RECOUNT} every cell is compared, by a "
+        "fingerprint of the rows.",
         partitions_def=published.partitions,
         required_resource_keys={"lake", sink.name},
         retry_policy=RETRIES,
@@ -220,10 +223,24 @@ def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDe
         with retried_if_transient(context):
             lake: Lake = context.resources.lake
             file = published.file_of(context.run)
-            depth = Depth.CELLS if is_set(context.run, RECOUNT) else Depth.COLUMNS
+            recounts = is_set(context.run, RECOUNT)
+            depth = Depth.CELLS if recounts else Depth[check_depth().upper()]
             entry = lake_entry(lake, file.paths, published.table, published.total, depth)
             store: Sink = getattr(context.resources, sink.name)
+            if depth == Depth.ROWS:
+                tally = _tally(published, store, file.month, entry)
+                return rows_match_result(entry, store, tally, published.total)
             cells = store_cells(store, published.table, file.month, depth)
             return matches_lake_result(published.table, entry, store, cells, published.total)
 
     return matches_lake
+
+
+def _tally(
+    published: PublishedTable, sink: Sink, month: Month | None, entry: LakeEntry
+) -> Tally | None:
+    """Return what a sink's table has of the month, or of the whole of a table without months."""
+    if month is None:
+        return sink.tally(published.table)
+    tallies = sink.tallies(published.table, published.total, month, month)
+    return entry.in_table(tallies, month)

@@ -214,6 +214,24 @@ def _nothing_unknown(
     )
 
 
+def rows_match_result(
+    lake: LakeEntry, sink: Sink, tally: Tally | None, total: str | None
+) -> dg.AssetCheckResult:
+    """Return whether a sink's table has the lake's rows and its total; None for no such month."""
+    problems = lake.problems_with(sink.title, tally)
+    if lake.kept is None:  # then nothing matches it, not even nothing
+        problems = [*lake.problems, *problems]
+
+    def figures(of: Tally | None) -> dict[str, float | None]:
+        return {"rows": of.rows, **({total: of.total} if total else {})} if of else {}
+
+    return dg.AssetCheckResult(
+        passed=not problems,
+        description=" ".join(problems) or f"{sink.title} has what the lake has.",
+        metadata={"compared": compared(figures(lake.kept), figures(tally))},
+    )
+
+
 def matches_lake_result(
     declared: Table, lake: LakeEntry, sink: Sink, held: Cells, total: str | None
 ) -> dg.AssetCheckResult:

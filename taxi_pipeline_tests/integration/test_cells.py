@@ -50,8 +50,10 @@ from taxi_pipeline_tests.support.tampering import (
     DELETED,
     DOUBLED,
     FINGERPRINT,
+    LEVELS,
     NULLED,
     ROWS,
+    STAMP,
     STEP,
     SWAPPED,
     Tampering,
@@ -308,6 +310,32 @@ def test_stores_of_two_versions_with_the_same_rows_and_totals_do_not_add_up(
     differing = [record.data["column"] for record in table.records if not record.data["equal"]]
     assert differing == ["trip_distance", "pickup_location_id", "tip_amount"]
     assert [record.data["column"] for record in table.records][:3] == differing
+
+
+@pytest.mark.parametrize(
+    ("depth", "seen"),
+    [("rows", {ROWS}), ("columns", {ROWS, COLUMNS}), ("cells", {*LEVELS} - {STAMP})],
+)
+def test_the_depth_of_a_runs_comparison_can_be_set(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, depth: str, seen: set[str]
+) -> None:
+    month = {"rows": "2014-06", "columns": "2014-07", "cells": "2014-08"}[depth]
+    monkeypatch.setenv("TAXI_CHECK_DEPTH", depth)
+    rows = [in_month(month, tip_amount=f"{tip}", PULocationID=f"{tip + 1}") for tip in range(20)]
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*rows)})
+    of_month = f"pickup_datetime >= '{month}-01' AND pickup_datetime < '{month}-30'"
+    table, job = YELLOW.trips, f"{YELLOW.trips.name}_checks"
+    for level, statement in {
+        ROWS: "DELETE FROM {} WHERE tip_amount = 3 AND " + of_month,
+        COLUMNS: "UPDATE {} SET tip_amount = 3.01 WHERE tip_amount = 3 AND " + of_month,
+        FINGERPRINT: "UPDATE {} SET tip_amount = 7 - tip_amount WHERE tip_amount IN (3, 4) AND "
+        + of_month,
+    }.items():
+        platform.load("yellow", month)
+        assert not failed_checks(platform.run(job, month))
+        for sink in platform.resources.sinks.values():
+            platform.execute(sink, statement.format(sink.sql_name(table)))
+        assert failed_checks(platform.run(job, month)) == (MATCHES if level in seen else set())
 
 
 def test_two_cells_that_changed_places_show_in_a_run_that_recounts(publish: Publish) -> None:

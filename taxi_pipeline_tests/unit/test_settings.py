@@ -13,6 +13,7 @@ from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.settings import (
     _DEFAULTS,
     automation_is_on,
+    check_depth,
     dagster_url,
     fewer_rows_share,
     load_resources,
@@ -146,6 +147,15 @@ def test_each_month_is_recounted_once_in_thirty_days_unless_set(
         monkeypatch.setenv("TAXI_RECOUNT_DAYS", text)
         with pytest.raises(PermanentError, match=f"^TAXI_RECOUNT_DAYS: '{text}' is not a whole"):
             recount_days()
+
+
+def test_a_run_compares_columns_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, depth in (("", "columns"), ("rows", "rows"), ("cells", "cells")):
+        monkeypatch.setenv("TAXI_CHECK_DEPTH", text)
+        assert check_depth() == depth
+    monkeypatch.setenv("TAXI_CHECK_DEPTH", "Rows")
+    with pytest.raises(PermanentError, match="TAXI_CHECK_DEPTH: 'Rows' is none of rows"):
+        check_depth()
 
 
 def test_a_step_is_retried_four_times_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,12 @@ TYPES: "Mapping[pa.DataType, str]" = {
     DATE: "DATE",
 }
 DIALECT = Dialect(
-    microseconds="UNIX_MICROS(TIMESTAMP({0}))",
-    sum_of_microseconds="SUM(CAST(UNIX_MICROS(TIMESTAMP({0})) AS NUMERIC))",
+    microseconds="DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND)",
+    # in two parts, each of which fits into 64 bits
+    sum_of_microseconds=(
+        "CAST(SUM(DIV(DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND), 1000000)) AS NUMERIC)"
+        " * 1000000 + SUM(MOD(DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND), 1000000))"
+    ),
     text_hash="CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5({0})), 1, 7)) AS INT64)",
 )
 _ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
