@@ -35,6 +35,10 @@ class Stamp:
     crc32c: str
 
 
+def _assume_current() -> None:
+    """Raise nothing, as of a file that nothing can replace."""
+
+
 @dataclass(frozen=True)
 class CleanedFile:
     """The cleaned rows of a table, or of one month of it: a Parquet file in the lake.
@@ -50,6 +54,8 @@ class CleanedFile:
         batches: Fetches the file, and returns its rows as a stream of record batches in the
             declared schema of the table. The stream raises `PermanentError` where a column of the
             file does not fit without loss.
+        ensure_current: Raises `TransientError` where another version has taken the file's place. A
+            sink that reads `uri` itself calls it before it keeps the stamp.
     """
 
     table: Table
@@ -59,6 +65,7 @@ class CleanedFile:
     schema: "pa.Schema"
     rows: int
     batches: "Callable[[], Iterator[pa.RecordBatch]]"
+    ensure_current: Callable[[], None] = _assume_current
 
 
 class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -248,8 +248,8 @@ def matches_lake_result(
     problems = lake.problems_with(sink.title, tally)
     if lake.cells and not problems:
         problems = lake.cells.problems_with(declared, sink.title, held)
-    if lake.kept is None:  # then nothing matches it, not even nothing
-        problems = [*lake.problems, *problems]
+    if lake.kept is None or lake.cells is None:  # then nothing matches it, not even nothing
+        problems = [*lake.problems, *problems] or ["The lake's columns could not be counted."]
     return dg.AssetCheckResult(
         passed=not problems,
         description=" ".join(_shortened(problems)) or f"{sink.title} has what the lake has.",

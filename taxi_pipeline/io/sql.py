@@ -33,16 +33,24 @@ SUM_OF_CENTS = (
 )
 
 
+# What counts for a value that no file can bring, put into a table by hand: tables differ by it.
+NO_INTEGER = 2**31
+NO_MOMENT = 253_402_300_800_000_000  # the year 10000
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What each store writes in its own way, with {0} for a column.
 
     Attributes:
-        microseconds: A DATETIME's microseconds since 1970.
+        integer: An INTEGER; `NO_INTEGER` for a number that has not 32 bits, where the store's type
+            can hold one.
+        microseconds: A DATETIME's microseconds since 1970; `NO_MOMENT` for infinity.
         sum_of_microseconds: The sum of `microseconds`, in more than 64 bits.
         text_hash: `tlc.column_tallies.text_hash` of a TEXT.
     """
 
+    integer: LiteralString
     microseconds: LiteralString
     sum_of_microseconds: LiteralString
     text_hash: LiteralString
@@ -97,7 +105,7 @@ def _aggregates(column: Column, dialect: Dialect) -> Iterator[Expression]:
     """
     aggregates = {
         NULLS: Expression("COUNT({0})"),
-        SUM: Expression("CAST(COALESCE(SUM({0}), 0) AS BIGINT)"),
+        SUM: Expression(f"CAST(COALESCE(SUM({dialect.integer}), 0) AS BIGINT)"),
         LENGTH: Expression("CAST(COALESCE(SUM(LENGTH({0})), 0) AS BIGINT)"),
         HASHES: Expression(f"CAST(COALESCE(SUM({dialect.text_hash}), 0) AS BIGINT)"),
     }
@@ -119,14 +127,16 @@ def _aggregates(column: Column, dialect: Dialect) -> Iterator[Expression]:
 def fingerprint_terms(table: Table, dialect: Dialect) -> Iterator[tuple[Column, Expression]]:
     """Yield each column and its term in a row's sum (`tlc.fingerprint`)."""
     for column in table.columns:
-        number: LiteralString = "{0}"
+        number = dialect.integer
         values: tuple[int | float, ...] = ()
         if column.type == NUMBER:
             number = (
                 "CASE WHEN ABS({0}) < {3} THEN MOD(CAST(FLOOR({0} * {4} + 0.5) AS BIGINT), {5}) "
-                "WHEN {0} IS NOT NULL THEN {6} END"
+                "WHEN ABS({0}) < {6} THEN MOD(CAST(FLOOR({0}) AS BIGINT), {5}) "
+                "WHEN {0} IS NOT NULL THEN {7} END"
             )
-            values = (EXACT_PARTS / column.parts, column.parts, MODULUS, OF_TOO_LARGE % MODULUS)
+            exact = EXACT_PARTS / column.parts
+            values = (exact, column.parts, MODULUS, float(EXACT_PARTS), OF_TOO_LARGE)
         elif column.type == DATETIME:
             number, values = f"MOD({dialect.microseconds}, {{3}})", (MODULUS,)
         elif column.type == TEXT:

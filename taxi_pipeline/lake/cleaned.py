@@ -205,8 +205,22 @@ def open_cleaned(
             on_progress = copies.enter_context(progress(f"Copying {paths.stem}", log, rows))
             return report_progress(conformed_batches(path, table, stored.uri), on_progress)
 
-        cleaned = CleanedFile(table, month, stored.uri, stored.stamp, schema, rows, batches)
+        cleaned = CleanedFile(
+            table,
+            month,
+            stored.uri,
+            stored.stamp,
+            schema,
+            rows,
+            batches,
+            partial(_ensure_current, lake, stored),
+        )
         yield StoredFile(cleaned, CleanedMetadata.parse(stored.metadata), shown)
+
+
+def _ensure_current(lake: Lake, stored: LakeObject) -> None:
+    with lake.unchanged(stored):
+        pass
 
 
 def _counted(lake: Lake, raw: LakeObject, path: Path) -> LakeObject:

@@ -228,7 +228,9 @@ class Entry:
     def _problems_with(self, sink: type[Sink], tally: Tally | None) -> list[str]:
         problems = self.lake.problems_with(sink.title, tally)
         if tally:
-            problems += self.lake.stamp_problems(sink, self.stamps.get(sink))
+            stamp = self.stamps.get(sink)
+            if tally.rows or stamp:  # a month without trips need not have been loaded
+                problems += self.lake.stamp_problems(sink, stamp)
             cells, of_lake = self.cells.get(sink), self.lake.cells
             if cells and of_lake and tally.rows == of_lake.columns.rows:
                 problems += of_lake.problems_with(self.table, sink.title, cells)

@@ -162,7 +162,9 @@ def _tally(file: BinaryIO, total: str | None, table: Table) -> _Tallied:
     with pq.ParquetFile(file, pre_buffer=False) as parquet:  # see `tally_parquet`
         noted = (parquet.metadata.metadata or {}).get(FOOTER_KEY)
         tally = tally_row_groups(parquet, total)
-    return _Tallied(tally, noted is not None, ColumnTallies.parse(noted, table))
+    columns = ColumnTallies.parse(noted, table)
+    is_of_file = columns is not None and columns.rows == tally.rows
+    return _Tallied(tally, noted is not None, columns if is_of_file else None)
 
 
 def _count_cells(lake: Lake, cleaned: LakeObject, table: Table, faults: list[str]) -> Cells | None:

@@ -5,6 +5,7 @@ Only showing belongs here; what adds up is `entry`'s to say.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from taxi_pipeline.ledger.entry import Entry
-from taxi_pipeline.sink import Sink
+from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import as_text, figures_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Column, Service
@@ -138,7 +139,12 @@ def _as_object(entry: Entry) -> dict[str, Any]:
         "total_daily_trips": _total(entry.mart),
         "etag": lake.etag,
         "sha256": lake.sha256,
+        "stamps": {
+            "lake": _stamp(lake.stamp),
+            **{sink.name: _stamp(stamp) for sink, stamp in entry.stamps.items()},
+        },
         "adds_up": entry.adds_up,
+        "problems": entry.problems,
         **(_cells_as_object(entry) if entry.cells else {}),
     }
 
@@ -154,6 +160,10 @@ def _cells_as_object(entry: Entry) -> dict[str, Any]:
         **{sink.name: cells.fingerprint for sink, cells in entry.cells.items()},
     }
     return {"columns": columns, "fingerprint": fingerprints}
+
+
+def _stamp(stamp: Stamp | None) -> dict[str, Any] | None:
+    return asdict(stamp) if stamp else None
 
 
 def _rows(tally: Tally | None) -> int | None:

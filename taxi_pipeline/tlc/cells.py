@@ -77,10 +77,19 @@ def _numbers(values: pa.Array, column: Column) -> pa.Array:
 
 
 def _number_residues(values: pa.Array, parts: int) -> pa.Array:
-    exact = pc.less(pc.abs(values), pa.scalar(EXACT_PARTS / parts, pa.float64()))
+    size = pc.abs(values)
     scaled = pc.multiply(values, pa.scalar(float(parts), pa.float64()))
-    whole = pc.floor(pc.add(scaled, pa.scalar(0.5, pa.float64())))
-    counted = pc.if_else(exact, whole, pa.scalar(float(OF_TOO_LARGE), pa.float64()))
+    in_parts = pc.floor(pc.add(scaled, pa.scalar(0.5, pa.float64())))
+    counted = pc.case_when(
+        pc.make_struct(
+            pc.less(size, pa.scalar(EXACT_PARTS / parts, pa.float64())),
+            pc.less(size, pa.scalar(float(EXACT_PARTS), pa.float64())),
+            values.is_valid(),
+        ),
+        in_parts,
+        pc.floor(values),
+        pa.scalar(float(OF_TOO_LARGE), pa.float64()),
+    )
     return _remainders(counted.cast(pa.int64()))
 
 

@@ -9,6 +9,7 @@ by `io.sql`.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -24,6 +25,8 @@ NULLS, SUM, FIRST, LAST, LENGTH, HASHES = "nulls", "sum", "first", "last", "leng
 # Where a cleaned Parquet file keeps the tallies of its rows: a key of its footer.
 FOOTER_KEY = b"taxi_pipeline.column_tallies"
 
+_MOST = 2**100  # of which no figure comes near
+_CACHED_CHARACTERS = 64
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - TLC's times have no zone
 _HASH_DIGITS = 7  # of MD5 in hex: 28 bits
 
@@ -105,7 +108,10 @@ class ColumnTallies:
         return self.columns.keys() == expected.keys() and all(
             isinstance(figures, dict)
             and figures.keys() == {*expected[name]}
-            and all(value is None or type(value) is int for value in figures.values())
+            and all(
+                value is None or (type(value) is int and abs(value) < _MOST)
+                for value in figures.values()
+            )
             for name, figures in self.columns.items()
         )
 
@@ -118,11 +124,17 @@ class ColumnTallies:
         return {column: names for column, names in differing.items() if names}
 
 
-@lru_cache(1 << 16)
 def text_hash(text: str) -> int:
     """Return 28 bits of a text, which SQL can compute: the first digits of its MD5 in hex."""
+    return _cached_hash(text) if len(text) <= _CACHED_CHARACTERS else _hash(text)
+
+
+def _hash(text: str) -> int:
     digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     return int(digest[:_HASH_DIGITS], 16)
+
+
+_cached_hash = lru_cache(1 << 16)(_hash)
 
 
 def _together(name: str, value: int | None, other: int | None) -> int | None:
@@ -143,7 +155,8 @@ def as_text(column: Column, figure: str, value: int | None) -> str:
         sign = "-" if value < 0 else ""
         return f"{sign}{whole:,}.{places[:2]}{places[2:].rstrip('0')}"
     if figure in (FIRST, LAST):
-        return str(_EPOCH + timedelta(microseconds=value))
+        with suppress(OverflowError):  # no moment of the years 1 to 9999, put there by hand
+            return str(_EPOCH + timedelta(microseconds=value))
     return f"{value:,}"
 
 

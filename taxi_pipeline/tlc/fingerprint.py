@@ -3,8 +3,8 @@
 It is made of what Arrow and the SQL of every store compute alike, on integers of 64 bits:
 
     w    a value's number: an INTEGER itself; a DATETIME's microseconds since 1970 modulo P; a
-         NUMBER's parts modulo P; 28 bits of a TEXT's MD5. A null, and a number too large to be
-         counted, have constants.
+         NUMBER's parts modulo P, and of one from 9e15 parts on its whole units; 28 bits of a
+         TEXT's MD5. A null, and a number of 9e15 units and more, have constants.
     r    the sum over a row's columns of w times the column's factor, modulo P
     F    the sum over the rows of r * r modulo P
 

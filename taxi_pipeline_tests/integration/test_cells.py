@@ -18,8 +18,10 @@ import pytest
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.tags import RECOUNT
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger
+from taxi_pipeline.ledger.lake import find_objects, read_lake
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.postgres.statements import partition_name
@@ -226,11 +228,97 @@ def test_a_row_more_or_less_shows_in_the_rows(
     assert tampered.level(None) == DELETED.in_sink
 
 
+@pytest.mark.parametrize(
+    ("sink", "column", "value"),
+    [
+        ("postgres", "dropoff_datetime", "infinity"),
+        ("postgres", "dropoff_datetime", "-infinity"),
+        ("postgres", "dropoff_datetime", "20000-01-01"),
+        ("postgres", "trip_distance", "NaN"),
+        ("postgres", "trip_distance", "-Infinity"),
+        ("bigquery", "trip_distance", "NaN"),
+        ("bigquery", "trip_distance", "inf"),
+        ("bigquery", "passenger_count", 2**63 - 1),
+        ("bigquery", "passenger_count", -(2**63) + 1),
+    ],
+)
+def test_a_value_that_no_file_can_bring_differs_and_breaks_nothing(
+    platform: Platform, tmp_path: Path, sink: str, column: str, value: Any
+) -> None:
+    tampered = Tampered(platform, platform.resources.sinks[sink], YELLOW.trips)
+    tampered.load(tmp_path)
+    tampered.set(YELLOW.trips[column], {0: value})
+    assert tampered.level(YELLOW.trips[column]) == COLUMNS
+
+
+def test_a_declared_column_that_a_table_lacks_is_null(platform: Platform, tmp_path: Path) -> None:
+    for sink in platform.resources.sinks.values():
+        tampered = Tampered(platform, sink, FHV.trips)
+        tampered.load(tmp_path)
+        tampered.execute("ALTER TABLE {} DROP COLUMN sr_flag")
+        assert tampered.level(FHV.trips["sr_flag"]) == COLUMNS
+
+
+def test_a_table_of_somebodys_under_the_name_of_ours_keeps_a_month_as_it_was(
+    platform: Platform, tmp_path: Path
+) -> None:
+    tampered = Tampered(platform, platform.resources.bigquery, FHV.trips)
+    tampered.load(tmp_path)
+    platform.bigquery("CREATE OR REPLACE TABLE kept AS SELECT * FROM taxi_loads")
+    platform.bigquery("DROP TABLE taxi_loads")
+    try:
+        platform.bigquery("CREATE TABLE taxi_loads (table_name INT64)")
+        tampered.set(FHV.trips["sr_flag"], {0: 7})
+        with pytest.raises(
+            PermanentError, match=r"the column table_name of .*taxi_loads` is INT64"
+        ):
+            tampered.load(tmp_path)
+        assert tampered.level(FHV.trips["sr_flag"]) == COLUMNS  # as it was
+    finally:
+        platform.bigquery("DROP TABLE taxi_loads")
+        platform.bigquery("CREATE TABLE taxi_loads AS SELECT * FROM kept")
+
+
+def test_no_stamp_is_written_where_the_file_was_replaced_while_it_was_loaded(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """BigQuery reads the newest object of the name: it may be another than was meant."""
+    table = replace(FHV.trips, name=f"cells_{uuid4().hex}")
+    path, name = tmp_path / "rows.parquet", f"cleaned/{table.name}/rows.parquet"
+    pq.write_table(three_rows(table), path)
+    stored = overwrite(platform.resources.lake, path, name, {})
+
+    def replaced() -> None:
+        raise TransientError("replaced")
+
+    file = replace(cleaned_file(table, JANUARY, (), 3, stored), ensure_current=replaced)
+    with pytest.raises(TransientError, match=r"^replaced$"):
+        platform.resources.bigquery.replace(file, uuid4().hex)
+    assert platform.resources.bigquery.stamps(table) == {}
+
+
+def test_a_check_that_cannot_count_the_lakes_columns_has_not_passed(
+    publish: Publish, tmp_path: Path
+) -> None:
+    month, of = "2015-02", Month(2015, 2)
+    platform, _ = publish({MIRRORED.format(month): csv_gz(*[in_month(month)] * 5)})
+    platform.load("yellow", month)
+    paths, lake = object_paths(YELLOW, of), platform.resources.lake
+    (stored,) = lake.find(paths.cleaned)
+    path = lake.download(stored, tmp_path)
+    rows = pq.read_table(path).replace_schema_metadata(None)
+    index = rows.schema.get_field_index("vendor_id")
+    other_type = rows["vendor_id"].cast(TEXT)  # as no release has declared it
+    pq.write_table(rows.set_column(index, "vendor_id", other_type), path)
+    overwrite(lake, path, paths.cleaned, stored.metadata)
+    assert failed_checks(platform.run(f"{YELLOW.trips.name}_checks", month)) >= MATCHES
+
+
 # --- the lake ---
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
-def test_what_is_done_to_the_lakes_parquet_shows_in_the_stamps_and_by_its_column(
+def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
     platform: Platform, tmp_path: Path, service: Any
 ) -> None:
     month = Month(2022, 3)
@@ -247,28 +335,57 @@ def test_what_is_done_to_the_lakes_parquet_shows_in_the_stamps_and_by_its_column
     footer = pq.read_metadata(path).metadata
     # whoever changes the file leaves what it says of itself
     good = pq.read_table(path).replace_schema_metadata({FOOTER_KEY: footer[FOOTER_KEY]})
-    has_values = [
+    columns = [
         column for column in service.trips.columns if good[column.name].null_count < len(good)
     ]
-    for change in (_STEPS, {type_: lambda *_: None for type_ in _STEPS}):
-        changed = good
-        for column in has_values:
-            values = good[column.name].to_pylist()
-            place = next(index for index, value in enumerate(values) if value is not None)
-            values[place] = change[column.type](values[place], column)
-            index = good.schema.get_field_index(column.name)
-            cells_of_column = pa.array(values, column.type)
-            changed = changed.set_column(index, column.name, cells_of_column)
-        pq.write_table(changed, path)
+
+    def put(rows: pa.Table) -> None:
+        pq.write_table(rows, path)
         overwrite(lake, path, paths.cleaned, stored.metadata)
-        stamps = [problem for problem in entry().problems if "the rows of generation" in problem]
-        assert len(stamps) == len(SINKS)
-        problems = entry(Depth.CELLS).problems
-        for column in has_values:
-            named = f"{column.name}: ", f"{column.name} ("
-            of_column = [problem for problem in problems if problem.startswith(named)]
-            assert " the cleaned trips in the lake have " in of_column[0], column.name
-            assert len(of_column) == 1 + len(SINKS), column.name
+
+    def with_values(column: Column, change: Callable[[list[Any], int], None]) -> pa.Table:
+        values = good[column.name].to_pylist()
+        change(values, next(index for index, value in enumerate(values) if value is not None))
+        index = good.schema.get_field_index(column.name)
+        return good.set_column(index, column.name, pa.array(values, column.type))
+
+    def level() -> str:
+        problems = entry().problems
+        return ROWS if any(" rows, the lake " in problem for problem in problems) else STAMP
+
+    for column in columns:
+
+        def step(values: list[Any], place: int, column: Column = column) -> None:
+            values[place] = _STEPS[column.type](values[place], column)
+
+        def null(values: list[Any], place: int) -> None:
+            values[place] = None
+
+        for tampering, change in ((STEP, step), (NULLED, null)):
+            put(with_values(column, change))
+            counted = read_lake(
+                lake, paths, find_objects(lake, paths), service.trips, None, Depth.CELLS
+            )
+            (fault,) = counted.faults
+            assert fault.startswith((f"{column.name}: the cleaned trips", f"{column.name} ("))
+            assert tampering.in_lake == STAMP
+    # the stamps do not know which column it is
+    assert level() == STEP.in_lake
+    assert sum("the rows of generation" in problem for problem in entry().problems) == len(SINKS)
+
+    def swap(values: list[Any], place: int) -> None:
+        other = next(index for index, value in enumerate(values) if value != values[place])
+        values[place], values[other] = values[other], values[place]
+
+    put(with_values(service.trips["pickup_location_id"], swap))
+    assert level() == SWAPPED.in_lake
+    for sink in SINKS:
+        of_sink = [each for each in entry(Depth.CELLS).problems if each.startswith(sink.title)]
+        assert any(" has other rows than the lake: " in problem for problem in of_sink)
+    put(good.slice(1))
+    assert level() == DELETED.in_lake
+    put(pa.concat_tables([good, good.slice(0, 1)]))
+    assert level() == DOUBLED.in_lake
     pq.write_table(good, path)
     platform.load(service.name, month.key, replace_raw=True)
 
@@ -376,7 +493,7 @@ def test_a_month_that_an_earlier_release_has_loaded_adds_up_without_a_stamp(
         platform.resources.postgres,
         f"COMMENT ON TABLE tlc.{partition_name(YELLOW.trips, of)} IS NULL",
     )
-    platform.bigquery(f"DELETE FROM loads WHERE month = '{month}'")
+    platform.bigquery(f"DELETE FROM taxi_loads WHERE month = '{month}'")
     for depth in Depth:
         (entry,) = read_ledger(YELLOW, platform.resources, of, of, depth)
         assert entry.problems == []

@@ -1,4 +1,4 @@
-"""The table `loads`: from which version of the cleaned object each month of a table was loaded.
+"""The table `taxi_loads`: from which version of the cleaned object each month was loaded.
 
 A partition of BigQuery's has no place for a note of its own. A row is appended when a load job has
 ended, so the newest row of a month, by the end of its job, is of the rows that the month has. Where
@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from taxi_pipeline.resources.bigquery.jobs import Jobs
-from taxi_pipeline.resources.bigquery.tables import ensure_table
 from taxi_pipeline.sink import CleanedFile, Stamp
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DATETIME, LONG, TEXT, Column, Table
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 LOADS = Table(
-    "loads",
+    "taxi_loads",
     "What each month of a table was loaded from: one row a load job. The newest row counts.",
     (
         Column("table_name", TEXT, "The table."),
@@ -36,16 +35,15 @@ LOADS = Table(
 def write_load(
     jobs: Jobs, table_id: str, location: str | None, cleaned: CleanedFile, job: "bigquery.LoadJob"
 ) -> None:
-    """Append the row of a load job that has ended; make the table where it is missing.
+    """Append the row of a load job that has ended.
 
     Args:
         jobs: The project's jobs.
-        table_id: The full name of the table `loads`.
+        table_id: The full name of the table `taxi_loads`, which is there.
         location: The dataset's location.
         cleaned: What was loaded.
         job: The job.
     """
-    from google.api_core.exceptions import NotFound
     from google.cloud import bigquery
 
     values: dict[str, tuple[str, str | int | datetime | None]] = {
@@ -67,16 +65,16 @@ def write_load(
         f"INSERT INTO `{table_id}` ({', '.join(values)}) "  # noqa: S608 - declared names
         f"VALUES ({', '.join(f'@{name}' for name in values)})"
     )
-    try:
-        jobs.query(statement, config, location)
-    except NotFound:
-        ensure_table(jobs.client, LOADS, table_id, jobs.call_options)
-        jobs.query(statement, config, location)
+    jobs.query(statement, config, location)
 
 
 def stamps_of(rows: Iterable[Any]) -> dict[Month | None, Stamp]:
-    """Return the newest stamp of each month, given the table's rows, the oldest first."""
+    """Return the newest stamp of each month, given the table's rows, the oldest first.
+
+    A row of somebody's that names no month is left out.
+    """
     return {
         Month.parse(row.month) if row.month else None: Stamp(row.generation, row.crc32c)
         for row in rows
+        if row.month is None or Month.is_key(row.month)
     }

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -112,6 +112,7 @@ class BigQuery(Sink):
         with self._connected() as jobs:
             config.job_timeout_ms = jobs.timeout_ms
             ensured = self._ensure(jobs, cleaned.table)
+            self._ensure(jobs, LOADS)  # before any row is replaced
             # without a schema, a truncating load takes the file's and drops the descriptions; a
             # column of somebody's own is in the table's alone
             config.schema = ensured.schema
@@ -129,6 +130,7 @@ class BigQuery(Sink):
                 ),
             )
             if job.output_rows == cleaned.rows:
+                cleaned.ensure_current()  # or the job may have read another version
                 write_load(jobs, self._table_id(LOADS), ensured.location, cleaned, job)
         if job.output_rows != cleaned.rows:
             raise PermanentError(
@@ -137,7 +139,7 @@ class BigQuery(Sink):
             )
 
     def stamps(self, table: Table) -> dict[Month | None, Stamp]:
-        """Return what each month was loaded from, as the table `loads` says it."""
+        """Return what each month was loaded from, as the table `taxi_loads` says it."""
         from google.cloud import bigquery
 
         query = (
@@ -150,47 +152,60 @@ class BigQuery(Sink):
 
     def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
         """Tally every column by one query, which reads all columns of the month's partition."""
+        columns = self._columns(table)
+        if columns is None:
+            return ColumnTallies.of_no_rows(table)
         aggregates = (
-            f"{_composed(aggregate, column)} AS f{number}"
+            f"{_composed(aggregate, column, columns)} AS f{number}"
             for number, (column, aggregate) in enumerate(tally_aggregates(table, DIALECT))
         )
-        row = self._row_of_month(f"COUNT(*) AS total_rows, {', '.join(aggregates)}", table, month)
-        return tallies_of_row(table, row and row.values())
+        query = self._month_query(f"COUNT(*), {', '.join(aggregates)}", table, month)
+        return tallies_of_row(table, self._first_row(query, month))
 
     def fingerprint(self, table: Table, month: Month | None) -> int:
         """Return the fingerprint of the rows, computed by one query of all their columns."""
+        columns = self._columns(table)
+        if columns is None:
+            return 0
         terms = (
-            _composed(expression, column)
+            _composed(expression, column, columns)
             for column, expression in fingerprint_terms(table, DIALECT)
         )
-        residue = f"MOD({' + '.join(terms)}, {MODULUS}) AS residue"
-        squares = f"SELECT SUM(MOD(residue * residue, {MODULUS})) AS fingerprint FROM ({{}})"  # noqa: S608
-        row = self._row_of_month(residue, table, month, around=squares)
-        return int(row.fingerprint or 0) if row else 0
+        rows = self._month_query(f"MOD({' + '.join(terms)}, {MODULUS}) AS residue", table, month)
+        query = f"SELECT SUM(MOD(residue * residue, {MODULUS})) FROM ({rows})"  # noqa: S608
+        (value,) = self._first_row(query, month) or (0,)
+        return int(value or 0)
 
-    def _row_of_month(
-        self, select: str, table: Table, month: Month | None, around: str = "{}"
-    ) -> "Any":
-        """Return what is selected of a month's rows, or of all of a table; None without a table.
+    def _columns(self, table: Table) -> set[str] | None:
+        """Return the names of the columns that the table has; None where there is none."""
+        from google.api_core.exceptions import NotFound
 
-        `around` is a query in which {} stands for that selection.
-        """
+        with self._connected() as jobs:
+            try:
+                existing = jobs.client.get_table(self._table_id(table), **jobs.call_options)
+            except NotFound as error:
+                if "Table" not in str(error.message):
+                    raise
+                return None
+        return {field.name for field in existing.schema}
+
+    def _month_query(self, select: str, table: Table, month: Month | None) -> str:
+        """Return the query that selects of a month's rows, or of all of a table."""
+        query = f"SELECT {select} FROM {self.sql_name(table)}"  # noqa: S608 - declared names
+        # a row without a pick-up time is one of no month: each has it, and so none adds up
+        in_month = "pickup_datetime >= @start AND pickup_datetime < @end"
+        return f"{query} WHERE pickup_datetime IS NULL OR ({in_month})" if month else query
+
+    def _first_row(self, query: str, month: Month | None) -> "tuple[Any, ...] | None":
         from google.cloud import bigquery
 
-        query = f"SELECT {select} FROM {self.sql_name(table)}"  # noqa: S608 - declared names
-        bounds = []
-        if month:
-            # a row without a pick-up time is one of no month: each has it, and so none adds up
-            query += (
-                " WHERE pickup_datetime IS NULL"
-                " OR (pickup_datetime >= @start AND pickup_datetime < @end)"
-            )
-            bounds = [
-                bigquery.ScalarQueryParameter("start", "DATETIME", month.start),
-                bigquery.ScalarQueryParameter("end", "DATETIME", month.end),
-            ]
+        bounds = {"start": month.start, "end": month.end} if month else {}
+        parameters = [
+            bigquery.ScalarQueryParameter(name, "DATETIME", bound) for name, bound in bounds.items()
+        ]
         with self._connected() as jobs:
-            return next(iter(_rows_if_there(jobs, around.format(query), bounds)), None)
+            row = next(iter(_rows_if_there(jobs, query, parameters)), None)
+        return row and tuple(row.values())
 
     def replace_month_by_query(
         self,
@@ -389,11 +404,12 @@ class BigQuery(Sink):
         return GoogleBigQuery(project=self.project).client()
 
 
-def _composed(expression: Expression, column: Column) -> str:
-    """Return an expression of a declared column, and of declared values."""
+def _composed(expression: Expression, column: Column, columns: Container[str]) -> str:
+    """Return an expression of a declared column, which is null where the table lacks it."""
     # BigQuery takes a text as JSON writes it
     values = (json.dumps(value) for value in expression.values)
-    return expression.sql.format(f"`{column.name}`", *values)
+    null = f"CAST(NULL AS {TYPES[column.type]})"
+    return expression.sql.format(f"`{column.name}`" if column.name in columns else null, *values)
 
 
 def _partition(month: Month) -> str:

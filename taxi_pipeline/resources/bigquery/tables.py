@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.io.sql import Dialect
+from taxi_pipeline.io.sql import NO_INTEGER, Dialect
 from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, LONG, NUMBER, TEXT, Table
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ TYPES: "Mapping[pa.DataType, str]" = {
     DATE: "DATE",
 }
 DIALECT = Dialect(
+    # an INT64, of which sums and products may be none
+    integer=(
+        f"CASE WHEN {{0}} BETWEEN -{NO_INTEGER} AND {NO_INTEGER} THEN {{0}} "
+        f"WHEN {{0}} IS NOT NULL THEN {NO_INTEGER} END"
+    ),
     microseconds="DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND)",
     # in two parts, each of which fits into 64 bits
     sum_of_microseconds=(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A network that is gone is noticed after two minutes, by us and by the server.
 _CLIENT_SETTINGS: "ConnDict" = {
+    "client_encoding": "utf8",  # in which the rows are sent, whatever the database's
     "keepalives_idle": 60,
     "keepalives_interval": 10,
     "keepalives_count": 6,

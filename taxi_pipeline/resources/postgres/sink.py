@@ -19,7 +19,7 @@ from taxi_pipeline.resources.postgres.catalog import (
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
 from taxi_pipeline.resources.postgres.locks import in_turns, locked
 from taxi_pipeline.resources.postgres.rows import copy_rows, replace_partition
-from taxi_pipeline.resources.postgres.stamps import read_stamps, write_stamp
+from taxi_pipeline.resources.postgres.stamps import read_stamps, write_stamp_if_owner
 from taxi_pipeline.resources.postgres.statements import (
     DIALECT,
     SCHEMA,
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
     from taxi_pipeline.resources.postgres.connection import Connection
 
+# OFFSET 0 keeps PostgreSQL from computing a residue twice, for each of its two uses.
+_SUM_OF_SQUARES: LiteralString = (
+    f"SELECT SUM(MOD(residue * residue, {MODULUS})) "  # noqa: S608 - a number of ours
+    "FROM ({rows} OFFSET 0) AS residues"
+)
 _PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
 
 
@@ -109,7 +114,7 @@ class Postgres(Sink):
                 table = identifier(cleaned.table.name)
                 execute(connection, "DELETE FROM {table}", {"table": table})
                 copy_rows(connection, cleaned, batches, table, frozen=False)
-                write_stamp(connection, table, cleaned.stamp, cleaned.table.description)
+                write_stamp_if_owner(connection, cleaned.table, cleaned.stamp)
         else:
             columns = self._ensure(cleaned.table, _PARTITIONED)
             with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
@@ -181,54 +186,33 @@ class Postgres(Sink):
         """Tally every column in one scan of the month's partition, or of the whole table."""
         from psycopg import sql
 
-        aggregates = sql.SQL(", ").join(
-            composed(aggregate, column) for column, aggregate in tally_aggregates(table, DIALECT)
-        )
-        selected = sql.SQL("count(*), {}").format(aggregates)
-        return tallies_of_row(table, self._row_of_month(selected, table, month))
+        with self._connected() as connection:
+            columns = {column.name for column in existing_columns(connection, table)}
+            if not columns:
+                return ColumnTallies.of_no_rows(table)
+            aggregates = sql.SQL(", ").join(
+                composed(aggregate, column, columns)
+                for column, aggregate in tally_aggregates(table, DIALECT)
+            )
+            selected = sql.SQL("count(*), {}").format(aggregates)
+            row = _row_of_month(connection, selected, table, month)
+        return tallies_of_row(table, row)
 
     def fingerprint(self, table: Table, month: Month | None) -> int:
         """Return the fingerprint of the rows, computed in one scan of them."""
         from psycopg import sql
 
-        terms = sql.SQL(" + ").join(
-            composed(expression, column) for column, expression in fingerprint_terms(table, DIALECT)
-        )
-        residue = sql.SQL("MOD({}, {}) AS residue").format(terms, sql.Literal(MODULUS))
-        # OFFSET 0 keeps PostgreSQL from computing the residue twice, for each of its two uses
-        squares: LiteralString = (
-            f"SELECT SUM(MOD(residue * residue, {MODULUS})) FROM ({{rows}} OFFSET 0) AS residues"  # noqa: S608
-        )
-        row = self._row_of_month(residue, table, month, around=squares)
-        return int(row[0] or 0) if row else 0
-
-    def _row_of_month(
-        self,
-        selected: "sql.Composed",
-        table: Table,
-        month: Month | None,
-        around: LiteralString = "{rows}",
-    ) -> "tuple[Any, ...] | None":
-        """Return what is selected of a month's rows, or of all of a table; None without a table.
-
-        `around` is a statement in which {rows} stands for that selection.
-        """
-        from psycopg import errors
-
-        statement: LiteralString = "SELECT {selected} FROM {table}"
-        if month:
-            statement += " WHERE pickup_datetime >= {start} AND pickup_datetime < {end}"
-        bounds = {"start": month.start, "end": month.end} if month else {}
         with self._connected() as connection:
-            try:
-                return execute(
-                    connection,
-                    around.replace("{rows}", statement),
-                    {"selected": selected, "table": identifier(table.name)},
-                    bounds,
-                ).fetchone()
-            except errors.UndefinedTable:
-                return None
+            columns = {column.name for column in existing_columns(connection, table)}
+            if not columns:
+                return 0
+            terms = sql.SQL(" + ").join(
+                composed(expression, column, columns)
+                for column, expression in fingerprint_terms(table, DIALECT)
+            )
+            residue = sql.SQL("MOD({}, {}) AS residue").format(terms, sql.Literal(MODULUS))
+            row = _row_of_month(connection, residue, table, month, _SUM_OF_SQUARES)
+        return int(row[0] or 0) if row else 0
 
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> list[ExistingColumn]:
         """Create the table if it is not there; add what was declared, or described anew, since.
@@ -316,3 +300,22 @@ class Postgres(Sink):
                 "postgresql://USER:PASSWORD@HOST:PORT/DB, with the password percent-encoded."
             ) from None
         return make_conninfo(self.url)
+
+
+def _row_of_month(
+    connection: "Connection",
+    selected: "sql.Composed",
+    table: Table,
+    month: Month | None,
+    around: LiteralString = "{rows}",
+) -> "tuple[Any, ...] | None":
+    """Return what is selected of a month's rows, or of all of a table.
+
+    `around` is a statement in which {rows} stands for that selection.
+    """
+    statement: LiteralString = "SELECT {selected} FROM {table}"
+    if month:
+        statement += " WHERE pickup_datetime >= {start} AND pickup_datetime < {end}"
+    bounds = {"start": month.start, "end": month.end} if month else {}
+    names = {"selected": selected, "table": identifier(table.name)}
+    return execute(connection, around.replace("{rows}", statement), names, bounds).fetchone()

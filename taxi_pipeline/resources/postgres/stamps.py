@@ -4,9 +4,10 @@ A comment belongs to the partition itself: it goes with it, and nobody else's pa
 """
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString
 
-from taxi_pipeline.resources.postgres.statements import SCHEMA, execute, partition_name
+from taxi_pipeline.resources.postgres.statements import SCHEMA, execute, identifier, partition_name
 from taxi_pipeline.sink import Stamp
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
@@ -28,14 +29,30 @@ WHERE nspname = {schema}
 
 
 def write_stamp(
-    connection: "psycopg.Connection", into: "sql.Identifier", stamp: Stamp, description: str = ""
+    connection: "psycopg.Connection", into: "sql.Identifier", stamp: Stamp, comment: str = ""
 ) -> None:
-    """Write a stamp into the comment of a table or of a partition, after its description."""
+    """Write a stamp into the comment of a table or of a partition, in place of the one there.
+
+    Args:
+        connection: A connection in a transaction.
+        into: The table.
+        stamp: The stamp.
+        comment: The comment that it has.
+    """
     text = f"Loaded from generation {stamp.generation} (CRC32C {stamp.crc32c})."
-    comment = f"{description} {text}".lstrip()
-    execute(
-        connection, "COMMENT ON TABLE {into} IS {comment}", {"into": into}, {"comment": comment}
-    )
+    stamped = {"comment": f"{_STAMP.sub('', comment).rstrip()} {text}".lstrip()}
+    execute(connection, "COMMENT ON TABLE {into} IS {comment}", {"into": into}, stamped)
+
+
+def write_stamp_if_owner(connection: "psycopg.Connection", table: Table, stamp: Stamp) -> None:
+    """Write the stamp of a table without months; leave it out where the table is another role's."""
+    from psycopg import errors
+
+    name = f"{SCHEMA}.{table.name}"
+    described: LiteralString = "SELECT obj_description(to_regclass({name}), 'pg_class')"
+    ((comment,),) = execute(connection, described, {}, {"name": name}).fetchall()
+    with suppress(errors.InsufficientPrivilege), connection.transaction():
+        write_stamp(connection, identifier(table.name), stamp, comment or table.description)
 
 
 def read_stamps(connection: "psycopg.Connection", table: Table) -> dict[Month | None, Stamp]:

@@ -3,10 +3,10 @@
 What a statement is for belongs to the modules that execute it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, LiteralString
 
-from taxi_pipeline.io.sql import Dialect, Expression
+from taxi_pipeline.io.sql import NO_MOMENT, Dialect, Expression
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DATE, DATETIME, INTEGER, NUMBER, TEXT, Column, Table
 
@@ -27,13 +27,20 @@ TYPES: "Mapping[pa.DataType, LiteralString]" = {
     DATE: "date",
 }
 
+# By day and time of day: the seconds since 1970 are a double, which has no microseconds for the
+# years after 2242.
+_MICROSECONDS: LiteralString = (
+    "CASE WHEN isfinite({0}) THEN "
+    "CAST(CAST({0} AS date) - DATE '1970-01-01' AS bigint) * 86400000000 "
+    "+ CAST(date_part('epoch', CAST({0} AS time)) * 1000000 AS bigint) "
+    f"WHEN {{0}} IS NOT NULL THEN {NO_MOMENT} END"
+)
 DIALECT = Dialect(
-    # a double, which is exact to the microsecond for ten thousand years
-    microseconds="CAST(floor(date_part('epoch', {0}) * 1000000 + 0.5) AS bigint)",
-    sum_of_microseconds=(
-        "SUM(CAST(floor(date_part('epoch', {0}) * 1000000 + 0.5) AS bigint))"  # a numeric
-    ),
-    text_hash="CAST(CAST('x' || substr(md5({0}), 1, 7) AS bit(28)) AS integer)",
+    integer="{0}",
+    microseconds=_MICROSECONDS,
+    sum_of_microseconds=f"SUM({_MICROSECONDS})",  # a numeric
+    # in UTF-8, whatever the database's encoding
+    text_hash="CAST(CAST('x' || substr(md5(convert_to({0}, 'UTF8')), 1, 7) AS bit(28)) AS integer)",
 )
 
 
@@ -79,9 +86,18 @@ def execute(
     return connection.execute(sql.SQL(statement).format(**names, **literals))
 
 
-def composed(expression: Expression, column: Column) -> "sql.Composed":
-    """Return an expression of a column, its name and values quoted by the driver."""
+def composed(expression: Expression, column: Column, columns: Container[str]) -> "sql.Composed":
+    """Return an expression of a column, its name and values quoted by the driver.
+
+    Args:
+        expression: The expression.
+        column: The declared column.
+        columns: The columns that the table has: one that it lacks is null.
+    """
     from psycopg import sql
 
     values = map(sql.Literal, expression.values)
-    return sql.SQL(expression.sql).format(sql.Identifier(column.name), *values)
+    name: sql.Composable = sql.Identifier(column.name)
+    if column.name not in columns:
+        name = sql.SQL("CAST(NULL AS " + TYPES[column.type] + ")")
+    return sql.SQL(expression.sql).format(name, *values)

@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from taxi_pipeline.ledger import Entry, LakeEntry
-from taxi_pipeline.ledger.view import missing, show, to_json
+from taxi_pipeline.ledger import Cells, Entry, LakeEntry
+from taxi_pipeline.ledger.view import missing, show, show_columns, to_json
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.postgres import Postgres
-from taxi_pipeline.sink import Sink
+from taxi_pipeline.sink import Sink, Stamp
+from taxi_pipeline.tlc.column_tallies import ColumnTallies, figures_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW, Service
 from taxi_pipeline.tlc.tally import Tally
@@ -47,7 +49,10 @@ def test_the_table_is_followed_by_what_does_not_add_up(capsys: pytest.CaptureFix
 
 
 def test_programs_get_every_figure() -> None:
-    good, bare = json.loads(to_json([GOOD, BARE]))
+    stamp = Stamp(7, "AAAAAA==")
+    lake = replace(GOOD.lake, stamp=stamp, is_tallied=True)
+    stamped = replace(GOOD, lake=lake, stamps={BigQuery: stamp, Postgres: None})
+    good, bare = json.loads(to_json([stamped, BARE]))
     assert good == {
         "service": "yellow",
         "month": "2021-01",
@@ -63,11 +68,23 @@ def test_programs_get_every_figure() -> None:
         "total_daily_trips": 1_234_567.8,
         "etag": '"e"',
         "sha256": "5a",
-        "adds_up": True,
+        "stamps": {
+            "lake": {"generation": 7, "crc32c": "AAAAAA=="},
+            "bigquery": {"generation": 7, "crc32c": "AAAAAA=="},
+            "postgres": None,
+        },
+        "adds_up": False,
+        "problems": [
+            "Postgres does not say from which cleaned object its rows were loaded: "
+            "materialize postgres again."
+        ],
     }
     assert list(bare) == list(good)
     said = {"service": "fhv", "month": "2021-01", "published": 9, "adds_up": False}
-    assert bare == dict.fromkeys(good) | said
+    assert bare == dict.fromkeys(good) | said | {
+        "stamps": {"lake": None},
+        "problems": BARE.problems,
+    }
     assert json.loads(to_json([])) == []
     (zones,) = json.loads(to_json([ZONES]))
     assert (zones["service"], zones["month"]) == ("taxi_zones", None)
@@ -95,3 +112,26 @@ def test_a_service_asked_for_must_be_there(
 def test_months_asked_for_must_be_there_but_none_need_be() -> None:
     assert missing([], [], MARCH, MARCH) == ["No store has trips of 2021-03."]
     assert missing([], [], None, None) == []
+
+
+def test_columns_stand_side_by_side_the_differing_ones_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tallies = ColumnTallies.of_no_rows(YELLOW.trips)
+    other = ColumnTallies(0, {**tallies.columns, "tip_amount": {"nulls": 0, "sum": 12_500}})
+    cells: dict[type[Sink], Cells] = {BigQuery: Cells(other), Postgres: Cells(tallies, 5)}
+    entry = replace(GOOD, lake=replace(GOOD.lake, cells=Cells(tallies, 5)), cells=cells)
+    show_columns([entry, BARE])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    first = lines.index("column figure lake BigQuery Postgres equal") + 2
+    assert lines[first] == "tip_amount sum 0.00 1.25 0.00 NO"
+    assert lines[first + 1] == "vendor_id nulls 0 0 0 yes"
+    assert (
+        sum(line.endswith("yes") for line in lines)
+        == len([name for column in YELLOW.trips.columns for name in figures_of(column)]) - 1
+    )
+    (as_object,) = json.loads(to_json([entry]))
+    assert next(iter(as_object["columns"])) == "tip_amount"
+    of_tips = as_object["columns"]["tip_amount"]["sum"]
+    assert of_tips == {"lake": 0, "bigquery": 12_500, "postgres": 0}
+    assert as_object["fingerprint"] == {"lake": 5, "bigquery": None, "postgres": 5}
