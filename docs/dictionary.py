@@ -30,10 +30,11 @@ _INTRODUCTION = """\
 Every table, column, code and rule as the code declares them. This page is generated: change
 `taxi_pipeline/tlc/services/` or `cleaning.py`, and run `make docs`.
 
-A column's types are Arrow's and Parquet's, BigQuery's and PostgreSQL's, in this order. *Published
-as* lists the names that published files give it beside its own, compared without case; one that is
-*always there* is in every published file. A number that is not below its limit, whatever its sign,
-makes its row unparsable; the limit stands beside the unit, or else is 10<sup>15</sup>."""
+A column's types are Arrow's and Parquet's, then those of each sink: {sinks}.
+*Published as* lists the names that published files give it beside its own, compared without case;
+one that is *always there* is in every published file. A number that is not below its limit,
+whatever its sign, makes its row unparsable; the limit stands beside the unit, or else is
+10<sup>15</sup>."""
 
 _REJECTIONS = """\
 ## Rejected rows
@@ -57,7 +58,7 @@ def data_dictionary() -> str:
         EXACT_DUPLICATES: ("An earlier row of the month has the same in every column.", TRIPS)
     }
     sections = [
-        _INTRODUCTION,
+        _INTRODUCTION.format(sinks=", ".join(sink.title for sink in SINKS)),
         _list(f"[{table.name}](#{table.name}): {table.description}" for table in TABLES),
         *(section for table in TABLES for section in _table_sections(table)),
         _REJECTIONS,
