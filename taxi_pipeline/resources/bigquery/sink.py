@@ -1,9 +1,8 @@
 """The Dagster resource for BigQuery, which is a sink, and what marts need beyond."""
 
-import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,26 +15,25 @@ from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import (
     CENTS,
     SUM_OF_CENTS,
-    Expression,
-    fingerprint_terms,
-    tallies_of_row,
-    tally_aggregates,
 )
 from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.resources.bigquery.cells import (
+    read_column_tallies,
+    read_fingerprint,
+    rows_if_there,
+)
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
 from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
-from taxi_pipeline.resources.bigquery.tables import DIALECT, TYPES, ensure_table, schema_of
+from taxi_pipeline.resources.bigquery.tables import TYPES, ensure_table, schema_of
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
-from taxi_pipeline.tlc.fingerprint import MODULUS
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Column, Service, Table
+from taxi_pipeline.tlc.services import Service, Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
-    from google.cloud.bigquery.table import RowIterator
 
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
@@ -148,64 +146,17 @@ class BigQuery(Sink):
         )
         named = [bigquery.ScalarQueryParameter("table", "STRING", table.name)]
         with self._connected() as jobs:
-            return stamps_of(_rows_if_there(jobs, query, named))
+            return stamps_of(rows_if_there(jobs, query, named))
 
     def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
         """Tally every column by one query, which reads all columns of the month's partition."""
-        columns = self._columns(table)
-        if columns is None:
-            return ColumnTallies.of_no_rows(table)
-        aggregates = (
-            f"{_composed(aggregate, column, columns)} AS f{number}"
-            for number, (column, aggregate) in enumerate(tally_aggregates(table, DIALECT))
-        )
-        query = self._month_query(f"COUNT(*), {', '.join(aggregates)}", table, month)
-        return tallies_of_row(table, self._first_row(query, month))
+        with self._connected() as jobs:
+            return read_column_tallies(jobs, self._table_id(table), table, month)
 
     def fingerprint(self, table: Table, month: Month | None) -> int:
         """Return the fingerprint of the rows, computed by one query of all their columns."""
-        columns = self._columns(table)
-        if columns is None:
-            return 0
-        terms = (
-            _composed(expression, column, columns)
-            for column, expression in fingerprint_terms(table, DIALECT)
-        )
-        rows = self._month_query(f"MOD({' + '.join(terms)}, {MODULUS}) AS residue", table, month)
-        query = f"SELECT SUM(MOD(residue * residue, {MODULUS})) FROM ({rows})"  # noqa: S608
-        (value,) = self._first_row(query, month) or (0,)
-        return int(value or 0)
-
-    def _columns(self, table: Table) -> set[str] | None:
-        """Return the names of the columns that the table has; None where there is none."""
-        from google.api_core.exceptions import NotFound
-
         with self._connected() as jobs:
-            try:
-                existing = jobs.client.get_table(self._table_id(table), **jobs.call_options)
-            except NotFound as error:
-                if "Table" not in str(error.message):
-                    raise
-                return None
-        return {field.name for field in existing.schema}
-
-    def _month_query(self, select: str, table: Table, month: Month | None) -> str:
-        """Return the query that selects of a month's rows, or of all of a table."""
-        query = f"SELECT {select} FROM {self.sql_name(table)}"  # noqa: S608 - declared names
-        # a row without a pick-up time is one of no month: each has it, and so none adds up
-        in_month = "pickup_datetime >= @start AND pickup_datetime < @end"
-        return f"{query} WHERE pickup_datetime IS NULL OR ({in_month})" if month else query
-
-    def _first_row(self, query: str, month: Month | None) -> "tuple[Any, ...] | None":
-        from google.cloud import bigquery
-
-        bounds = {"start": month.start, "end": month.end} if month else {}
-        parameters = [
-            bigquery.ScalarQueryParameter(name, "DATETIME", bound) for name, bound in bounds.items()
-        ]
-        with self._connected() as jobs:
-            row = next(iter(_rows_if_there(jobs, query, parameters)), None)
-        return row and tuple(row.values())
+            return read_fingerprint(jobs, self._table_id(table), table, month)
 
     def replace_month_by_query(
         self,
@@ -291,7 +242,7 @@ class BigQuery(Sink):
             f"({' AND '.join(conditions)}) GROUP BY year, month"
         )
         with self._connected() as jobs:
-            rows_by_month = _rows_if_there(jobs, by_month, bounds)
+            rows_by_month = rows_if_there(jobs, by_month, bounds)
             by_start = {(row.year, row.month): (row.trips, row.cents) for row in rows_by_month}
         rows_without_pickup, cents_without_pickup = by_start.pop((None, None), (0, 0))
         return {
@@ -307,7 +258,7 @@ class BigQuery(Sink):
         """Tally the rows of an unpartitioned table, which costs nothing; a missing one has none."""
         query = f"SELECT COUNT(*) AS trips FROM {self.sql_name(table)}"  # noqa: S608 - declared
         with self._connected() as jobs:
-            return Tally(sum(row.trips for row in _rows_if_there(jobs, query, ())), None)
+            return Tally(sum(row.trips for row in rows_if_there(jobs, query, ())), None)
 
     def mart_tallies(
         self, service: Service, first: Month | None = None, last: Month | None = None
@@ -348,7 +299,7 @@ class BigQuery(Sink):
             "GROUP BY year, month"
         )
         with self._connected() as jobs:
-            rows_by_month = _rows_if_there(jobs, by_month, values)
+            rows_by_month = rows_if_there(jobs, by_month, values)
             return {
                 Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
             }
@@ -404,31 +355,5 @@ class BigQuery(Sink):
         return GoogleBigQuery(project=self.project).client()
 
 
-def _composed(expression: Expression, column: Column, columns: Container[str]) -> str:
-    """Return an expression of a declared column, which is null where the table lacks it."""
-    # BigQuery takes a text as JSON writes it
-    values = (json.dumps(value) for value in expression.values)
-    null = f"CAST(NULL AS {TYPES[column.type]})"
-    return expression.sql.format(f"`{column.name}`" if column.name in columns else null, *values)
-
-
 def _partition(month: Month) -> str:
     return f"{month.year:04}{month.month:02}"
-
-
-def _rows_if_there(
-    jobs: Jobs, query: str, parameters: "Iterable[bigquery.ScalarQueryParameter]"
-) -> "RowIterator | tuple[()]":
-    """Return a query's rows; none where its table is missing."""
-    from google.api_core.exceptions import NotFound
-    from google.cloud import bigquery
-
-    config = bigquery.QueryJobConfig(
-        query_parameters=list(parameters), job_timeout_ms=jobs.timeout_ms
-    )
-    try:
-        return jobs.query_rows(query, config)
-    except NotFound as error:
-        if "Table" not in str(error.message):
-            raise
-        return ()
