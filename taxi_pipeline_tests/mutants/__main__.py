@@ -59,6 +59,16 @@ TESTS = {
             f"{UNIT}/ledger",
             f"{INTEGRATION}/test_ledger.py",
             f"{INTEGRATION}/test_tallies.py",
+            f"{INTEGRATION}/test_cells.py",
+        ),
+    ),
+    **dict.fromkeys(
+        ("tlc/column_tallies.py", "tlc/fingerprint.py", "tlc/cells.py", "io/sql.py"),
+        (
+            f"{UNIT}/tlc/test_column_tallies.py",
+            f"{UNIT}/tlc/test_cells.py",
+            f"{INTEGRATION}/test_sinks.py",
+            f"{INTEGRATION}/test_cells.py",
         ),
     ),
     **dict.fromkeys(
@@ -80,6 +90,7 @@ TESTS = {
             "resources/postgres/rows.py",
             "resources/postgres/catalog.py",
             "resources/postgres/locks.py",
+            "resources/postgres/stamps.py",
         ),
         (
             f"{UNIT}/test_reliability.py",  # which holds the defaults of settings
@@ -92,6 +103,8 @@ TESTS = {
             "resources/bigquery/sink.py",
             "resources/bigquery/jobs.py",
             "resources/bigquery/tables.py",
+            "resources/bigquery/cells.py",
+            "resources/bigquery/loads.py",
         ),
         (
             f"{UNIT}/test_reliability.py",
