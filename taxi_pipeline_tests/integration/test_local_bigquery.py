@@ -336,6 +336,34 @@ def test_of_two_that_create_a_table_at_once_one_finds_it_there(client: bigquery.
             assert sum(pool.map(creates, [f"raced_{number}"] * 4)) == 1
 
 
+def test_a_query_that_comes_again_sees_what_has_become_of_its_table(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    name = f"`{PROJECT}.{DATASET}.{table}`"
+    load(client, emulator.put("jan", pickups(JANUARY, 3)), table)
+
+    def asked(above: float) -> list[tuple[object, ...]]:
+        config = bigquery.QueryJobConfig(
+            query_parameters=[bigquery.ScalarQueryParameter("above", "FLOAT64", above)]
+        )
+        query = f"SELECT *, total_amount / 2 AS half FROM {name} WHERE total_amount > @above"
+        return [tuple(row.values())[1:] for row in client.query_and_wait(query, job_config=config)]
+
+    assert asked(0) == asked(0) == [(12.5, 6.25)] * 3
+    assert asked(20) == []  # the same text with another value
+    client.query_and_wait(f"ALTER TABLE {name} ADD COLUMN more INT64")
+    assert asked(0) == [(12.5, None, 6.25)] * 3
+    client.query_and_wait(f"UPDATE {name} SET more = 7 WHERE TRUE")
+    assert asked(0) == [(12.5, 7, 6.25)] * 3
+    client.query_and_wait(f"CREATE OR REPLACE TABLE {name} AS SELECT 1 AS id, 5 AS total_amount")
+    assert asked(0) == [(5, 2.5)]  # an integer, which BigQuery divides as a number
+    client.delete_table(f"{DATASET}.{table}")
+    with pytest.raises(NotFound):
+        asked(0)
+    with pytest.raises(NotFound):
+        asked(0)
+
+
 def test_a_missing_table_is_not_created(emulator: Emulator, client: bigquery.Client) -> None:
     with pytest.raises(NotFound, match=rf"Not found: Table {PROJECT}:{DATASET}\.missing"):
         load(client, emulator.put("jan", pickups(JANUARY, 3)), "missing")
