@@ -54,6 +54,7 @@ from taxi_pipeline_tests.support.tampering import (
     FINGERPRINT,
     LEVELS,
     NULLED,
+    REPLACED,
     ROWS,
     STAMP,
     STEP,
@@ -353,9 +354,12 @@ def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
         index = good.schema.get_field_index(column.name)
         return good.set_column(index, column.name, pa.array(values, column.type))
 
-    def level() -> str:
+    def level() -> str | None:
         problems = entry().problems
-        return ROWS if any(" rows, the lake " in problem for problem in problems) else STAMP
+        if any(" rows, the lake " in problem for problem in problems):
+            return ROWS
+        stamps = [problem for problem in problems if " the rows of generation " in problem]
+        return STAMP if len(stamps) == len(SINKS) else None
 
     for column in columns:
 
@@ -414,6 +418,8 @@ def test_stores_of_two_versions_with_the_same_rows_and_totals_do_not_add_up(
 
     (problem,) = second.entry("yellow", month).problems
     assert problem.startswith("BigQuery has the rows of generation ")
+    # to BigQuery the lake was replaced, to the lake BigQuery is of another month
+    assert REPLACED.in_sink == REPLACED.in_lake == STAMP
     (entry,) = read_ledger(
         YELLOW, second.resources, Month.parse(month), Month.parse(month), Depth.COLUMNS
     )
