@@ -187,15 +187,20 @@ class Platform:
             return [tuple(row) for row in client.query_and_wait(query, job_config=config)]
 
 
-@pytest.fixture(scope="session")
-def platform(stack: Path) -> Iterator[Platform]:
-    """Return the platform on the stack, with the development instance's settings.
+def in_memory_instance(stack: Path) -> dg.DagsterInstance:
+    """Return an instance with the development instance's settings, whose storage is in memory.
 
-    Dagster's storage is in memory; test_instances and what runs in processes has the real ones.
+    test_instances and what runs in processes has the real storages.
     """
     dagster_yaml = yaml.safe_load((stack / "dagster" / "dagster.yaml").read_text())
     instance_settings = {name: dagster_yaml[name] for name in ("run_monitoring", "run_retries")}
-    with dg.DagsterInstance.ephemeral(settings=instance_settings) as instance:
+    return dg.DagsterInstance.ephemeral(settings=instance_settings)
+
+
+@pytest.fixture(scope="session")
+def platform(stack: Path) -> Iterator[Platform]:
+    """Return the platform on the stack."""
+    with in_memory_instance(stack) as instance:
         yield Platform(load_resources(), instance)
 
 

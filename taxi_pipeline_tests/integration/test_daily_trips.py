@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -28,13 +28,6 @@ from taxi_pipeline_tests.support.results import evaluations, failure_of
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = DAILY_TRIPS.name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_mart_afterwards(platform: Platform) -> Iterator[None]:
-    """Drop the mart in the end, or other tests' months would not add up with it."""
-    yield
-    platform.bigquery(f"DROP TABLE IF EXISTS {JOB}")
 
 
 type Days = dict[tuple[str, date], tuple[int, float | None, float | None]]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from taxi_pipeline.demo import RUNS
+from taxi_pipeline.settings import load_resources
 from taxi_pipeline.tlc.services import SERVICES
-from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.conftest import Platform, in_memory_instance
 
 PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
 
@@ -25,15 +26,17 @@ QUERIES = list(queries())
 
 
 @pytest.fixture(scope="module")
-def demo(platform: Platform) -> Platform:
-    """Return the platform with the demo's months of 2021."""
-    for job, month in RUNS:
-        service = job.removesuffix("_trips")
-        if month and month.startswith("2021") and service in SERVICES:
-            platform.load(service, month)
-        elif month is None or month.startswith("2021"):
-            assert platform.run(job, month).success
-    return platform
+def demo(stack: Path) -> Iterator[Platform]:
+    """Return a platform with the demo's months of 2021, under the names that the page has."""
+    with in_memory_instance(stack) as instance:
+        platform = Platform(load_resources(), instance)
+        for job, month in RUNS:
+            service = job.removesuffix("_trips")
+            if month and month.startswith("2021") and service in SERVICES:
+                platform.load(service, month)
+            elif month is None or month.startswith("2021"):
+                assert platform.run(job, month).success
+        yield platform
 
 
 def test_the_page_asks_both_stores() -> None:
