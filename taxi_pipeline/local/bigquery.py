@@ -10,8 +10,8 @@ rows of others are refused, and what is listed of it are its rows.
 A Parquet file may lack columns of a load job's schema: in BigQuery they are null in the table.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
 is told that it exists. It lists all tables to learn of one, and keeps them where every look takes
-long. It translates a query that comes again anew, which takes most of its time. And it leaves a
-job that it died in the middle of running forever, so that nobody can retry it.
+long. And it leaves a job that it died in the middle of running forever, so that nobody can retry
+it. What it does again for each query, and need not, is in `bigquery_queries`.
 """
 
 import argparse
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 Reference = tuple[str, str, str]
 
 # How BigQuery writes a partition's id, by the type of the table's partitioning.
-_TRANSLATIONS = 500  # that are kept
-
 PARTITION_IDS = {"HOUR": "%Y%m%d%H", "DAY": "%Y%m%d", "MONTH": "%Y%m", "YEAR": "%Y"}
 
 
@@ -52,6 +50,8 @@ def main() -> None:
     from local_bigquery.engine import database
     from local_bigquery.settings import settings
 
+    from taxi_pipeline.local import bigquery_queries
+
     settings.data_dir = args.data_dir.resolve()
     settings.gcs_local_root = args.gcs_root.resolve()
     settings.default_project_id = args.project
@@ -60,7 +60,7 @@ def main() -> None:
     _define_one_table_at_a_time()
     _keep_tables_in_one_file()
     _look_up_tables_by_name()
-    _keep_translations()
+    bigquery_queries.install()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
     # A month here is small: to share its work out among threads costs more than it saves.
@@ -261,57 +261,6 @@ def _look_up_tables_by_name() -> None:
         return rows
 
     database.fetch = fetch_by_name
-
-
-def _keep_translations() -> None:
-    """Wrap the function that translates a query into DuckDB's SQL: one that comes again is known.
-
-    A translation depends on the columns of the tables that are read, which are looked up each time.
-    What depends on more is translated anew: scripts, what reads the catalog or many tables by one
-    name, and anything where there are policies for rows.
-    """
-    from local_bigquery.catalog import tables
-    from local_bigquery.engine import database
-    from local_bigquery.errors import BigQueryError
-    from local_bigquery.jobs import query
-    from sqlglot import exp
-
-    translate = query.translate
-    kept: dict[Any, tuple[str, set[str], set[Reference], Any]] = {}
-
-    def columns_of(references: set[Reference]) -> Any:
-        return [[field.dump() for field in tables.columns(*each)] for each in sorted(references)]
-
-    def is_kept(tree: Any, context: Any, sql: str) -> bool:
-        return (
-            isinstance(tree, exp.Select)
-            and not (context.temporary or context.functions or context.variables)
-            and "@@" not in sql
-            and "INFORMATION_SCHEMA" not in sql.upper()
-            and not any("*" in table.name for table in tree.find_all(exp.Table))
-            and not database.fetch("SELECT 1 FROM emulator.row_access_policies LIMIT 1")
-        )
-
-    def translate_once(tree: Any, context: Any) -> tuple[str, dict[str, Any]]:
-        sql = tree.sql()
-        if not is_kept(tree, context, sql):
-            anew: tuple[str, dict[str, Any]] = translate(tree, context)
-            return anew
-        key = sql, context.project_id, context.dataset_id, (*sorted(context.parameters.items()),)
-        if key in kept:
-            translated, used, references, columns = kept[key]
-            with suppress(BigQueryError):  # a table that is gone
-                if columns_of(references) == columns:
-                    context.referenced.update(references)
-                    return translated, {name: context.values[name] for name in used}
-        translated, values = translate(tree, context)
-        if len(kept) >= _TRANSLATIONS:
-            kept.clear()
-        references = {*context.referenced}
-        kept[key] = translated, {*values}, references, columns_of(references)
-        return translated, values
-
-    query.translate = translate_once
 
 
 def _literal(text: str) -> str:
