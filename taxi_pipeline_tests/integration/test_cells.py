@@ -19,8 +19,8 @@ from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.tags import RECOUNT
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.lake.paths import object_paths
-from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger
+from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
+from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger, read_zones
 from taxi_pipeline.ledger.lake import find_objects, read_lake
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.postgres import Postgres
@@ -40,6 +40,7 @@ from taxi_pipeline.tlc.services import (
     TEXT,
     YELLOW,
     Column,
+    Service,
     Table,
 )
 from taxi_pipeline_tests.conftest import Platform, Publish
@@ -319,30 +320,45 @@ def test_a_check_that_cannot_count_the_lakes_columns_has_not_passed(
 @pytest.mark.parametrize(
     "service",
     [
-        pytest.param(service, marks=() if service is FHV else pytest.mark.long, id=service.name)
-        for service in SERVICES.values()
+        pytest.param(None, id="zones"),
+        *(
+            pytest.param(service, marks=() if service is FHV else pytest.mark.long, id=service.name)
+            for service in SERVICES.values()
+        ),
     ],
 )
 def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
-    platform: Platform, tmp_path: Path, service: Any
+    platform: Platform, tmp_path: Path, service: Service | None
 ) -> None:
-    month = Month(2022, 3)
-    platform.load(service.name, month.key)
-    paths, lake = object_paths(service, month), platform.resources.lake
+    month, lake = Month(2022, 3), platform.resources.lake
+    table = service.trips if service else TAXI_ZONES
+    paths = object_paths(service, month) if service else ZONES_PATHS
+
+    def load() -> None:
+        for stored in lake.find(paths.raw):
+            lake.delete(stored)
+        if service:
+            platform.load(service.name, month.key)
+        else:
+            assert platform.run(TAXI_ZONES.name).success
 
     def entry(depth: Depth = Depth.ROWS) -> Entry:
-        (one,) = read_ledger(service, platform.resources, month, month, depth)
+        entries = (
+            read_ledger(service, platform.resources, month, month, depth)
+            if service
+            else read_zones(platform.resources, depth)
+        )
+        (one,) = entries
         return one
 
+    load()
     assert entry(Depth.CELLS).problems == []
     (stored,) = lake.find(paths.cleaned)
     path = lake.download(stored, tmp_path)
     footer = pq.read_metadata(path).metadata
     # whoever changes the file leaves what it says of itself
     good = pq.read_table(path).replace_schema_metadata({FOOTER_KEY: footer[FOOTER_KEY]})
-    columns = [
-        column for column in service.trips.columns if good[column.name].null_count < len(good)
-    ]
+    columns = [column for column in table.columns if good[column.name].null_count < len(good)]
 
     def put(rows: pa.Table) -> None:
         pq.write_table(rows, path)
@@ -371,11 +387,10 @@ def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
 
         for tampering, change in ((STEP, step), (NULLED, null)):
             put(with_values(column, change))
-            counted = read_lake(
-                lake, paths, find_objects(lake, paths), service.trips, None, Depth.CELLS
-            )
+            counted = read_lake(lake, paths, find_objects(lake, paths), table, None, Depth.CELLS)
             (fault,) = counted.faults
-            assert fault.startswith((f"{column.name}: the cleaned trips", f"{column.name} ("))
+            rows = "trips" if service else "zones"
+            assert fault.startswith((f"{column.name}: the cleaned {rows}", f"{column.name} ("))
             assert tampering.in_lake == STAMP
     # the stamps do not know which column it is
     assert level() == STEP.in_lake
@@ -385,7 +400,7 @@ def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
         other = next(index for index, value in enumerate(values) if value != values[place])
         values[place], values[other] = values[other], values[place]
 
-    put(with_values(service.trips["pickup_location_id"], swap))
+    put(with_values(table["pickup_location_id" if service else "zone"], swap))
     assert level() == SWAPPED.in_lake
     for sink in SINKS:
         of_sink = [each for each in entry(Depth.CELLS).problems if each.startswith(sink.title)]
@@ -394,8 +409,6 @@ def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
     assert level() == DELETED.in_lake
     put(pa.concat_tables([good, good.slice(0, 1)]))
     assert level() == DOUBLED.in_lake
-    pq.write_table(good, path)
-    platform.load(service.name, month.key, replace_raw=True)
 
 
 # --- whole months ---
