@@ -14,6 +14,7 @@ from taxi_pipeline.resources.postgres.catalog import (
     has_partition,
 )
 from taxi_pipeline.resources.postgres.locks import in_turns
+from taxi_pipeline.resources.postgres.planner import analyze, create_indexes, rename_indexes
 from taxi_pipeline.resources.postgres.stamps import write_stamp
 from taxi_pipeline.resources.postgres.statements import (
     SCHEMA,
@@ -117,6 +118,8 @@ def replace_partition(
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, names["incoming"], frozen=True)
     write_stamp(connection, names["incoming"], cleaned.stamp)
+    create_indexes(connection, table, names["incoming"])
+    analyze(connection, names["incoming"])
     # proved here, while nobody waits, the bounds need no scan when the partition is swapped
     execute(
         connection,
@@ -195,3 +198,5 @@ def _swap(
             "another table, or delete them."
         ) from None
     execute(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
+    name = partition_name(table, month)
+    rename_indexes(connection, name, f"{name}_incoming")

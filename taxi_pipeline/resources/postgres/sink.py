@@ -18,6 +18,7 @@ from taxi_pipeline.resources.postgres.catalog import (
 )
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
 from taxi_pipeline.resources.postgres.locks import in_turns, locked
+from taxi_pipeline.resources.postgres.planner import analyze_parent
 from taxi_pipeline.resources.postgres.rows import copy_rows, replace_partition
 from taxi_pipeline.resources.postgres.stamps import read_stamps, write_stamp_if_owner
 from taxi_pipeline.resources.postgres.statements import (
@@ -105,7 +106,7 @@ class Postgres(Sink):
         """Copy a file's rows in place of its month's partition, or of all rows of the table.
 
         One transaction makes the table or extends it, and a second one replaces the rows. A
-        partition that is not there yet is made.
+        partition that is not there yet is made. A third one takes the table's statistics.
         """
         batches = cleaned.batches()  # which fetches the file, while no lock is held
         if cleaned.month is None:
@@ -121,6 +122,8 @@ class Postgres(Sink):
                 replace_partition(
                     connection, cleaned, batches, cleaned.month, columns, self.lock_timeout
                 )
+            with self._connected() as connection:
+                analyze_parent(connection, cleaned.table)
 
     def tallies(
         self,

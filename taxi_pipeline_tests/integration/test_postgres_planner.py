@@ -1,0 +1,215 @@
+"""What PostgreSQL's planner has after a load: indexes, built before the swap, and statistics."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pyarrow as pa
+import pytest
+from psycopg import sql
+
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.resources.postgres import Postgres, planner
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.services import GREEN, Table
+from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support.cleaned import cleaned_file
+from taxi_pipeline_tests.support.processes import until
+
+JANUARY, FEBRUARY = Month(2021, 1), Month(2021, 2)
+DAYS = 28
+LOCK = 1_234_567
+
+
+@pytest.fixture
+def admin(platform: Platform) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(platform.resources.postgres.url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def table() -> Table:
+    """Return a declared table that no other test has."""
+    return replace(GREEN.trips, name=f"p_{uuid4().hex[:8]}")
+
+
+def put(database: Postgres, table: Table, month: Month, *, a_day: int = 10) -> None:
+    """Load so many trips a day, more each day, whose drop-off zones are 0, 1, 2, …"""
+    pickups = [
+        month.start + timedelta(days=day, minutes=minute)
+        for day in range(DAYS)
+        for minute in range(a_day * (day + 1))
+    ]
+    known = {"pickup_datetime": pickups, "dropoff_location_id": [*range(len(pickups))]}
+    schema = arrow_schema(table)
+    columns = [
+        pa.array(known.get(field.name, [None] * len(pickups)), field.type) for field in schema
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema)
+    database.replace(cleaned_file(table, month, [batch], len(pickups)), "a-run")
+
+
+def run(admin: psycopg.Connection, statement: str, table: Table) -> list[Any]:
+    """Execute a statement in which {} stands for the table; return its rows."""
+    named = sql.SQL(statement).format(sql.Identifier("tlc", table.name))
+    cursor = admin.execute(named)
+    return cursor.fetchall() if cursor.description else []
+
+
+def indexes_of(admin: psycopg.Connection, partition: str) -> dict[str, bool]:
+    """Return the names of a partition's indexes, and whether one of the table's has adopted it."""
+    query = (
+        "SELECT relname, EXISTS (SELECT FROM pg_inherits WHERE inhrelid = indexrelid) "
+        "FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indrelid = %s::regclass"
+    )
+    return dict(admin.execute(query, [f"tlc.{partition}"]).fetchall())
+
+
+def test_a_new_partition_has_the_tables_indexes_and_constraints_under_its_own_names(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database, partition = platform.resources.postgres, f"{table.name}_2021_01"
+    put(database, table, JANUARY)
+    for statement in (
+        "CREATE INDEX ON {} (pickup_location_id) INCLUDE (extra)",
+        'CREATE INDEX ON {} (lower(store_and_fwd_flag) COLLATE "C" DESC NULLS LAST)',
+        "CREATE INDEX ON {} USING brin (pickup_datetime) WHERE vendor_id = 2",
+        "CREATE UNIQUE INDEX ON {} (pickup_datetime, trip_distance) NULLS NOT DISTINCT",
+        "ALTER TABLE {} ADD PRIMARY KEY (pickup_datetime, dropoff_location_id)",
+    ):
+        run(admin, statement, table)
+    created = indexes_of(admin, partition)
+    assert len(created) == 5
+    for _ in range(2):
+        put(database, table, JANUARY, a_day=11)
+        # PostgreSQL shortens names of more than 63 bytes: none of these is as long
+        assert indexes_of(admin, partition) == created == dict.fromkeys(created, True)
+    put(database, table, FEBRUARY)
+    names = {name.replace("2021_01", "2021_02") for name in created}
+    assert indexes_of(admin, f"{table.name}_2021_02") == dict.fromkeys(names, True)
+
+
+def test_rows_that_break_a_constraint_of_somebodys_change_nothing(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database = platform.resources.postgres
+    put(database, table, JANUARY)
+    before = run(admin, "SELECT count(*) FROM {}", table)
+    run(admin, "CREATE UNIQUE INDEX ON {} (pickup_datetime, dropoff_location_id)", table)
+    same = {"pickup_datetime": JANUARY.start, "dropoff_location_id": 1}
+    batch = pa.RecordBatch.from_pylist([same, same], arrow_schema(table))
+    with pytest.raises(PermanentError, match="Drop the constraint that these rows break"):
+        database.replace(cleaned_file(table, JANUARY, [batch], 2), "a-run")
+    assert run(admin, "SELECT count(*) FROM {}", table) == before
+    assert run(admin, "SELECT to_regclass('{}_incoming')", table) == [(None,)]
+
+
+def test_nobody_waits_while_an_index_of_somebodys_is_built(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    """The index calls a function that waits for a lock which this test holds."""
+    database = platform.resources.postgres
+    put(database, table, JANUARY)
+    admin.execute(
+        "CREATE OR REPLACE FUNCTION waited(zone integer) RETURNS integer IMMUTABLE LANGUAGE sql AS "
+        f"'SELECT CASE WHEN pg_advisory_xact_lock_shared({LOCK}) IS NULL THEN zone ELSE zone END'"
+    )
+    run(admin, "CREATE INDEX ON {} (waited(dropoff_location_id))", table)
+    rows = run(admin, "SELECT count(*) FROM {}", table)
+    building = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        f"AND objid = {LOCK}"
+    )
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as holder:
+        holder.execute(f"SELECT pg_advisory_xact_lock({LOCK})".encode())
+        replacing = pool.submit(put, database, table, JANUARY, a_day=11)
+        until(lambda: admin.execute(building.encode()).fetchone() == (1,))
+        admin.execute("SET lock_timeout = '1s'")
+        assert run(admin, "SELECT count(*) FROM {}", table) == rows
+        assert not replacing.done()
+        holder.rollback()
+        replacing.result()
+    assert run(admin, "SELECT count(*) FROM {}", table) != rows
+
+
+def planned_rows(admin: psycopg.Connection, table: Table, day: int) -> int:
+    """Return how many trips of a day of January the planner expects."""
+    date = (JANUARY.start + timedelta(days=day)).date()
+    ((plan,),) = run(
+        admin,
+        "EXPLAIN (FORMAT JSON) SELECT * FROM {} "
+        f"WHERE pickup_datetime >= '{date}' AND pickup_datetime < '{date + timedelta(days=1)}'",
+        table,
+    )
+    node = json.loads(plan) if isinstance(plan, str) else plan
+    return int(node[0]["Plan"]["Plan Rows"])
+
+
+def test_the_planner_knows_a_days_rows_right_after_a_load(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database = platform.resources.postgres
+    for a_day in (10, 40):
+        put(database, table, JANUARY, a_day=a_day)
+        for day in (0, 13, DAYS - 1):
+            rows = a_day * (day + 1)
+            assert rows / 2 <= planned_rows(admin, table, day) <= rows * 2, day
+
+
+def test_the_table_has_statistics_over_its_months(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database = platform.resources.postgres
+    query = (
+        "SELECT histogram_bounds::text::timestamp[] FROM pg_stats WHERE schemaname = 'tlc' AND "
+        f"tablename = '{table.name}' AND attname = 'pickup_datetime' AND inherited"
+    )
+
+    def bounds() -> Any:
+        return admin.execute(query.encode()).fetchone()
+
+    put(database, table, JANUARY)
+    ((*_, last),) = bounds()
+    assert last < JANUARY.end
+    put(database, table, FEBRUARY)
+    ((*_, last),) = bounds()
+    assert last >= FEBRUARY.start
+
+
+def test_a_table_that_is_in_use_gets_its_statistics_another_time(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    """VACUUM and CREATE INDEX CONCURRENTLY hold the lock that ANALYZE wants, too."""
+    database = platform.resources.postgres
+    put(database, table, JANUARY)
+    with psycopg.connect(database.url) as other, psycopg.connect(database.url) as ours:
+        run(other, "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", table)
+        ours.execute("SET LOCAL lock_timeout = '100ms'")
+        planner.analyze_parent(ours, table)
+        assert ours.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_server_without_analyze_only_reads_the_partitions_once(
+    platform: Platform,
+    admin: psycopg.Connection,
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = platform.resources.postgres
+    monkeypatch.setattr(planner, "_ANALYZE_ONLY", 10**9)
+
+    def when() -> Any:
+        query = f"SELECT last_analyze FROM pg_stat_user_tables WHERE relname = '{table.name}'"
+        return admin.execute(query.encode()).fetchone()
+
+    put(database, table, JANUARY)
+    until(lambda: when() not in (None, (None,)))
+    first = when()
+    put(database, table, FEBRUARY)
+    assert when() == first
