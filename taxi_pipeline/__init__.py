@@ -1,5 +1,20 @@
 """NYC taxi trips, month by month, in a GCS lake, BigQuery and PostgreSQL, run from Dagster.
 
-The package's own name and nothing else: importing it costs nothing. `definitions` is the front
-door for Dagster, `cli` the one for a shell; ARCHITECTURE.md shows the house.
+`definitions` is the front door for Dagster, `cli` the one for a shell, `read_trips` the one for a
+notebook; ARCHITECTURE.md shows the house. Importing the package costs nothing.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taxi_pipeline.frames import read_trips
+
+__all__ = ["read_trips"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "read_trips":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from taxi_pipeline.frames import read_trips
+
+    return read_trips
