@@ -162,6 +162,10 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
     def sql_name(self, table: Table) -> str:
         """Return a table's name as a query of the store writes it."""
 
+    def row_count(self, table: Table) -> int | None:
+        """Return how many rows a table has; None for a store that would have to count them."""
+        return None
+
     def link(self, table: Table) -> str | None:
         """Return the URL of a table's page; None for a store that has no pages."""
         return None

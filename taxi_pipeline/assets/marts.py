@@ -70,7 +70,10 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
                 kinds={"bigquery", "table"},
                 owners=OWNERS,
                 tags={"layer": "bigquery"},
-                metadata={"dagster/column_schema": table_columns(mart.table)},
+                metadata={
+                    "dagster/storage_kind": BigQuery.name,
+                    "dagster/column_schema": table_columns(mart.table),
+                },
                 description=f"{mart.table.description} Partitioned by the month of "
                 f"{mart.table.partitioned_by}.",
             )
@@ -84,15 +87,23 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with retried_if_transient(context):
             began = monotonic()
-            labels = {"mart": mart.name, "month": mart_month.key, "run": context.run.run_id}
+            labels = {
+                "mart": mart.name,
+                "purpose": "mart",
+                "month": mart_month.key,
+                "run": context.run.run_id,
+            }
             count = bigquery.replace_month_by_query(
                 mart.table, mart_month, mart.query, mart.sources, labels
             )
-            rows = bigquery.query_month(_read_back(mart), mart_month)
+            rows = bigquery.query_month(_read_back(mart), mart_month, labels)
             draw = _PICTURES.get(mart.name)
             return dg.MaterializeResult(
                 metadata={
-                    "dagster/row_count": count,
+                    "dagster/partition_row_count": count,
+                    "dagster/row_count": bigquery.row_count(mart.table),
+                    "dagster/storage_kind": BigQuery.name,
+                    "dagster/table_name": bigquery.sql_name(mart.table).strip("`"),
                     "dagster/column_schema": table_columns(mart.table),
                     "dagster/column_lineage": _lineage(mart),
                     "dagster/uri": bigquery.uri(mart.table),

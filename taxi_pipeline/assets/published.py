@@ -115,9 +115,10 @@ def _asset(published: PublishedTable, layer: str) -> "Callable[..., _Decorator]"
         retry_policy=RETRIES,
         tags={"service": published.group, "layer": layer},
         # the columns are known before the first run, but for the published file's own
-        metadata={}
-        if layer == "raw"
-        else {"dagster/column_schema": table_columns(published.table)},
+        metadata={
+            "dagster/storage_kind": "gcs" if layer in ("raw", "cleaned") else layer,
+            **({} if layer == "raw" else {"dagster/column_schema": table_columns(published.table)}),
+        },
     )
 
 
@@ -143,7 +144,7 @@ def _raw_asset(published: PublishedTable) -> dg.AssetsDefinition:
                 first_rows=PREVIEW_ROWS,
                 replace=is_set(context.run, REPLACE_RAW),
             )
-            return report_raw(lake, stored, _seconds_since(began))
+            return report_raw(lake, published.table, stored, _seconds_since(began))
 
     return raw
 

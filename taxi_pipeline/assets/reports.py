@@ -24,13 +24,15 @@ from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.services import UNKNOWN_WORDS, Table
 
 
-def report_raw(lake: Lake, raw: RawFile, seconds: float) -> dg.MaterializeResult[None]:
+def report_raw(
+    lake: Lake, table: Table, raw: RawFile, seconds: float
+) -> dg.MaterializeResult[None]:
     """Return the report of a published file that is in the lake."""
     stored, noted = raw.stored, RawMetadata.parse(raw.stored.metadata)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(noted.sha256 or ""),
         metadata={
-            "dagster/row_count": raw.examination.rows,
+            **_rows(table, raw.examination.rows),
             "dagster/column_schema": file_columns(raw.examination.schema),
             "dagster/uri": stored.uri,
             "link": dg.MetadataValue.url(lake.link(stored.name)),
@@ -59,7 +61,7 @@ def report_cleaned(
     stored, summary = cleaned.stored, cleaned.summary
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": summary.kept,
+            **_rows(table, summary.kept),
             "dagster/column_schema": table_columns(table),
             "dagster/column_lineage": columns_from("raw", table, _origins(table, cleaned)),
             "dagster/uri": stored.uri,
@@ -87,7 +89,8 @@ def report_loaded(stored: StoredFile, sink: Sink, seconds: float) -> dg.Material
     same = ((column.name, column.name) for column in file.table.columns)
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": file.rows,
+            **_rows(file.table, file.rows),
+            **_table(sink, file.table),
             "dagster/column_schema": table_columns(file.table),
             "dagster/column_lineage": columns_from("cleaned", file.table, same),
             "dagster/uri": sink.uri(file.table),
@@ -99,6 +102,21 @@ def report_loaded(stored: StoredFile, sink: Sink, seconds: float) -> dg.Material
             "preview": preview(stored.first_rows, file.schema),
         }
     )
+
+
+def _rows(table: Table, rows: int) -> dict[str, int]:
+    """Return the rows of a month, or of a table without months, as Dagster's catalog names them."""
+    return {"dagster/partition_row_count" if table.partitioned_by else "dagster/row_count": rows}
+
+
+def _table(sink: Sink, table: Table) -> dict[str, str | int]:
+    """Return what Dagster's catalog knows a sink's table by, and all its rows if the sink knows."""
+    rows = sink.row_count(table) if table.partitioned_by else None
+    return {
+        "dagster/storage_kind": sink.name,
+        "dagster/table_name": sink.sql_name(table).strip("`"),
+        **({} if rows is None else {"dagster/row_count": rows}),
+    }
 
 
 def _ledger(stored: StoredFile, sink: Sink) -> dict[str, dg.TableMetadataValue]:

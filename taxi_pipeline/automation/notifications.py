@@ -227,7 +227,9 @@ def _publication(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
         if made is None:
             continue
         layer = layer_of(made.asset_key)
-        if count := made.metadata.get("dagster/row_count"):
+        # of a month, or of a table without months
+        names = ("dagster/partition_row_count", "dagster/row_count")
+        if count := next(filter(None, map(made.metadata.get, names)), None):
             rows.append(f"{layer} {count.value:,}")
         if (downloaded := made.metadata.get("downloaded")) and downloaded.value:
             before = dg.AssetRecordsFilter(

@@ -104,7 +104,7 @@ def test_a_second_run_ends_the_same(platform: Platform) -> None:
     found = days_of(platform, month)
     second = materialized(platform.run(JOB, month))
     assert days_of(platform, month) == found
-    rows = {said.metadata["dagster/row_count"].value for said in (first, second)}
+    rows = {said.metadata["dagster/partition_row_count"].value for said in (first, second)}
     assert rows == {len(found)} == {30}
 
 
@@ -114,7 +114,7 @@ def test_what_a_materialization_says(platform: Platform) -> None:
     result = platform.run(JOB, month)
     said = materialized(result).metadata
     assert materialized(result).partition == month
-    assert said["dagster/row_count"].value == 31
+    assert said["dagster/partition_row_count"].value == 31
     assert said["dagster/uri"].value == platform.resources.bigquery.uri(DAILY_TRIPS.table)
     seconds, preview, lineage = said["seconds"], said["preview"], said["dagster/column_lineage"]
     assert isinstance(seconds, dg.FloatMetadataValue)
@@ -158,7 +158,7 @@ def test_the_table_is_described_and_partitioned_and_the_job_labelled(platform: P
     assert {field.name: field.description for field in table.schema} == {
         column.name: column.description for column in DAILY_TRIPS.table.columns
     }
-    assert {"mart": JOB, "month": month, "run": result.run_id} in labels
+    assert {"mart": JOB, "purpose": "mart", "month": month, "run": result.run_id} in labels
 
 
 def test_a_month_of_one_service_has_its_rows_alone(platform: Platform, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_tables_that_are_not_there_yet_are_made(platform: Platform) -> None:
         resources = with_resources(platform, bigquery=empty).resources
         said = materialized(replace(platform, resources=resources).run(JOB, "2021-01")).metadata
         tables = {table.table_id for table in client.list_tables(empty.dataset)}
-    assert said["dagster/row_count"].value == 0
+    assert said["dagster/partition_row_count"].value == 0
     assert tables == {JOB, *(service.trips.name for service in SERVICES.values())}
 
 

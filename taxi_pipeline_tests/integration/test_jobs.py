@@ -202,8 +202,19 @@ def test_what_every_materialization_says(publish: Publish) -> None:
     result = platform.run("yellow_trips", month)
     said = metadata_by_layer(result)
     assert said.keys() == {*LAYERS}
-    rows = {layer: metadata["dagster/row_count"].value for layer, metadata in said.items()}
+    rows = {
+        layer: metadata["dagster/partition_row_count"].value for layer, metadata in said.items()
+    }
     assert rows == {"raw": 3, "cleaned": 1} | dict.fromkeys(SINK_LAYERS, 1)
+    # of all months, which BigQuery knows without counting
+    all_rows = platform.resources.bigquery.tallies(YELLOW.trips, None)
+    assert said["bigquery"]["dagster/row_count"].value == sum(
+        tally.rows for tally in all_rows.values()
+    )
+    for sink in platform.resources.sinks.values():
+        assert said[sink.name]["dagster/storage_kind"].value == sink.name
+        name = said[sink.name]["dagster/table_name"].value
+        assert name == sink.sql_name(YELLOW.trips).strip("`")
     for metadata in said.values():
         assert metadata["dagster/uri"].value
         schema = metadata["dagster/column_schema"]
@@ -259,10 +270,10 @@ def test_what_a_cleaned_month_shows_of_itself(publish: Publish) -> None:
     )
     assert (cleaned["published"], cleaned["rejected"], cleaned["rejected_share"]) == (4, 2, 0.5)
     numbers = {
-        "raw": {"dagster/row_count", "bytes", "seconds"},
-        "cleaned": {"dagster/row_count", "bytes", "seconds", "published", "rejected"},
-        "bigquery": {"dagster/row_count", "seconds"},
-        "postgres": {"dagster/row_count", "seconds"},
+        "raw": {"dagster/partition_row_count", "bytes", "seconds"},
+        "cleaned": {"dagster/partition_row_count", "bytes", "seconds", "published", "rejected"},
+        "bigquery": {"dagster/row_count", "dagster/partition_row_count", "seconds"},
+        "postgres": {"dagster/partition_row_count", "seconds"},
     }
     for layer, names in numbers.items():
         for name in names:  # such as Dagster plots over the months
@@ -360,7 +371,7 @@ def test_only_postgres_pulls_a_whole_month_through_the_worker(
             instance=platform.instance,
         )
         said = metadata_by_layer(result)
-        assert said[layer]["dagster/row_count"].value == groups * group_rows
+        assert said[layer]["dagster/partition_row_count"].value == groups * group_rows
         preview = said[layer]["preview"]
         assert isinstance(preview, dg.TableMetadataValue)
         assert len(preview.records) == PREVIEW_ROWS
@@ -431,7 +442,7 @@ def test_the_tables_are_described_and_partitioned(platform: Platform) -> None:
     assert {name: text for name, (_, text) in described.items()} == comments
     labels = [job.labels for job in loads if job.labels.get("month") == "2021-02"]
     assert labels
-    assert labels[0].keys() == {"table", "month", "run"}
+    assert labels[0].keys() == {"table", "purpose", "month", "run"}
 
 
 def test_the_raw_object_is_the_published_file_and_says_where_it_is_from(
