@@ -64,6 +64,8 @@ class Resources:
         }
 
 
+# The units of a resource's numbers, each with an example of one.
+_UNITS = {"seconds": "3600 for an hour", "bytes": "100000000000 for 100 GB"}
 _DEFAULTS = {
     "TAXI_AUTOMATION": "off",
     "TAXI_CHECK_DEPTH": "columns",
@@ -95,13 +97,13 @@ def variables(sinks: Sequence[type[Sink]] = SINKS) -> dict[str, FieldInfo]:
 def resources_for_dagster(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
     """Return the resources for Dagster, with their texts unread: it reads them when a run starts.
 
-    What a variable sets to seconds is read now.
+    What a variable sets to a number is read now.
 
     Args:
         sinks: The stores that keep tables.
 
     Raises:
-        PermanentError: One of those is not set to a whole number of seconds above 0.
+        PermanentError: One of those is not set to a whole number above 0.
     """
     return _resources(sinks, dg.EnvVar)
 
@@ -113,16 +115,17 @@ def load_resources(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
         sinks: The stores that keep tables.
 
     Raises:
-        PermanentError: Required variables are not set, which it names, or one that sets seconds is
-            not a whole number of them above 0.
+        PermanentError: Required variables are not set, which it names, or one that sets a number is
+            not a whole one above 0.
     """
-    required = {name for name, field in variables(sinks).items() if field.is_required()}
-    if missing := sorted(name for name in required if not os.environ.get(name)):
-        raise PermanentError(
-            f"{', '.join(missing)}: not set. Set what .env.example shows, or run inside the "
-            "embedded stack: taxi local COMMAND."
-        )
+    _ensure_set(variables(sinks))
     return _resources(sinks, os.environ.__getitem__)
+
+
+def load_lake() -> Lake:
+    """Return the lake with its variables read; raise as `load_resources` does."""
+    _ensure_set({name: Lake.model_fields[field] for field, name in Lake.variables.items()})
+    return Lake(**_fields(Lake, os.environ.__getitem__))
 
 
 def rejected_share() -> float:
@@ -229,7 +232,7 @@ def _share(name: str) -> float:
 
 
 def _seconds(name: str) -> int:
-    return _above_zero(name, "seconds", "3600 for an hour")
+    return _above_zero(name, "seconds", _UNITS["seconds"])
 
 
 def _above_zero(name: str, unit: str, example: str) -> int:
@@ -240,6 +243,16 @@ def _above_zero(name: str, unit: str, example: str) -> int:
             f"{example}."
         )
     return int(text)
+
+
+def _ensure_set(fields: Mapping[str, FieldInfo]) -> None:
+    """Raise `PermanentError` where a variable is not set whose field is required."""
+    required = {name for name, field in fields.items() if field.is_required()}
+    if missing := sorted(name for name in required if not os.environ.get(name)):
+        raise PermanentError(
+            f"{', '.join(missing)}: not set. Set what .env.example shows, or run inside the "
+            "embedded stack: taxi local COMMAND."
+        )
 
 
 def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resources:
@@ -254,8 +267,14 @@ def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resou
 def _fields(resource: type[_Resource], read: Callable[[str], str]) -> dict[str, Any]:
     """Return the values of a resource's fields that are required or set; `read` gives texts."""
     fields = resource.model_fields
+
+    def number(field: str, variable: str) -> int:
+        extra = fields[field].json_schema_extra
+        unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else "seconds"
+        return _above_zero(variable, unit, _UNITS[unit])
+
     return {
-        field: read(variable) if fields[field].annotation is str else _seconds(variable)
+        field: read(variable) if fields[field].annotation is str else number(field, variable)
         for field, variable in resource.variables.items()
         if fields[field].is_required() or os.environ.get(variable)
     }

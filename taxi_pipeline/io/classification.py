@@ -102,7 +102,7 @@ def diagnose_http(error: Exception) -> Diagnosis | None:
 @contextmanager
 def classified(
     where: str,
-    advice: Mapping[int, str] | Mapping[str, str] | None = None,
+    advice: Mapping[int, str] | Mapping[str, str] | Mapping[int | str, str] | None = None,
     diagnose: Callable[[Exception], Diagnosis | None] = diagnose_http,
 ) -> Iterator[None]:
     """Raise what a system outside fails with as one of our two errors; let all others pass.

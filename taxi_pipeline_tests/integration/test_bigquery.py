@@ -106,11 +106,9 @@ def scene(platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         yield scene
 
 
-def with_limits(scene: Scene, **seconds: float) -> Scene:
-    """Return the scene with other timeouts."""
-    warehouse = scene.warehouse
-    own = BigQuery(project=warehouse.project, dataset=warehouse.dataset, **seconds)
-    return replace(scene, warehouse=own)
+def with_limits(scene: Scene, **limits: float) -> Scene:
+    """Return the scene with other timeouts, or with a limit of bytes."""
+    return replace(scene, warehouse=scene.warehouse.model_copy(update=limits))
 
 
 def lose_the_answer(exchange: Exchange) -> None:
@@ -139,8 +137,9 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
     "replace_month_by_query": lambda warehouse: warehouse.replace_month_by_query(
         GREEN.trips, JANUARY, ONE_TRIP, [], RUN
     ),
-    "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY),
+    "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY, RUN),
     "tallies": lambda warehouse: warehouse.tallies(GREEN.trips, None),
+    "row_count": lambda warehouse: warehouse.row_count(GREEN.trips),
     "tally": lambda warehouse: warehouse.tally(TAXI_ZONES),
     "stamps": lambda warehouse: warehouse.stamps(GREEN.trips),
     "column_tallies": lambda warehouse: warehouse.column_tallies(GREEN.trips, JANUARY),
@@ -311,7 +310,7 @@ def test_a_job_that_takes_too_long_is_cancelled(scene: Scene) -> None:
 
 def test_a_query_that_is_read_is_cancelled_too(scene: Scene) -> None:
     with pytest.raises(TransientError, match="was cancelled: it took longer than 1 seconds"):
-        with_limits(scene, job_timeout=1).warehouse.query_month(ENDLESS, JANUARY)
+        with_limits(scene, job_timeout=1).warehouse.query_month(ENDLESS, JANUARY, RUN)
 
 
 @pytest.mark.parametrize("interrupt", [DagsterExecutionInterruptedError, KeyboardInterrupt])

@@ -177,6 +177,9 @@ def test_the_table_has_statistics_over_its_months(
     put(database, table, JANUARY)
     ((*_, last),) = bounds()
     assert last < JANUARY.end
+    before = bounds()
+    put(database, table, JANUARY, a_day=50)  # as a month that is published again
+    assert bounds() == before
     put(database, table, FEBRUARY)
     ((*_, last),) = bounds()
     assert last >= FEBRUARY.start
@@ -191,7 +194,7 @@ def test_a_table_that_is_in_use_gets_its_statistics_another_time(
     with psycopg.connect(database.url) as other, psycopg.connect(database.url) as ours:
         run(other, "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", table)
         ours.execute("SET LOCAL lock_timeout = '100ms'")
-        planner.analyze_parent(ours, table)
+        planner.analyze_parent(ours, table, has_new_month=True)
         assert ours.execute("SELECT 1").fetchone() == (1,)
 
 

@@ -132,7 +132,7 @@ def test_the_marts_revenue_is_exact(stores: Stores) -> None:
             bigquery._ensure(jobs, source)
     query = DAILY_TRIPS.query.replace(f"FROM {YELLOW.trips.name}\n", f"FROM {stores.table.name}\n")
     assert query != DAILY_TRIPS.query
-    rows = bigquery.query_month(query, JANUARY)
+    rows = bigquery.query_month(query, JANUARY, {})
     found = [row for row in rows if row["service"] == YELLOW.name]
     assert [row["revenue"] for row in found] == [exact(EXTREMES).total]
     assert isinstance(found[0]["revenue"], float)

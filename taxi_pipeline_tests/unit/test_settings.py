@@ -198,6 +198,16 @@ def test_a_timeout_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -
         resources_for_dagster()
 
 
+@pytest.mark.usefixtures("_required")
+def test_a_limit_of_bytes_is_a_whole_number_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_resources().bigquery.maximum_bytes_billed is None
+    monkeypatch.setenv("TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED", "5000000000")
+    assert load_resources().bigquery.maximum_bytes_billed == 5_000_000_000
+    monkeypatch.setenv("TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED", "5 GB")
+    with pytest.raises(PermanentError, match="'5 GB' is not a whole number of bytes above 0"):
+        load_resources()
+
+
 def test_the_example_names_every_setting() -> None:
     example = (Path(__file__).parents[2] / ".env.example").read_text()
     names = {*variables(), *_DEFAULTS}

@@ -4,7 +4,7 @@ What the figures are is said in `tlc`, and most of their SQL in `io.sql`.
 """
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taxi_pipeline.io.sql import (
@@ -13,7 +13,7 @@ from taxi_pipeline.io.sql import (
     tallies_of_row,
     tally_aggregates,
 )
-from taxi_pipeline.resources.bigquery.jobs import Jobs
+from taxi_pipeline.resources.bigquery.jobs import Jobs, Purpose
 from taxi_pipeline.resources.bigquery.tables import DIALECT, TYPES
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.fingerprint import MODULUS
@@ -43,8 +43,9 @@ def read_column_tallies(
         f"{_composed(aggregate, column, columns)} AS f{number}"
         for number, (column, aggregate) in enumerate(tally_aggregates(table, DIALECT))
     )
-    query = _month_query(f"COUNT(*), {', '.join(aggregates)}", table_id, month)
-    return tallies_of_row(table, _first_row(jobs, query, month))
+    source = _rows_of_month(table_id, table, columns, month)
+    query = f"SELECT COUNT(*), {', '.join(aggregates)} FROM {source}"  # noqa: S608 - ours
+    return tallies_of_row(table, _first_row(jobs, query, table, "columns", month))
 
 
 def read_fingerprint(jobs: Jobs, table_id: str, table: Table, month: Month | None) -> int:
@@ -56,24 +57,34 @@ def read_fingerprint(jobs: Jobs, table_id: str, table: Table, month: Month | Non
         _composed(expression, column, columns)
         for column, expression in fingerprint_terms(table, DIALECT)
     )
-    rows = _month_query(f"MOD({' + '.join(terms)}, {MODULUS}) AS residue", table_id, month)
+    residue = f"MOD({' + '.join(terms)}, {MODULUS})"
+    rows = f"SELECT {residue} AS residue FROM {_rows_of_month(table_id, table, columns, month)}"  # noqa: S608 - ours
     query = f"SELECT SUM(MOD(residue * residue, {MODULUS})) FROM ({rows})"  # noqa: S608 - ours
-    (value,) = _first_row(jobs, query, month) or (0,)
+    (value,) = _first_row(jobs, query, table, "fingerprint", month) or (0,)
     return int(value or 0)
 
 
 def rows_if_there(
-    jobs: Jobs, query: str, parameters: "Iterable[bigquery.ScalarQueryParameter]"
+    jobs: Jobs,
+    query: str,
+    table: Table,
+    purpose: Purpose,
+    parameters: "Iterable[bigquery.ScalarQueryParameter]" = (),
 ) -> "RowIterator | tuple[()]":
-    """Return a query's rows; none where its table is missing."""
-    from google.api_core.exceptions import NotFound
-    from google.cloud import bigquery
+    """Return a query's rows; none where its table is missing.
 
-    config = bigquery.QueryJobConfig(
-        query_parameters=list(parameters), job_timeout_ms=jobs.timeout_ms
-    )
+    Args:
+        jobs: The project's jobs.
+        query: The query.
+        table: The table that it asks about, for the job's labels.
+        purpose: What it is for, for the job's labels.
+        parameters: The query's parameters.
+    """
+    from google.api_core.exceptions import NotFound
+
+    labels = {"table": table.name, "purpose": purpose}
     try:
-        return jobs.query_rows(query, config)
+        return jobs.query_rows(query, jobs.query_config(labels, parameters))
     except NotFound as error:
         if "Table" not in str(error.message):
             raise
@@ -101,20 +112,40 @@ def _composed(expression: Expression, column: Column, columns: Container[str]) -
     return expression.sql.format(f"`{column.name}`" if column.name in columns else null, *values)
 
 
-def _month_query(select: str, table_id: str, month: Month | None) -> str:
-    """Return the query that selects of a month's rows, or of all of a table."""
-    query = f"SELECT {select} FROM `{table_id}`"  # noqa: S608 - declared names
-    # a row without a pick-up time is one of no month: each has it, and so none adds up
-    in_month = "pickup_datetime >= @start AND pickup_datetime < @end"
-    return f"{query} WHERE pickup_datetime IS NULL OR ({in_month})" if month else query
+def rows_in_range(table_id: str, columns: Iterable[str], conditions: Sequence[str]) -> str:
+    """Return what follows FROM for a table's rows in a range of pick-up times, or for all.
+
+    A row without a pick-up time is one of no month: each range has it, so that none adds up. It is
+    asked for apart, since BigQuery reads no other partitions for a condition that is just a range.
+
+    Args:
+        table_id: The table's full name.
+        columns: The columns that are selected.
+        conditions: The range's bounds; none for all rows.
+    """
+    if not conditions:
+        return f"`{table_id}`"
+    rows = f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM `{table_id}` WHERE "  # noqa: S608 - declared names
+    return f"({rows}{' AND '.join(conditions)} UNION ALL {rows}pickup_datetime IS NULL)"
 
 
-def _first_row(jobs: Jobs, query: str, month: Month | None) -> "tuple[Any, ...] | None":
+def _rows_of_month(
+    table_id: str, table: Table, columns: Container[str], month: Month | None
+) -> str:
+    """Return what follows FROM for a month's rows, or for all of a table."""
+    present = [column.name for column in table.columns if column.name in columns]
+    bounds = ("pickup_datetime >= @start", "pickup_datetime < @end")
+    return rows_in_range(table_id, present, bounds if month else ())
+
+
+def _first_row(
+    jobs: Jobs, query: str, table: Table, purpose: Purpose, month: Month | None
+) -> "tuple[Any, ...] | None":
     from google.cloud import bigquery
 
     bounds = {"start": month.start, "end": month.end} if month else {}
     parameters = [
         bigquery.ScalarQueryParameter(name, "DATETIME", bound) for name, bound in bounds.items()
     ]
-    row = next(iter(rows_if_there(jobs, query, parameters)), None)
+    row = next(iter(rows_if_there(jobs, query, table, purpose, parameters)), None)
     return row and tuple(row.values())

@@ -12,10 +12,13 @@ TRANSIENT_REASONS = {
     "tableUnavailable": "the table is being moved",
 }
 
-# What to do, by HTTP status.
-ADVICE = {
+_TOO_MANY_BYTES = "bytesBilledLimitExceeded"
+
+# What to do, by HTTP status or reason.
+ADVICE: dict[int | str, str] = {
     403: "Grant the credentials in use the right to run and list jobs in TAXI_GCP_PROJECT and to "
     "edit TAXI_DATASET.",
+    _TOO_MANY_BYTES: "TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED is how many bytes a query may bill.",
     404: "Check TAXI_GCP_PROJECT and TAXI_DATASET, and that the dataset exists.",
 }
 
@@ -29,6 +32,9 @@ def diagnose(error: Exception) -> Diagnosis | None:
     Returns:
         The diagnosis; None for an error that no system outside has caused.
     """
-    if reason_of(error) in TRANSIENT_REASONS:
+    reason = reason_of(error)
+    if reason in TRANSIENT_REASONS:
         return Diagnosis(transient=True)
+    if reason == _TOO_MANY_BYTES:
+        return Diagnosis(transient=False, signs=(_TOO_MANY_BYTES,))
     return diagnose_http(error)

@@ -8,18 +8,22 @@ So a second try finds the job whose answer was lost, instead of loading twice; a
 still write to the same place, for a run that was killed or beside us, are waited for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from taxi_pipeline.errors import TransientError
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
     from google.cloud.bigquery.table import RowIterator
+
+
+# What a job is for, as its label `purpose` says.
+type Purpose = Literal["load", "mart", "tally", "columns", "fingerprint", "stamps", "stamp"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Jobs:
         client: Google's client.
         timeout: Seconds to wait for the server's next bytes.
         job_timeout: Seconds that a job may take.
+        maximum_bytes_billed: The bytes that a query may bill, or it fails; None for any number.
     """
 
     client: "bigquery.Client"
     timeout: float
     job_timeout: float
+    maximum_bytes_billed: int | None
 
     @property
     def call_options(self) -> dict[str, Any]:
@@ -45,6 +51,26 @@ class Jobs:
     def timeout_ms(self) -> int:
         """The milliseconds after which BigQuery itself ends a job."""
         return int(self.job_timeout * 1000)
+
+    def query_config(
+        self,
+        labels: Mapping[str, str],
+        parameters: "Iterable[bigquery.ScalarQueryParameter]" = (),
+    ) -> "bigquery.QueryJobConfig":
+        """Return how a query is run: with how much time, and at what cost at most.
+
+        Args:
+            labels: The job's labels, by which its cost can be found.
+            parameters: The query's parameters.
+        """
+        from google.cloud import bigquery
+
+        config = bigquery.QueryJobConfig(
+            query_parameters=[*parameters], job_timeout_ms=self.timeout_ms, labels={**labels}
+        )
+        if self.maximum_bytes_billed is not None:
+            config.maximum_bytes_billed = self.maximum_bytes_billed
+        return config
 
     def run_replacing[J: (bigquery.LoadJob, bigquery.QueryJob)](
         self, prefix: str, name: str, location: str | None, start: Callable[[str], J]

@@ -54,12 +54,12 @@ def write_load(
         "job_id": ("STRING", job.job_id),
         "loaded_at": ("DATETIME", job.ended and job.ended.replace(tzinfo=None)),
     }
-    config = bigquery.QueryJobConfig(
-        query_parameters=[
+    config = jobs.query_config(
+        {"table": LOADS.name, "purpose": "stamp"},
+        (
             bigquery.ScalarQueryParameter(name, type_, value)
             for name, (type_, value) in values.items()
-        ],
-        job_timeout_ms=jobs.timeout_ms,
+        ),
     )
     statement = (
         f"INSERT INTO `{table_id}` ({', '.join(values)}) "  # noqa: S608 - declared names

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,7 @@ from taxi_pipeline.resources.bigquery.cells import (
     read_column_tallies,
     read_fingerprint,
     rows_if_there,
+    rows_in_range,
 )
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
@@ -59,6 +60,7 @@ class BigQuery(Sink):
         "dataset": "TAXI_DATASET",
         "timeout": "TAXI_BIGQUERY_TIMEOUT",
         "job_timeout": "TAXI_BIGQUERY_JOB_TIMEOUT",
+        "maximum_bytes_billed": "TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED",
     }
 
     project: str = Field(description="The Google Cloud project (TAXI_GCP_PROJECT).")
@@ -70,6 +72,12 @@ class BigQuery(Sink):
     job_timeout: float = Field(
         default=1800, description="Seconds that a job may take (TAXI_BIGQUERY_JOB_TIMEOUT)."
     )
+    maximum_bytes_billed: int | None = Field(
+        default=None,
+        json_schema_extra={"unit": "bytes"},
+        description="Bytes that a query may bill, or it fails before it reads any "
+        "(TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED); any number where it is not set.",
+    )
 
     def uri(self, table: Table) -> str:
         """Return the table's address as Dagster's catalog shows it."""
@@ -78,6 +86,13 @@ class BigQuery(Sink):
     def sql_name(self, table: Table) -> str:
         """Return the table's name as a query writes it."""
         return f"`{self._table_id(table)}`"
+
+    def row_count(self, table: Table) -> int | None:
+        """Return how many rows the table has, as its metadata says, which costs nothing."""
+        with self._connected() as jobs:
+            existing = jobs.client.get_table(self._table_id(table), **jobs.call_options)
+        rows: int | None = existing.num_rows
+        return rows
 
     def link(self, table: Table) -> str | None:
         """Return the table's page in Google's console; the emulator's tables have none."""
@@ -104,7 +119,7 @@ class BigQuery(Sink):
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             # a column that was cleaned when it was still declared
             ignore_unknown_values=True,
-            labels={"table": cleaned.table.name, **month, "run": run_id},
+            labels={"table": cleaned.table.name, "purpose": "load", **month, "run": run_id},
         )
         destination = self._destination(cleaned.table, cleaned.month)
         with self._connected() as jobs:
@@ -146,7 +161,7 @@ class BigQuery(Sink):
         )
         named = [bigquery.ScalarQueryParameter("table", "STRING", table.name)]
         with self._connected() as jobs:
-            return stamps_of(rows_if_there(jobs, query, named))
+            return stamps_of(rows_if_there(jobs, query, table, "stamps", named))
 
     def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
         """Tally every column by one query, which reads all columns of the month's partition."""
@@ -180,12 +195,13 @@ class BigQuery(Sink):
         """
         from google.cloud import bigquery
 
-        config = self._month_config(month)
-        config.destination = bigquery.TableReference.from_string(self._destination(table, month))
-        config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
-        config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
-        config.labels = labels
         with self._connected() as jobs:
+            config = self._month_config(jobs, month, labels)
+            config.destination = bigquery.TableReference.from_string(
+                self._destination(table, month)
+            )
+            config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+            config.create_disposition = bigquery.CreateDisposition.CREATE_NEVER
             for needed in sources:
                 self._ensure(jobs, needed)
             location = self._ensure(jobs, table).location
@@ -206,16 +222,20 @@ class BigQuery(Sink):
             column = schema_of(table)[:1]
             return len(list(jobs.client.list_rows(job.destination, column, **jobs.call_options)))
 
-    def query_month(self, query: str, month: Month) -> list[dict[str, Any]]:
+    def query_month(
+        self, query: str, month: Month, labels: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
         """Return a query's rows, by column.
 
         Args:
             query: It names the dataset's tables alone.
+            labels: The job's labels.
             month: It gets the month as two DATETIME parameters: @start, its first instant, and
                 @end, the first after it.
         """
         with self._connected() as jobs:
-            return [dict(row) for row in jobs.query_rows(query, self._month_config(month))]
+            config = self._month_config(jobs, month, labels)
+            return [dict(row) for row in jobs.query_rows(query, config)]
 
     def tallies(
         self,
@@ -227,7 +247,7 @@ class BigQuery(Sink):
         """Tally a month-partitioned table by month; only the partitions of the months are read."""
         from google.cloud import bigquery
 
-        conditions, bounds = ["TRUE"], []
+        conditions, bounds = [], []
         if first:
             conditions.append("pickup_datetime >= @first")
             bounds.append(bigquery.ScalarQueryParameter("first", "DATETIME", first.start))
@@ -235,14 +255,15 @@ class BigQuery(Sink):
             conditions.append("pickup_datetime < @end")
             bounds.append(bigquery.ScalarQueryParameter("end", "DATETIME", last.end))
         cents = SUM_OF_CENTS.format(f"`{table[total].name}`") if total else "NULL"
+        columns = ["pickup_datetime", *([total] if total else [])]
         by_month = (
             "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
             f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
-            f"FROM {self.sql_name(table)} WHERE pickup_datetime IS NULL OR "
-            f"({' AND '.join(conditions)}) GROUP BY year, month"
+            f"FROM {rows_in_range(self._table_id(table), columns, conditions)} "
+            "GROUP BY year, month"
         )
         with self._connected() as jobs:
-            rows_by_month = rows_if_there(jobs, by_month, bounds)
+            rows_by_month = rows_if_there(jobs, by_month, table, "tally", bounds)
             by_start = {(row.year, row.month): (row.trips, row.cents) for row in rows_by_month}
         rows_without_pickup, cents_without_pickup = by_start.pop((None, None), (0, 0))
         return {
@@ -258,7 +279,7 @@ class BigQuery(Sink):
         """Tally the rows of an unpartitioned table, which costs nothing; a missing one has none."""
         query = f"SELECT COUNT(*) AS trips FROM {self.sql_name(table)}"  # noqa: S608 - declared
         with self._connected() as jobs:
-            return Tally(sum(row.trips for row in rows_if_there(jobs, query, ())), None)
+            return Tally(sum(row.trips for row in rows_if_there(jobs, query, table, "tally")), None)
 
     def mart_tallies(
         self, service: Service, first: Month | None = None, last: Month | None = None
@@ -299,23 +320,26 @@ class BigQuery(Sink):
             "GROUP BY year, month"
         )
         with self._connected() as jobs:
-            rows_by_month = rows_if_there(jobs, by_month, values)
+            rows_by_month = rows_if_there(jobs, by_month, DAILY_TRIPS.table, "tally", values)
             return {
                 Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
             }
 
-    def _month_config(self, month: Month) -> "bigquery.QueryJobConfig":
+    def _month_config(
+        self, jobs: Jobs, month: Month, labels: Mapping[str, str]
+    ) -> "bigquery.QueryJobConfig":
         from google.cloud import bigquery
 
         bounds = {"start": month.start, "end": month.end}
-        return bigquery.QueryJobConfig(
-            default_dataset=self._dataset_id(),
-            query_parameters=[
+        config = jobs.query_config(
+            labels,
+            (
                 bigquery.ScalarQueryParameter(name, "DATETIME", bound)
                 for name, bound in bounds.items()
-            ],
-            job_timeout_ms=int(self.job_timeout * 1000),
+            ),
         )
+        config.default_dataset = self._dataset_id()
+        return config
 
     def _destination(self, table: Table, month: Month | None) -> str:
         """Return what a job writes to: the month's partition, or without a month the table."""
@@ -346,7 +370,7 @@ class BigQuery(Sink):
     def _connected(self) -> "Iterator[Jobs]":
         """Yield the project's jobs; say what to do about a dataset that is missing or not ours."""
         with classified("BigQuery", ADVICE, diagnose):
-            yield Jobs(self._client, self.timeout, self.job_timeout)
+            yield Jobs(self._client, self.timeout, self.job_timeout, self.maximum_bytes_billed)
 
     @cached_property
     def _client(self) -> "bigquery.Client":

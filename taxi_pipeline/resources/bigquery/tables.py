@@ -1,6 +1,6 @@
 """BigQuery's tables: how a declared table is spelled there, made, extended and checked.
 
-A table is partitioned by month. What replaces its rows is a job's matter.
+A table is partitioned by month and clustered. What replaces its rows is a job's matter.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,6 +56,8 @@ def ensure_table(
 ) -> "bigquery.Table":
     """Make the table if it is not there; add what was declared, or described anew, since.
 
+    A table that is not clustered becomes so.
+
     Args:
         client: Google's client.
         table: The declared table.
@@ -79,6 +81,8 @@ def ensure_table(
         wanted.time_partitioning = bigquery.TimePartitioning(
             type_=bigquery.TimePartitioningType.MONTH, field=table.partitioned_by
         )
+    if table.clustered_by:
+        wanted.clustering_fields = table.clustered_by
     try:
         existing = client.get_table(wanted.reference, **call_options)
     except NotFound:
@@ -87,14 +91,21 @@ def ensure_table(
         except Conflict:  # another run was faster
             existing = client.get_table(wanted.reference, **call_options)
     _check_columns(table, f"`{table_id}`", existing.schema)
+    changed = []
+    # a clustering of somebody's own stays; BigQuery sorts old rows anew in its own time
+    if table.clustered_by and not existing.clustering_fields:
+        existing.clustering_fields = table.clustered_by
+        changed.append("clustering_fields")
     described = {field.name: field.description for field in existing.schema}
     if any(described.get(field.name) != field.description for field in schema):
         declared = {field.name: field for field in schema}
         # BigQuery adds columns at the end only, wherever they are declared
         present = [declared.pop(field.name, field) for field in existing.schema]
         existing.schema = [*present, *declared.values()]
+        changed.append("schema")
+    if changed:
         try:
-            client.update_table(existing, ["schema"], **call_options)
+            client.update_table(existing, changed, **call_options)
         except PreconditionFailed:
             raise TransientError(
                 f"bigquery://{table_id} was changed by another run: run the month again."

@@ -90,22 +90,25 @@ def analyze(connection: "psycopg.Connection", table: "sql.Identifier") -> None:
     execute(connection, "ANALYZE {table}", {"table": table})
 
 
-def analyze_parent(connection: "psycopg.Connection", table: Table) -> None:
+def analyze_parent(connection: "psycopg.Connection", table: Table, *, has_new_month: bool) -> None:
     """Take the statistics of a partitioned table, which autovacuum never does.
 
-    A server older than 18 would read all partitions again: there it is done once. Where others
-    keep it from being done in time, it is left to the next load.
+    It is done where there are none, and for a new month. (A server older than 18 would read all
+    partitions again, so there it is done once.) Other months cannot be swapped meanwhile; where
+    others keep it from being done in time, it is left to the next load.
 
     Args:
         connection: A connection in a transaction.
         table: The partitioned table.
+        has_new_month: Whether the table has a month more than it had.
     """
     from psycopg import errors
 
     only = connection.info.server_version >= _ANALYZE_ONLY
-    values = {"schema": SCHEMA, "name": table.name}
-    if not only and execute(connection, _HAS_STATISTICS, {}, values).fetchone() is not None:
-        return
+    if not (only and has_new_month):
+        values = {"schema": SCHEMA, "name": table.name}
+        if execute(connection, _HAS_STATISTICS, {}, values).fetchone() is not None:
+            return
     statement: LiteralString = "ANALYZE ONLY {table}" if only else "ANALYZE {table}"
     with suppress(errors.LockNotAvailable, errors.QueryCanceled), connection.transaction():
         execute(connection, statement, {"table": identifier(table.name)})

@@ -85,7 +85,7 @@ def replace_partition(
     month: Month,
     columns: Sequence[ExistingColumn],
     lock_timeout: int,
-) -> None:
+) -> bool:
     """Copy a file's rows into a new table, and let it take the place of the month's partition.
 
     Args:
@@ -95,6 +95,9 @@ def replace_partition(
         month: Their month.
         columns: The columns that the partitioned table has.
         lock_timeout: For how many seconds readers of the table are waited for.
+
+    Returns:
+        Whether the month is new.
 
     Raises:
         PermanentError: Something of somebody's is in the partition's place, the DEFAULT partition
@@ -113,7 +116,7 @@ def replace_partition(
         "incoming": identifier(f"{name}_incoming"),
         "bounds_check": sql.Identifier(f"{name}_bounds"),
     }
-    has_partition(connection, table, month)  # or raises, before any row is copied
+    is_new = not has_partition(connection, table, month)  # or raises, before any row is copied
     _create_incoming(connection, name, columns, names)
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, names["incoming"], frozen=True)
@@ -135,6 +138,7 @@ def replace_partition(
         table.name,
         name,
     )
+    return is_new
 
 
 def _create_incoming(

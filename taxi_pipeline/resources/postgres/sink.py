@@ -106,7 +106,8 @@ class Postgres(Sink):
         """Copy a file's rows in place of its month's partition, or of all rows of the table.
 
         One transaction makes the table or extends it, and a second one replaces the rows. A
-        partition that is not there yet is made. A third one takes the table's statistics.
+        partition that is not there yet is made. A third one takes the table's statistics, if they
+        are wanting.
         """
         batches = cleaned.batches()  # which fetches the file, while no lock is held
         if cleaned.month is None:
@@ -119,11 +120,11 @@ class Postgres(Sink):
         else:
             columns = self._ensure(cleaned.table, _PARTITIONED)
             with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
-                replace_partition(
+                is_new = replace_partition(
                     connection, cleaned, batches, cleaned.month, columns, self.lock_timeout
                 )
             with self._connected() as connection:
-                analyze_parent(connection, cleaned.table)
+                analyze_parent(connection, cleaned.table, has_new_month=is_new)
 
     def tallies(
         self,

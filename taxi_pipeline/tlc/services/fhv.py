@@ -37,6 +37,7 @@ FHV = Service(
             SR_FLAG,
             AFFILIATED_BASE,
         ),
+        clustered_by=("pickup_location_id", "dispatching_base_num"),
     ),
     first_month=Month(2015, 1),
     total=None,

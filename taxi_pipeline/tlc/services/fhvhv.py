@@ -104,6 +104,7 @@ FHVHV = Service(
             SR_FLAG,
             AFFILIATED_BASE,
         ),
+        clustered_by=("pickup_location_id", "dropoff_location_id", "hvfhs_license_num"),
     ),
     first_month=Month(2019, 2),
     total="base_passenger_fare",

@@ -1,7 +1,7 @@
 """Green taxis: the boro cabs, from August 2013 on."""
 
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services.metered import metered_columns
+from taxi_pipeline.tlc.services.metered import METERED_CLUSTERING, metered_columns
 from taxi_pipeline.tlc.services.model import INTEGER, Column, Service
 from taxi_pipeline.tlc.services.shared import dollars, trips_table
 
@@ -20,6 +20,7 @@ GREEN = Service(
                 codes={1: "street-hail", 2: "dispatch"},
             ),
         ),
+        clustered_by=METERED_CLUSTERING,
     ),
     first_month=Month(2013, 8),
     total="total_amount",

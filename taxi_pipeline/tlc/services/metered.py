@@ -5,6 +5,8 @@ from dataclasses import replace
 from taxi_pipeline.tlc.services.model import DATETIME, INTEGER, NUMBER, TEXT, UNKNOWN_WORDS, Column
 from taxi_pipeline.tlc.services.shared import DROPOFF_LOCATION, PICKUP_LOCATION, STORED, dollars
 
+METERED_CLUSTERING = ("pickup_location_id", "dropoff_location_id", "payment_type")
+
 _DEGREES = "degrees (WGS 84)"
 _VENDORS: dict[int | str, str] = {
     1: "Creative Mobile Technologies",

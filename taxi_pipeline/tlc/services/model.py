@@ -68,12 +68,15 @@ class Table:
         columns: The columns, in the order in which every store keeps them.
         partitioned_by: The column by whose months the stores partition the table; None for a table
             without months.
+        clustered_by: The columns that people ask for most, up to four: BigQuery keeps the rows of a
+            month in their order.
     """
 
     name: str
     description: str
     columns: tuple[Column, ...]
     partitioned_by: str | None = None
+    clustered_by: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -46,13 +46,16 @@ AFFILIATED_BASE = Column(
 )
 
 
-def trips_table(service: str, vehicles: str, columns: tuple[Column, ...]) -> Table:
+def trips_table(
+    service: str, vehicles: str, columns: tuple[Column, ...], clustered_by: tuple[str, ...]
+) -> Table:
     """Return the table of a service's trips, which the stores partition by the pick-up's month.
 
     Args:
         service: The service's name, which the table's begins with.
         vehicles: The vehicles in words, for the table's description.
         columns: The columns; `pickup_datetime` is one of them.
+        clustered_by: The columns that people ask for most.
     """
     return Table(
         f"{service}_trips",
@@ -60,6 +63,7 @@ def trips_table(service: str, vehicles: str, columns: tuple[Column, ...]) -> Tab
         "them.",
         columns,
         partitioned_by="pickup_datetime",
+        clustered_by=clustered_by,
     )
 
 
