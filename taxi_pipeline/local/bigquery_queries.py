@@ -2,11 +2,13 @@
 
 It parses and translates a query that comes again, asks DuckDB three times for the columns of its
 result, and lists the results of all earlier queries before each new one. Most of a query's time
-goes there. None of it changes what a query gives.
+goes there. None of it changes what a query gives. Of many results, one that nobody has read for a
+minute is dropped, where BigQuery keeps it for a day.
 """
 
-from collections import deque
 from contextlib import suppress
+from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 Reference = tuple[str, str, str]
 
 _QUERIES = 500  # whose translations are kept
-_RESULTS = 200  # of queries, that are kept
+_RESULTS = 200  # of queries, that are kept in any case
+_RESULT_SECONDS = 60  # since it was read, for which any other result is kept
 
 
 def install() -> None:
@@ -54,6 +57,7 @@ def _keep_translations(selects: _Selects) -> None:
             and "@@" not in text
             and "INFORMATION_SCHEMA" not in text.upper()
             and not any("*" in table.name for table in tree.find_all(exp.Table))
+            and tree.find(exp.Anonymous) is None  # a routine, which may be replaced
         )
 
     def parse_once(text: str) -> Any:
@@ -87,8 +91,8 @@ def _keep_translations(selects: _Selects) -> None:
             return anew
         parameters = (*sorted(context.parameters.items()),)
         key = tree.meta["text"], context.project_id, context.dataset_id, parameters
-        if key in kept:
-            translated, used, references, columns = kept[key]
+        if known := kept.get(key):  # another thread may forget them all
+            translated, used, references, columns = known
             with suppress(BigQueryError):  # a table that is gone
                 if columns_of(references) == columns:
                     context.referenced.update(references)
@@ -106,14 +110,15 @@ def _keep_translations(selects: _Selects) -> None:
 def _write_results_at_once(selects: _Selects) -> None:
     """Wrap the function that writes a query's rows: into a result that is new, by one statement.
 
-    The oldest results are dropped, since DuckDB lists the tables of them all for each query.
+    Old results are dropped, since DuckDB lists the tables of them all for each query.
     """
-    from local_bigquery.catalog import tables
+    from local_bigquery.catalog import tabledata, tables
     from local_bigquery.engine import database, results, types
     from local_bigquery.engine.database import quote
 
-    write_table = tables.write
-    written: deque[Reference] = deque()
+    write_table, list_rows_of = tables.write, tabledata.list_rows
+    read_at: dict[Reference, float] = {}  # the one that was read last comes last
+    lock = Lock()
 
     def select_of(cursor: "DuckDBPyConnection", query: str, params: Any) -> str:
         known = selects.get(query, {})
@@ -149,9 +154,28 @@ def _write_results_at_once(selects: _Selects) -> None:
             return created
         select = select_of(cursor, query, params)
         cursor.execute(f"CREATE OR REPLACE TABLE {tables.name(*reference)} AS {select}", params)
-        written.append(reference)
-        while len(written) > _RESULTS:
-            database.execute(f"DROP TABLE IF EXISTS {tables.name(*written.popleft())}")
+        note_reading(reference)
+        for old in forgotten():
+            database.execute(f"DROP TABLE IF EXISTS {tables.name(*old)}")
         return True
 
-    tables.write = write
+    def list_rows(project: str, dataset: str, table: str, *args: Any, **kwargs: Any) -> Any:
+        if dataset == tables.RESULTS:
+            note_reading((project, dataset, table))
+        return list_rows_of(project, dataset, table, *args, **kwargs)
+
+    def note_reading(reference: Reference) -> None:
+        with lock:
+            read_at.pop(reference, None)
+            read_at[reference] = monotonic()
+
+    def forgotten() -> list[Reference]:
+        with lock:
+            before = monotonic() - _RESULT_SECONDS
+            more = [*read_at][:-_RESULTS]
+            old = [reference for reference in more if read_at[reference] < before]
+            for reference in old:
+                del read_at[reference]
+            return old
+
+    tables.write, tabledata.list_rows = write, list_rows

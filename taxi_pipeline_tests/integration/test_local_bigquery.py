@@ -364,6 +364,20 @@ def test_a_query_that_comes_again_sees_what_has_become_of_its_table(
         asked(0)
 
 
+def test_a_query_that_comes_again_sees_what_has_become_of_a_routine(
+    client: bigquery.Client,
+) -> None:
+    name = f"`{PROJECT}.{DATASET}.rows_of`"
+
+    def asked(body: str) -> list[tuple[object, ...]]:
+        client.query_and_wait(f"CREATE OR REPLACE TABLE FUNCTION {name}() AS ({body})")
+        return [tuple(row.values()) for row in client.query_and_wait(f"SELECT * FROM {name}()")]
+
+    assert asked("SELECT 1 AS a") == [(1,)]
+    assert asked("SELECT 1.5 AS a") == [(1.5,)]
+    assert asked("SELECT 'q' AS b") == [("q",)]
+
+
 def test_a_missing_table_is_not_created(emulator: Emulator, client: bigquery.Client) -> None:
     with pytest.raises(NotFound, match=rf"Not found: Table {PROJECT}:{DATASET}\.missing"):
         load(client, emulator.put("jan", pickups(JANUARY, 3)), "missing")
