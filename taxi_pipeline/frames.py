@@ -80,7 +80,7 @@ def read_trips(
 
     Args:
         service: yellow, green, fhv or fhvhv.
-        month: A month, such as 2021-01, or several.
+        month: A month, such as 2021-01, or several, each of which is read once.
         through: The last month of a range that begins with `month`.
         columns: The columns to read, in the order wanted; None for all. No others are fetched.
         meanings: Whether codes become the words of the data dictionary, as a categorical column.
@@ -124,6 +124,7 @@ def _selected(table: Table, names: Sequence[str] | None) -> Table:
     if names is None:
         return table
     known = {column.name: column for column in table.columns}
+    names = names if isinstance(names, str) else list(names)
     if isinstance(names, str) or not names:
         raise PermanentError(f"columns={names!r} is no list of columns.")
     if unknown := [str(name) for name in names if name not in known]:
@@ -135,7 +136,8 @@ def _selected(table: Table, names: Sequence[str] | None) -> Table:
 
 def _months(month: str | Iterable[str], through: str | None) -> list[Month]:
     if through is None:
-        months = [Month.parse(each) for each in ([month] if isinstance(month, str) else month)]
+        keys = [month] if isinstance(month, str) else month
+        months = [*dict.fromkeys(map(Month.parse, keys))]
     else:
         if not isinstance(month, str):
             raise PermanentError(

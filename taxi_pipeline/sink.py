@@ -163,7 +163,7 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Return a table's name as a query of the store writes it."""
 
     def row_count(self, table: Table) -> int | None:
-        """Return how many rows a table has; None for a store that would have to count them."""
+        """Return how many rows a table has; None for a store that must count them, or is away."""
         return None
 
     def link(self, table: Table) -> str | None:

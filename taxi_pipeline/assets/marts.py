@@ -97,11 +97,12 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
                 mart.table, mart_month, mart.query, mart.sources, labels
             )
             rows = bigquery.query_month(_read_back(mart), mart_month, labels)
+            all_rows = bigquery.row_count(mart.table)
             draw = _PICTURES.get(mart.name)
             return dg.MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": count,
-                    "dagster/row_count": bigquery.row_count(mart.table),
+                    **({} if all_rows is None else {"dagster/row_count": all_rows}),
                     "dagster/storage_kind": BigQuery.name,
                     "dagster/table_name": bigquery.sql_name(mart.table).strip("`"),
                     "dagster/column_schema": table_columns(mart.table),

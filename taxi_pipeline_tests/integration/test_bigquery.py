@@ -139,7 +139,6 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
     ),
     "query_month": lambda warehouse: warehouse.query_month(ONE_TRIP, JANUARY, RUN),
     "tallies": lambda warehouse: warehouse.tallies(GREEN.trips, None),
-    "row_count": lambda warehouse: warehouse.row_count(GREEN.trips),
     "tally": lambda warehouse: warehouse.tally(TAXI_ZONES),
     "stamps": lambda warehouse: warehouse.stamps(GREEN.trips),
     "column_tallies": lambda warehouse: warehouse.column_tallies(GREEN.trips, JANUARY),
@@ -150,7 +149,18 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
 
 def test_every_method_that_asks_the_server_is_tried_below() -> None:
     methods = {name for name, value in vars(BigQuery).items() if callable(value) and name[0] != "_"}
-    assert methods - {"uri", "link", "sql_name"} == {*CALLS}
+    assert methods - {"uri", "link", "sql_name", "row_count"} == {*CALLS}
+
+
+def test_a_server_that_never_answers_is_asked_for_its_number_of_rows_in_vain(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.load(scene.stored(3), 3)
+    assert scene.warehouse.row_count(scene.table) == 3
+    with silent() as url:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
+        warehouse = BigQuery(project="a-project", dataset="a_dataset", timeout=0.2)
+        assert warehouse.row_count(scene.table) is None
 
 
 @pytest.mark.parametrize("call", CALLS)

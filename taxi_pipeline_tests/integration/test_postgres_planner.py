@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -77,22 +78,62 @@ def test_a_new_partition_has_the_tables_indexes_and_constraints_under_its_own_na
     database, partition = platform.resources.postgres, f"{table.name}_2021_01"
     put(database, table, JANUARY)
     for statement in (
-        "CREATE INDEX ON {} (pickup_location_id) INCLUDE (extra)",
+        "CREATE INDEX ON {} (pickup_location_id) INCLUDE (trip_distance)",
         'CREATE INDEX ON {} (lower(store_and_fwd_flag) COLLATE "C" DESC NULLS LAST)',
         "CREATE INDEX ON {} USING brin (pickup_datetime) WHERE vendor_id = 2",
         "CREATE UNIQUE INDEX ON {} (pickup_datetime, trip_distance) NULLS NOT DISTINCT",
+        # whose name PostgreSQL shortens
+        "ALTER TABLE {} ADD UNIQUE (pickup_datetime, dropoff_location_id, trip_distance)",
         "ALTER TABLE {} ADD PRIMARY KEY (pickup_datetime, dropoff_location_id)",
     ):
         run(admin, statement, table)
     created = indexes_of(admin, partition)
-    assert len(created) == 5
+    assert len(created) == 6
     for _ in range(2):
         put(database, table, JANUARY, a_day=11)
-        # PostgreSQL shortens names of more than 63 bytes: none of these is as long
         assert indexes_of(admin, partition) == created == dict.fromkeys(created, True)
     put(database, table, FEBRUARY)
-    names = {name.replace("2021_01", "2021_02") for name in created}
-    assert indexes_of(admin, f"{table.name}_2021_02") == dict.fromkeys(names, True)
+    new = indexes_of(admin, f"{table.name}_2021_02")
+    assert new == dict.fromkeys(new, True)
+    assert len(new) == 6
+    assert f"{table.name}_2021_02_pkey" in new
+
+
+def test_an_index_that_our_role_may_not_create_is_left_to_attach(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    admin.execute("CREATE ROLE tested_loader LOGIN PASSWORD 'p'")
+    admin.execute("CREATE DATABASE tested_rights OWNER tested_loader")
+    url = urlsplit(platform.resources.postgres.url)._replace(path="/tested_rights")
+    user = url._replace(netloc=f"tested_loader:p@{url.netloc.rpartition('@')[2]}")
+    loader = Postgres(url=user.geturl())
+    try:
+        put(loader, table, JANUARY)
+        with psycopg.connect(url.geturl(), autocommit=True) as owner:
+            owner.execute("CREATE SCHEMA private")
+            owner.execute(
+                "CREATE FUNCTION private.f(integer) RETURNS integer IMMUTABLE LANGUAGE sql "
+                "RETURN $1 + 1"
+            )
+            run(owner, "CREATE INDEX ON {} (private.f(pickup_location_id))", table)
+            run(owner, "CREATE INDEX ON {} (pickup_location_id)", table)
+            put(loader, table, JANUARY, a_day=11)
+            assert [*indexes_of(owner, f"{table.name}_2021_01").values()] == [True, True]
+    finally:
+        admin.execute("DROP DATABASE tested_rights WITH (FORCE)")
+        admin.execute("DROP ROLE tested_loader")
+
+
+def test_the_storage_options_of_a_key_stay(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    put(platform.resources.postgres, table, JANUARY)
+    key = "PRIMARY KEY (pickup_datetime, dropoff_location_id) WITH (fillfactor = 50)"
+    run(admin, f"ALTER TABLE {{}} ADD {key}", table)
+    put(platform.resources.postgres, table, JANUARY, a_day=11)
+    query = "SELECT reloptions FROM pg_class WHERE oid = %s::regclass"
+    options = admin.execute(query, [f"tlc.{table.name}_2021_01_pkey"]).fetchone()
+    assert options == (["fillfactor=50"],)
 
 
 def test_rows_that_break_a_constraint_of_somebodys_change_nothing(
@@ -185,17 +226,28 @@ def test_the_table_has_statistics_over_its_months(
     assert last >= FEBRUARY.start
 
 
-def test_a_table_that_is_in_use_gets_its_statistics_another_time(
-    platform: Platform, admin: psycopg.Connection, table: Table
+def test_statistics_that_cannot_be_taken_fail_no_load_and_are_taken_with_the_next(
+    platform: Platform,
+    admin: psycopg.Connection,
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """VACUUM and CREATE INDEX CONCURRENTLY hold the lock that ANALYZE wants, too."""
     database = platform.resources.postgres
     put(database, table, JANUARY)
-    with psycopg.connect(database.url) as other, psycopg.connect(database.url) as ours:
-        run(other, "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE", table)
-        ours.execute("SET LOCAL lock_timeout = '100ms'")
-        planner.analyze_parent(ours, table, has_new_month=True)
-        assert ours.execute("SELECT 1").fetchone() == (1,)
+    query = (
+        "SELECT (histogram_bounds::text::timestamp[])[1] FROM pg_stats WHERE inherited AND "
+        f"tablename = '{table.name}' AND attname = 'pickup_datetime'"
+    )
+    december = Month(2020, 12)
+    with monkeypatch.context() as patched:
+        failing = "SELECT FROM nowhere WHERE {start} < {end}"
+        patched.setattr(planner, "_KNOWS_MONTH", failing)
+        put(database, table, december)
+    ((first,),) = admin.execute(query.encode()).fetchall()
+    assert first >= JANUARY.start
+    put(database, table, december)
+    ((first,),) = admin.execute(query.encode()).fetchall()
+    assert first < december.end
 
 
 def test_a_server_without_analyze_only_reads_the_partitions_once(

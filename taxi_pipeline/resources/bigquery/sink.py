@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
 from pydantic import Field
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import (
     CENTS,
@@ -89,10 +89,11 @@ class BigQuery(Sink):
 
     def row_count(self, table: Table) -> int | None:
         """Return how many rows the table has, as its metadata says, which costs nothing."""
-        with self._connected() as jobs:
+        with suppress(TransientError), self._connected() as jobs:
             existing = jobs.client.get_table(self._table_id(table), **jobs.call_options)
-        rows: int | None = existing.num_rows
-        return rows
+            rows: int | None = existing.num_rows
+            return rows
+        return None
 
     def link(self, table: Table) -> str | None:
         """Return the table's page in Google's console; the emulator's tables have none."""

@@ -4,10 +4,12 @@ A partition gets them before it is attached. ATTACH PARTITION adopts an index th
 already; one that it lacks would be built while all readers of the table wait.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString
 
 from taxi_pipeline.resources.postgres.statements import SCHEMA, execute, identifier
+from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 _ANALYZE_ONLY = 180000  # the version since which a table is analyzed without its partitions
 
 # Of each index of a partitioned table: whether it is unique, the definition of its constraint if it
-# has one, and what follows the table's name in its own. The catalog has quoted both.
+# has one, and what follows the table's name in its own. The catalog has quoted both. What they do
+# not say is a tablespace, and the storage options of a key.
 _INDEXES: LiteralString = """
 SELECT indisunique, pg_get_constraintdef(pg_constraint.oid), substr(
   pg_get_indexdef(indexrelid),
@@ -29,14 +32,25 @@ JOIN pg_class AS parent ON parent.oid = indrelid
 JOIN pg_namespace ON pg_namespace.oid = parent.relnamespace
 LEFT JOIN pg_constraint
   ON conindid = indexrelid AND conrelid = indrelid AND contype IN ('p', 'u', 'x')
-WHERE indrelid = to_regclass({table})
+WHERE indrelid = to_regclass({table}) AND index.reltablespace = 0
+  AND (pg_constraint.oid IS NULL OR index.reloptions IS NULL)
 ORDER BY index.relname"""
 
-# The names of a table's indexes that begin with another table's.
-_NAMED_AFTER: LiteralString = """
-SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-WHERE indrelid = to_regclass({table}) AND starts_with(relname, {prefix})
+# The indexes of a partition that are parts of the table's, by the table's.
+_ADOPTED: LiteralString = """
+SELECT inhparent, relname
+FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid
+JOIN pg_inherits ON inhrelid = indexrelid
+WHERE indrelid = to_regclass({partition})
 ORDER BY relname"""
+
+# Whether a table's statistics are of times before and after a month's start: each is the bound of
+# one of many equal parts of the rows.
+_KNOWS_MONTH: LiteralString = """
+SELECT FROM pg_stats, LATERAL (SELECT histogram_bounds::text::timestamp[]) AS histogram (bounds)
+WHERE schemaname = {schema} AND tablename = {name} AND attname = {column} AND inherited
+  AND bounds[1] < {end} AND bounds[cardinality(bounds)] >= {start}"""
 
 _HAS_STATISTICS: LiteralString = """
 SELECT FROM pg_stats WHERE schemaname = {schema} AND tablename = {name} AND inherited LIMIT 1"""
@@ -44,6 +58,9 @@ SELECT FROM pg_stats WHERE schemaname = {schema} AND tablename = {name} AND inhe
 
 def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Identifier") -> None:
     """Create the indexes of a partitioned table on the table that is to be its partition.
+
+    ATTACH PARTITION is left with what our role may not create, as where it lacks a right on the
+    schema of a function, and with what a definition does not say.
 
     Args:
         connection: A connection in a transaction.
@@ -53,7 +70,7 @@ def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Iden
     Raises:
         psycopg.errors.IntegrityError: The rows break a constraint of somebody's.
     """
-    from psycopg import sql
+    from psycopg import ProgrammingError, sql
 
     rows = execute(connection, _INDEXES, {}, {"table": f"{SCHEMA}.{table.name}"}).fetchall()
     for is_unique, constraint, definition in rows:
@@ -62,27 +79,37 @@ def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Iden
         else:
             unique = sql.SQL("UNIQUE " if is_unique else "")
             statement = sql.SQL("CREATE {}INDEX ON {} ").format(unique, on) + sql.SQL(definition)
-        connection.execute(statement)
+        with suppress(ProgrammingError), connection.transaction():  # SQLSTATE 42…
+            connection.execute(statement)
 
 
-def rename_indexes(connection: "psycopg.Connection", partition: str, old: str) -> None:
-    """Name a partition's indexes after it that are named after what the partition was called.
+def index_names(connection: "psycopg.Connection", partition: str) -> dict[int, str]:
+    """Return the names of a partition's indexes by the table's index that each is a part of."""
+    values = {"partition": f"{SCHEMA}.{partition}"}
+    return dict(execute(connection, _ADOPTED, {}, values).fetchall())
 
-    One whose name PostgreSQL has shortened, or whose new name somebody's relation has, keeps it.
+
+def rename_indexes(
+    connection: "psycopg.Connection", partition: str, old_names: Mapping[int, str], incoming: str
+) -> None:
+    """Give a new partition's indexes the names that the old one's had, or such as its own.
+
+    One whose new name somebody's relation has keeps its name.
 
     Args:
         connection: A connection in a transaction.
         partition: The partition's name.
-        old: The name that it had when its indexes were created.
+        old_names: As of `index_names`, of the partition that was replaced.
+        incoming: The name that the partition had when its indexes were created.
     """
     from psycopg import errors, sql
 
-    values = {"table": f"{SCHEMA}.{partition}", "prefix": old}
-    for (name,) in execute(connection, _NAMED_AFTER, {}, values).fetchall():
-        new = sql.Identifier(partition + name.removeprefix(old))
-        names = {"index": identifier(name), "new": new}
-        with suppress(errors.DuplicateTable), connection.transaction():
-            execute(connection, "ALTER INDEX {index} RENAME TO {new}", names)
+    for parent, name in index_names(connection, partition).items():
+        own = partition + name.removeprefix(incoming) if name.startswith(incoming) else name
+        if (new := old_names.get(parent, own)) != name:
+            names = {"index": identifier(name), "new": sql.Identifier(new)}
+            with suppress(errors.DuplicateTable), connection.transaction():
+                execute(connection, "ALTER INDEX {index} RENAME TO {new}", names)
 
 
 def analyze(connection: "psycopg.Connection", table: "sql.Identifier") -> None:
@@ -90,25 +117,28 @@ def analyze(connection: "psycopg.Connection", table: "sql.Identifier") -> None:
     execute(connection, "ANALYZE {table}", {"table": table})
 
 
-def analyze_parent(connection: "psycopg.Connection", table: Table, *, has_new_month: bool) -> None:
+def analyze_parent(connection: "psycopg.Connection", table: Table, month: Month) -> None:
     """Take the statistics of a partitioned table, which autovacuum never does.
 
-    It is done where there are none, and for a new month. (A server older than 18 would read all
-    partitions again, so there it is done once.) Other months cannot be swapped meanwhile; where
-    others keep it from being done in time, it is left to the next load.
+    It is done where they know nothing of the month. A server older than 18 would read all
+    partitions again, so there it is done where there are none. Other months cannot be swapped
+    meanwhile, so it may take ten seconds.
 
     Args:
         connection: A connection in a transaction.
         table: The partitioned table.
-        has_new_month: Whether the table has a month more than it had.
+        month: A month that it has.
     """
-    from psycopg import errors
-
     only = connection.info.server_version >= _ANALYZE_ONLY
-    if not (only and has_new_month):
-        values = {"schema": SCHEMA, "name": table.name}
-        if execute(connection, _HAS_STATISTICS, {}, values).fetchone() is not None:
-            return
-    statement: LiteralString = "ANALYZE ONLY {table}" if only else "ANALYZE {table}"
-    with suppress(errors.LockNotAvailable, errors.QueryCanceled), connection.transaction():
+    values = {
+        "schema": SCHEMA,
+        "name": table.name,
+        "column": table.partitioned_by,
+        "start": month.start,
+        "end": month.end,
+    }
+    known = _KNOWS_MONTH if only else _HAS_STATISTICS
+    if execute(connection, known, {}, values).fetchone() is None:
+        statement: LiteralString = "ANALYZE ONLY {table}" if only else "ANALYZE {table}"
+        execute(connection, "SET LOCAL statement_timeout = '10s'", {})
         execute(connection, statement, {"table": identifier(table.name)})

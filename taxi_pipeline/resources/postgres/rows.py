@@ -14,7 +14,12 @@ from taxi_pipeline.resources.postgres.catalog import (
     has_partition,
 )
 from taxi_pipeline.resources.postgres.locks import in_turns
-from taxi_pipeline.resources.postgres.planner import analyze, create_indexes, rename_indexes
+from taxi_pipeline.resources.postgres.planner import (
+    analyze,
+    create_indexes,
+    index_names,
+    rename_indexes,
+)
 from taxi_pipeline.resources.postgres.stamps import write_stamp
 from taxi_pipeline.resources.postgres.statements import (
     SCHEMA,
@@ -85,7 +90,7 @@ def replace_partition(
     month: Month,
     columns: Sequence[ExistingColumn],
     lock_timeout: int,
-) -> bool:
+) -> None:
     """Copy a file's rows into a new table, and let it take the place of the month's partition.
 
     Args:
@@ -95,9 +100,6 @@ def replace_partition(
         month: Their month.
         columns: The columns that the partitioned table has.
         lock_timeout: For how many seconds readers of the table are waited for.
-
-    Returns:
-        Whether the month is new.
 
     Raises:
         PermanentError: Something of somebody's is in the partition's place, the DEFAULT partition
@@ -116,7 +118,7 @@ def replace_partition(
         "incoming": identifier(f"{name}_incoming"),
         "bounds_check": sql.Identifier(f"{name}_bounds"),
     }
-    is_new = not has_partition(connection, table, month)  # or raises, before any row is copied
+    has_partition(connection, table, month)  # or raises, before any row is copied
     _create_incoming(connection, name, columns, names)
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, names["incoming"], frozen=True)
@@ -138,7 +140,6 @@ def replace_partition(
         table.name,
         name,
     )
-    return is_new
 
 
 def _create_incoming(
@@ -184,6 +185,8 @@ def _swap(
             f"PostgreSQL: {SCHEMA}.{table.name} was altered while the month's rows were copied. "
             "Nothing was changed: run the month again."
         )
+    name = partition_name(table, month)
+    old_indexes = index_names(connection, name)
     if is_old and has_partition(connection, table, month):
         execute(connection, "DROP TABLE {partition}", names)
     execute(connection, "ALTER TABLE {incoming} RENAME TO {partition_name}", names)
@@ -202,5 +205,4 @@ def _swap(
             "another table, or delete them."
         ) from None
     execute(connection, "ALTER TABLE {partition} DROP CONSTRAINT {bounds_check}", names)
-    name = partition_name(table, month)
-    rename_indexes(connection, name, f"{name}_incoming")
+    rename_indexes(connection, name, old_indexes, f"{name}_incoming")

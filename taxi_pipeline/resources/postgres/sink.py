@@ -1,13 +1,13 @@
 """The Dagster resource for PostgreSQL, which is a sink."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
 
 from pydantic import Field
 
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import SUM_OF_CENTS, fingerprint_terms, tallies_of_row, tally_aggregates
 from taxi_pipeline.resources.postgres.catalog import (
@@ -120,11 +120,12 @@ class Postgres(Sink):
         else:
             columns = self._ensure(cleaned.table, _PARTITIONED)
             with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
-                is_new = replace_partition(
+                replace_partition(
                     connection, cleaned, batches, cleaned.month, columns, self.lock_timeout
                 )
-            with self._connected() as connection:
-                analyze_parent(connection, cleaned.table, has_new_month=is_new)
+            # the rows are there: what keeps the statistics from being taken is no reason to fail
+            with suppress(PermanentError, TransientError), self._connected() as connection:
+                analyze_parent(connection, cleaned.table, cleaned.month)
 
     def tallies(
         self,
