@@ -3,7 +3,7 @@
 Only reading for people belongs here. Where a month lies, and what its columns are, others say.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -12,16 +12,15 @@ from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, object_paths
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.settings import load_lake
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Column, Service, Table
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
 
-# What a zone's id is replaced by where zones are wanted: a name and a borough beside it.
-_ZONE_COLUMNS = {"zone": "zone", "borough": "borough"}
 _LOCATION = "_location_id"
+_ZONE_COLUMNS = ("zone", "borough")  # which come beside a location's id
 
 
 @overload
@@ -30,7 +29,7 @@ def read_trips(
     month: str | Iterable[str],
     through: str | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Iterable[str] | None = None,
     meanings: bool = False,
     zones: bool = False,
     library: Literal["pandas"] = "pandas",
@@ -43,7 +42,7 @@ def read_trips(
     month: str | Iterable[str],
     through: str | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Iterable[str] | None = None,
     meanings: bool = False,
     zones: bool = False,
     library: Literal["pyarrow"],
@@ -56,7 +55,7 @@ def read_trips(
     month: str | Iterable[str],
     through: str | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Iterable[str] | None = None,
     meanings: bool = False,
     zones: bool = False,
     library: Literal["polars"],
@@ -68,7 +67,7 @@ def read_trips(
     month: str | Iterable[str],
     through: str | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Iterable[str] | None = None,
     meanings: bool = False,
     zones: bool = False,
     library: Literal["pandas", "pyarrow", "polars"] = "pandas",
@@ -105,9 +104,10 @@ def read_trips(
         raise PermanentError(f"'{service}' is none of TLC's services: {', '.join(SERVICES)}.")
     of, lake = SERVICES[service], load_lake()
     table = _selected(of.trips, columns)
-    months = _months(month, through)
-    tables = [_read_month(lake, of, each, table) for each in months]
-    trips = pa.concat_tables(tables)
+    trips = pa.concat_tables(
+        _read(lake, object_paths(of, each), table, f"{service} {each}")
+        for each in _months(month, through)
+    )
     if zones:
         trips = _with_zones(trips, _read(lake, ZONES_PATHS, TAXI_ZONES, "taxi_zones"))
     if meanings:
@@ -119,7 +119,7 @@ def read_trips(
     return _to_pandas(trips)
 
 
-def _selected(table: Table, names: Sequence[str] | None) -> Table:
+def _selected(table: Table, names: Iterable[str] | None) -> Table:
     """Return a declared table with the named columns alone."""
     if names is None:
         return table
@@ -155,10 +155,6 @@ def _range(first: Month, last: Month) -> Iterator[Month]:
         first = first.next
 
 
-def _read_month(lake: Lake, service: Service, month: Month, table: Table) -> "pa.Table":
-    return _read(lake, object_paths(service, month), table, f"{service.name} {month}")
-
-
 def _read(lake: Lake, paths: ObjectPaths, table: Table, what: str) -> "pa.Table":
     """Return the rows of a cleaned object, of the table's columns."""
     import pyarrow as pa
@@ -187,9 +183,9 @@ def _with_zones(trips: "pa.Table", zones: "pa.Table") -> "pa.Table":
     for name in [name for name in trips.column_names if name.endswith(_LOCATION)]:
         rows = pc.index_in(trips[name], zones["location_id"].combine_chunks())
         place = trips.column_names.index(name)
-        for position, (suffix, column) in enumerate(_ZONE_COLUMNS.items(), start=1):
+        for position, column in enumerate(_ZONE_COLUMNS, start=1):
             values = zones[column].combine_chunks().dictionary_encode().take(rows)
-            new = f"{name.removesuffix(_LOCATION)}_{suffix}"
+            new = f"{name.removesuffix(_LOCATION)}_{column}"
             trips = trips.add_column(place + position, new, values)
     return trips
 

@@ -62,7 +62,9 @@ def test_months_follow_one_another_as_a_list_or_a_range(loaded: Platform) -> Non
     assert months(read_trips("green", MONTHS[0], MONTHS[2], columns=columns)) == [*MONTHS]
     assert months(read_trips("green", MONTHS[0], MONTHS[0], columns=columns)) == [MONTHS[0]]
     two = [MONTHS[2], MONTHS[0]]
-    assert months(read_trips("green", two, columns=columns)) == two
+    frame = read_trips("green", (month for month in [*two, MONTHS[2]]), columns=iter(columns))
+    assert months(frame) == two
+    assert len(frame) == sum(len(read_trips("green", month, columns=columns)) for month in two)
 
 
 def test_only_the_columns_that_are_asked_for_are_fetched(
