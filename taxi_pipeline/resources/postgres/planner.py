@@ -45,8 +45,8 @@ JOIN pg_inherits ON inhrelid = indexrelid
 WHERE indrelid = to_regclass({partition})
 ORDER BY relname"""
 
-# Whether a table's statistics are of times before and after a month's start: each is the bound of
-# one of many equal parts of the rows.
+# Whether a table's statistics reach a month: the first bound of their histogram lies before the
+# month's end, and the last one not before its start.
 _KNOWS_MONTH: LiteralString = """
 SELECT FROM pg_stats, LATERAL (SELECT histogram_bounds::text::timestamp[]) AS histogram (bounds)
 WHERE schemaname = {schema} AND tablename = {name} AND attname = {column} AND inherited
