@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROWS = 500
+FIRST_LOOK = 180_000  # milliseconds, beside other processes too
 SCREEN: "ViewportSize" = {"width": 1600, "height": 900}
 
 
@@ -74,7 +75,16 @@ def dev(browser: "Browser", publisher: GreenPublisher) -> Iterator[DagsterDev]:
         TemporaryDirectory(prefix="taxi-") as folder,
         dagster_dev(Path(folder), "env", f"TAXI_PUBLISHER_URLS={publisher.url}") as running,
     ):
+        _open_once(browser, running)
         yield running
+
+
+def _open_once(browser: "Browser", dev: DagsterDev) -> None:
+    """Let the browser load and compile the UI, and the webserver answer it, before any test."""
+    with browser.new_context(base_url=dev.url) as context:
+        page = context.new_page()
+        page.goto("/asset-groups", timeout=FIRST_LOOK)
+        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=FIRST_LOOK)
 
 
 @pytest.fixture(scope="session")
