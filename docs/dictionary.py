@@ -7,7 +7,7 @@ Only the page's form belongs here; what it says is declared in `tlc.services`, `
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from taxi_pipeline.marts import MARTS
+from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.cleaning import EXACT_DUPLICATES, UNPARSABLE
 from taxi_pipeline.tlc.rules import RULES, Rule
@@ -20,9 +20,9 @@ from taxi_pipeline.tlc.services import (
     Table,
 )
 
-TRIPS = tuple(service.trips for service in SERVICES.values())
-PUBLISHED = (*TRIPS, TAXI_ZONES)
-TABLES = (*PUBLISHED, *(mart.table for mart in MARTS))
+TRIPS_TABLES = tuple(service.trips for service in SERVICES.values())
+PUBLISHED = (*TRIPS_TABLES, TAXI_ZONES)
+TABLES = (*PUBLISHED, *(mart.table for mart in MARTS), TRIPS.table)
 
 _INTRODUCTION = """\
 # Data dictionary
@@ -55,7 +55,10 @@ def data_dictionary() -> str:
     """Return the page."""
     unparsable = {UNPARSABLE: ("A line or a value does not parse.", PUBLISHED)}
     duplicates = {
-        EXACT_DUPLICATES: ("An earlier row of the month has the same in every column.", TRIPS)
+        EXACT_DUPLICATES: (
+            "An earlier row of the month has the same in every column.",
+            TRIPS_TABLES,
+        )
     }
     sections = [
         _INTRODUCTION.format(sinks=", ".join(sink.title for sink in SINKS)),

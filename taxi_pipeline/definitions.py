@@ -15,6 +15,7 @@ import dagster as dg
 from taxi_pipeline.assets.marts import mart_asset, mart_month
 from taxi_pipeline.assets.published import published_assets
 from taxi_pipeline.assets.trips import published_trips
+from taxi_pipeline.assets.views import view_assets
 from taxi_pipeline.assets.zones import published_zones
 from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
@@ -24,7 +25,7 @@ from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule, recount_schedule
 from taxi_pipeline.checks import mart_checks, published_checks
-from taxi_pipeline.marts import DAILY_TRIPS, MARTS
+from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.settings import resources_for_dagster
 from taxi_pipeline.sink import Sink
@@ -43,8 +44,9 @@ def build_definitions(
     published = [*map(published_trips, SERVICES.values()), published_zones()]
     assets = {each.table.name: published_assets(each, sinks) for each in published}
     marts = {mart.name: [mart_asset(mart)] for mart in MARTS}
+    views = {TRIPS.name: view_assets(TRIPS, sinks)}
     checks = {each.table.name: published_checks(each, sinks) for each in published}
-    checks[DAILY_TRIPS.name] = mart_checks()
+    checks |= {mart.name: mart_checks(mart) for mart in MARTS}
     stores = ", ".join(sink.title for sink in sinks)
     jobs = {
         name: dg.define_asset_job(
@@ -56,6 +58,7 @@ def build_definitions(
         for groups, what in (
             (assets, f"from the publisher to the lake and to {stores}"),
             (marts, "computed in BigQuery from the tables of trips"),
+            (views, "a view of all services' trips, with names and words in place of codes"),
         )
         for name, group in groups.items()
     }
@@ -69,7 +72,7 @@ def build_definitions(
         for name, group in checks.items()
     }
     return dg.Definitions(
-        assets=_linked_to_code([*assets.values(), *marts.values()]),
+        assets=_linked_to_code([*assets.values(), *marts.values(), *views.values()]),
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs.values()],
         schedules=[

@@ -22,6 +22,8 @@ RUNS = (
     ("fhvhv_trips", "2025-01"),
     ("daily_trips", "2021-01"),
     ("daily_trips", "2021-02"),
+    ("monthly_zone_revenue", "2021-01"),
+    ("trips", None),
 )
 _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 

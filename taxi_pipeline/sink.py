@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 
+from taxi_pipeline.marts import View
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
@@ -77,6 +78,7 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
         kinds: The kinds of its assets, which Dagster shows as icons.
         pool: Dagster's pool, which bounds how many runs write to the store at once.
         types: How the store's SQL spells each declared type.
+        keeps_views: Whether the store keeps views.
         variables: For each field the environment variable that sets it.
     """
 
@@ -85,6 +87,7 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
     kinds: ClassVar[frozenset[str]]
     pool: ClassVar[str]
     types: "ClassVar[Mapping[pa.DataType, str]]"
+    keeps_views: ClassVar[bool] = False
     variables: ClassVar[Mapping[str, str]]
 
     @abstractmethod
@@ -153,6 +156,18 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         A month or a table that is missing has that of no rows, 0.
         """
+
+    def replace_view(self, view: View) -> None:
+        """Make a view, or replace its definition, if the store keeps views.
+
+        Readers see the view as it was or as it is to be. The tables that it reads are made, without
+        rows, where they are missing.
+
+        Raises:
+            PermanentError: Something else has the view's name.
+            TransientError: The store is away, or others hold the view for too long.
+        """
+        raise NotImplementedError(f"{self.title} keeps no views.")
 
     @abstractmethod
     def uri(self, table: Table) -> str:

@@ -2,7 +2,7 @@
 
     yellow_bigquery ─┐
     green_bigquery ──┤
-    fhv_bigquery ────┼─▶ daily_trips
+    fhv_bigquery ────┼─▶ daily_trips, monthly_zone_revenue
     fhvhv_bigquery ──┘
 
 No trip leaves BigQuery; a mart's rows are read back for Dagster to show. What a mart is computed by
@@ -22,6 +22,7 @@ from taxi_pipeline.assets.reporting import (
     OWNERS,
     PREVIEW_ROWS,
     RETRIES,
+    column_lineage,
     preview,
     retried_if_transient,
     table_columns,
@@ -37,23 +38,6 @@ type Rows = Sequence[Mapping[str, Any]]
 
 MONTHS = months_from(min(service.first_month for service in SERVICES.values()))
 
-# A table's month was replaced. (`any_deps_updated` forgets when, and so would lose what is replaced
-# between a request and the next look.)
-_REPLACED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
-# A table has a month that the mart has not, such as those from before automation was turned on.
-_LACKING = (
-    dg.AutomationCondition.missing()
-    & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
-).newly_true()
-# Only a request settles either: a run by hand may have read its tables before. One that fails is
-# not asked for again.
-_REQUESTED = dg.AutomationCondition.newly_requested()
-DUE = (
-    (_REPLACED.since(_REQUESTED) | _LACKING.since(_REQUESTED))
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-)
-
 
 def mart_asset(mart: Mart) -> dg.AssetsDefinition:
     """Return the asset of a mart."""
@@ -65,7 +49,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 dg.AssetKey(mart.name),
                 deps=_deps(mart),
-                automation_condition=DUE,
+                automation_condition=_due(mart),
                 group_name="marts",
                 kinds={"bigquery", "table"},
                 owners=OWNERS,
@@ -106,7 +90,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
                     "dagster/storage_kind": BigQuery.name,
                     "dagster/table_name": bigquery.sql_name(mart.table).strip("`"),
                     "dagster/column_schema": table_columns(mart.table),
-                    "dagster/column_lineage": _lineage(mart),
+                    "dagster/column_lineage": column_lineage(mart.origins, BigQuery.name),
                     "dagster/uri": bigquery.uri(mart.table),
                     "seconds": monotonic() - began,
                     "preview": preview(rows[:PREVIEW_ROWS], arrow_schema(mart.table)),
@@ -130,6 +114,34 @@ def mart_month(context: dg.InitResourceContext) -> Month:
     return month_among(run, MONTHS, ", ".join(sorted(names)))
 
 
+def _due(mart: Mart) -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition under which a month of a mart is asked for.
+
+    The zones count for none of it: they are of no month, and each month would be due for them.
+    """
+    months = dg.AssetSelection.assets(
+        *(asset_key(source.name, BigQuery.name) for source in mart.sources if source.partitioned_by)
+    )
+    # A table's month was replaced. (`any_deps_updated` forgets when, and so would lose what is
+    # replaced between a request and the next look.)
+    replaced = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).allow(
+        months
+    )
+    # A table has a month that the mart has not, such as those from before automation was turned on.
+    lacking = (
+        dg.AutomationCondition.missing()
+        & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing()).allow(months)
+    ).newly_true()
+    # Only a request settles either: a run by hand may have read its tables before. One that fails
+    # is not asked for again.
+    requested = dg.AutomationCondition.newly_requested()
+    return (
+        (replaced.since(requested) | lacking.since(requested))
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+
+
 def _read_back(mart: Mart) -> str:
     """Return the query of a month's rows, which gets the month as the mart's own does."""
     partition = mart.table.partitioned_by
@@ -147,20 +159,10 @@ def _deps(mart: Mart) -> Iterator[dg.AssetDep]:
         warnings.simplefilter("ignore", dg.BetaWarning)
         mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
     for source in mart.sources:
-        yield dg.AssetDep(asset_key(source.name, BigQuery.name), partition_mapping=mapping)
-
-
-def _lineage(mart: Mart) -> dg.TableColumnLineage:
-    return dg.TableColumnLineage(
-        {
-            column: [
-                dg.TableColumnDep(asset_key(source, BigQuery.name), origin)
-                for source, origin in by_source.items()
-            ]
-            for column, by_source in mart.origins.items()
-            if by_source
-        }
-    )
+        yield dg.AssetDep(
+            asset_key(source.name, BigQuery.name),
+            partition_mapping=mapping if source.partitioned_by else None,
+        )
 
 
 def _daily_picture(rows: Rows) -> dg.MarkdownMetadataValue:

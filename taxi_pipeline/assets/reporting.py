@@ -102,6 +102,25 @@ def do_not_retry_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionC
     )
 
 
+def column_lineage(origins: Mapping[str, Mapping[str, str]], layer: str) -> dg.TableColumnLineage:
+    """Return the lineage of columns that are made of published tables' columns.
+
+    Args:
+        origins: The column of each table that a column is made of, by column and by table.
+        layer: The layer of the tables' assets.
+    """
+    return dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(asset_key(source, layer), origin)
+                for source, origin in by_source.items()
+            ]
+            for column, by_source in origins.items()
+            if by_source
+        }
+    )
+
+
 def table_columns(table: Table) -> dg.TableSchema:
     """Return a declared table's columns as Dagster's catalog shows them."""
     return dg.TableSchema(

@@ -1,4 +1,4 @@
-"""The checks: the ledger and the data's quality as asset checks, of months, zones and mart.
+"""The checks: the ledger and the data's quality as asset checks, of months, zones and marts.
 
 Checks query the stores, like the ledger. What only cleaning can find is read from the cleaned
 object's metadata. So a check can be run again at any time, without cleaning anything again. The

@@ -48,12 +48,14 @@ class Dialect:
         microseconds: A DATETIME's microseconds since 1970; `NO_MOMENT` for infinity.
         sum_of_microseconds: The sum of `microseconds`, in more than 64 bits.
         text_hash: `tlc.column_tallies.text_hash` of a TEXT.
+        minutes: The minutes from the DATETIME {0} to the DATETIME {1}.
     """
 
     integer: LiteralString
     microseconds: LiteralString
     sum_of_microseconds: LiteralString
     text_hash: LiteralString
+    minutes: LiteralString
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,20 @@ def tallies_of_row(table: Table, row: Sequence[Any] | None) -> ColumnTallies:
     for figures in columns.values():
         figures[NULLS] = rows - (figures[NULLS] or 0)
     return ColumnTallies(rows, columns)
+
+
+def words_of_codes(column: Column, text_type: LiteralString) -> Expression:
+    """Return the expression of a column's codes in words: one that is not declared stays itself.
+
+    Args:
+        column: The column, which has codes.
+        text_type: How the store spells TEXT.
+    """
+    cases = "".join(
+        f" WHEN {{{number}}} THEN {{{number + 1}}}" for number in range(1, 2 * len(column.codes), 2)
+    )
+    values = [value for code in column.codes.items() for value in code]
+    return Expression(f"CASE {{0}}{cases} ELSE CAST({{0}} AS {text_type}) END", tuple(values))
 
 
 def _aggregates(column: Column, dialect: Dialect) -> Iterator[Expression]:

@@ -1,7 +1,7 @@
 """The ledger: the figures that must add up, month by month, asked of the stores themselves.
 
 published = trips + rejected, and trips = what each sink has, in rows and in dollars to the cent;
-so is the sum of the mart's days, where it has the month.
+so is the sum of each mart's rows, where it has the month.
 The trips and the rejected rows are counted in their Parquet files and in the tables; `published` is
 what was counted in the published file, line by line, before it went into the lake, and with
 `recount` is counted again. Dagster's memory is not asked. `view` shows a ledger.

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies, differences
@@ -185,8 +184,8 @@ class Entry:
         month: The month.
         lake: What the lake has.
         tables: What the table of each sink has; None where it does not have the month.
-        mart: What the mart of daily trips has of the service; None where its month was not
-            computed yet.
+        marts: What each mart has of the service, by its name, of those that were computed for the
+            month.
         stamps: What each sink has loaded the month from; None where it does not say.
         cells: What each sink has cell by cell, of those that have the month; empty where it was
             not asked for.
@@ -196,7 +195,7 @@ class Entry:
     month: Month | None
     lake: LakeEntry
     tables: Mapping[type[Sink], Tally | None]
-    mart: Tally | None = None
+    marts: Mapping[str, Tally] = field(default_factory=dict)
     stamps: Mapping[type[Sink], Stamp | None] = field(default_factory=dict)
     cells: Mapping[type[Sink], Cells] = field(default_factory=dict)
 
@@ -222,7 +221,11 @@ class Entry:
                 for sink, tally in self.tables.items()
                 for problem in self._problems_with(sink, tally)
             ),
-            *(mart_problems(self.mart, self.tables[BigQuery]) if self.mart else []),
+            *(
+                problem
+                for name, tally in self.marts.items()
+                for problem in mart_problems(name, tally, self.tables[BigQuery])
+            ),
         ]
 
     def _problems_with(self, sink: type[Sink], tally: Tally | None) -> list[str]:
@@ -242,10 +245,11 @@ class Entry:
         return not self.problems
 
 
-def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
-    """Say what does not add up between a service's month in the mart and its table in BigQuery.
+def mart_problems(name: str, mart: Tally, trips: Tally | None) -> list[str]:
+    """Say what does not add up between a service's month in a mart and its table in BigQuery.
 
     Args:
+        name: The mart's name.
         mart: What the mart has.
         trips: What the table has; None where it does not have the month.
 
@@ -260,7 +264,7 @@ def mart_problems(mart: Tally, trips: Tally | None) -> list[str]:
         if mart.rows != trips.rows
         else f"a revenue of {_dollars(mart)}, BigQuery {_dollars(trips)}"
     )
-    return [f"The mart {DAILY_TRIPS.name} has {has}: run {DAILY_TRIPS.name} for the month."]
+    return [f"The mart {name} has {has}: run {name} for the month."]
 
 
 def _dollars(tally: Tally) -> str:

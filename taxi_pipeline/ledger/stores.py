@@ -11,6 +11,7 @@ from typing import NamedTuple
 from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
 from taxi_pipeline.ledger.entry import Cells, Entry
 from taxi_pipeline.ledger.lake import Depth, find_objects, generations, objects_by_month, read_lake
+from taxi_pipeline.marts import MARTS
 from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.settings import Resources
 from taxi_pipeline.sink import Sink, Stamp
@@ -47,11 +48,16 @@ def read_ledger(
     """
     in_lake = objects_by_month(stores.lake, service)
     tables = _tally_tables(service, stores, first, last)
-    in_mart = {month for month, tally in tables.mart.items() if tally.rows}
+    in_marts = {
+        month
+        for tallies in tables.by_mart.values()
+        for month, tally in tallies.items()
+        if tally.rows
+    }
     in_tables = {month for tallies in tables.by_sink.values() for month in tallies}
     months = [
         month
-        for month in sorted({*in_lake, *in_tables, *in_mart})
+        for month in sorted({*in_lake, *in_tables, *in_marts})
         if (first or month) <= month <= (last or month)
     ]
 
@@ -63,10 +69,10 @@ def read_ledger(
 
 
 class _Tables(NamedTuple):
-    """What each sink's table and the mart have of a service, by month."""
+    """What each sink's table and each mart have of a service, by month."""
 
     by_sink: Mapping[type[Sink], Mapping[Month, Tally]]
-    mart: Mapping[Month, Tally]
+    by_mart: Mapping[str, Mapping[Month, Tally]]
     stamps: Mapping[type[Sink], Mapping[Month | None, Stamp]]
 
 
@@ -78,7 +84,7 @@ def _tally_tables(
             type(sink): sink.tallies(service.trips, service.total, first, last)
             for sink in stores.sinks.values()
         },
-        stores.bigquery.mart_tallies(service, first, last),
+        {mart.name: stores.bigquery.mart_tallies(mart, service, first, last) for mart in MARTS},
         {type(sink): sink.stamps(service.trips) for sink in stores.sinks.values()},
     )
 
@@ -139,7 +145,7 @@ def _entry(
             month,
             in_lake,
             held,
-            tables.mart.get(month),
+            {name: tallies[month] for name, tallies in tables.by_mart.items() if month in tallies},
             {sink: stamps.get(month) for sink, stamps in tables.stamps.items()},
             _cells(stores, held, service.trips, month, depth),
         )
@@ -174,7 +180,7 @@ def read_zones(stores: Resources, depth: Depth = Depth.ROWS) -> list[Entry]:
         }
         stamps = {type(sink): sink.stamps(TAXI_ZONES).get(None) for sink in stores.sinks.values()}
         cells = _cells(stores, tables, TAXI_ZONES, None, depth)
-        entry = Entry(TAXI_ZONES.name, None, in_lake, tables, None, stamps, cells)
+        entry = Entry(TAXI_ZONES.name, None, in_lake, tables, {}, stamps, cells)
         newest = find_objects(stores.lake, ZONES_PATHS)
         if entry.adds_up or generations(newest) == generations(objects):
             break

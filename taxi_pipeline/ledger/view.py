@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from taxi_pipeline.ledger.entry import Entry
+from taxi_pipeline.marts import MARTS
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import as_text, figures_of
 from taxi_pipeline.tlc.month import Month
@@ -133,10 +134,10 @@ def _as_object(entry: Entry) -> dict[str, Any]:
         "kept": _rows(lake.kept),
         "rejected": None if lake.rejected is None else dict(sorted(lake.rejected.items())),
         **{sink.name: _rows(tally) for sink, tally in entry.tables.items()},
-        "daily_trips": _rows(entry.mart),
+        **{mart.name: _rows(entry.marts.get(mart.name)) for mart in MARTS},
         "total_lake": _total(lake.kept),
         **{f"total_{sink.name}": _total(tally) for sink, tally in entry.tables.items()},
-        "total_daily_trips": _total(entry.mart),
+        **{f"total_{mart.name}": _total(entry.marts.get(mart.name)) for mart in MARTS},
         "etag": lake.etag,
         "sha256": lake.sha256,
         "stamps": {

@@ -42,34 +42,70 @@ has a distance, as in all of fhv, which publishes none."""
 from.yellow_trips = "trip_distance"
 from.green_trips = "trip_distance"
 from.fhvhv_trips = "trip_miles"
+
+[columns.tips]
+type = "number"
+unit = "US dollars"
+meaning = """
+The tips of the day's trips, to the cent: of yellow and green those by credit card. Null where no \
+trip has one, as in all of fhv, which publishes none."""
+from.yellow_trips = "tip_amount"
+from.green_trips = "tip_amount"
+from.fhvhv_trips = "tips"
+
+[columns.median_minutes]
+type = "number"
+unit = "minutes"
+meaning = """
+The median of the day's trips' times from pick-up to drop-off, without the trips that have no \
+drop-off. Null where no trip has one."""
+from.yellow_trips = "dropoff_datetime"
+from.green_trips = "dropoff_datetime"
+from.fhv_trips = "dropoff_datetime"
+from.fhvhv_trips = "dropoff_datetime"
 */
 WITH trips AS (
-  SELECT 'yellow' AS service, pickup_datetime, total_amount AS total, trip_distance AS distance
+  SELECT
+    'yellow' AS service,
+    pickup_datetime,
+    dropoff_datetime,
+    total_amount AS total,
+    tip_amount AS tip,
+    trip_distance AS distance
   FROM yellow_trips
   WHERE pickup_datetime >= @start AND pickup_datetime < @end
   UNION ALL
-  SELECT 'green', pickup_datetime, total_amount, trip_distance
+  SELECT 'green', pickup_datetime, dropoff_datetime, total_amount, tip_amount, trip_distance
   FROM green_trips
   WHERE pickup_datetime >= @start AND pickup_datetime < @end
   UNION ALL
-  SELECT 'fhv', pickup_datetime, CAST(NULL AS FLOAT64), CAST(NULL AS FLOAT64)
+  SELECT
+    'fhv',
+    pickup_datetime,
+    dropoff_datetime,
+    CAST(NULL AS FLOAT64),
+    CAST(NULL AS FLOAT64),
+    CAST(NULL AS FLOAT64)
   FROM fhv_trips
   WHERE pickup_datetime >= @start AND pickup_datetime < @end
   UNION ALL
-  SELECT 'fhvhv', pickup_datetime, base_passenger_fare, trip_miles
+  SELECT 'fhvhv', pickup_datetime, dropoff_datetime, base_passenger_fare, tips, trip_miles
   FROM fhvhv_trips
   WHERE pickup_datetime >= @start AND pickup_datetime < @end
 ),
 
 -- PERCENTILE_CONT is exact, where APPROX_QUANTILES is not. It comes as a window function only, so
--- each trip carries its day's median. It leaves out nulls, and of nulls alone makes null.
-with_median AS (
+-- each trip carries its day's medians. It leaves out nulls, and of nulls alone makes null.
+with_medians AS (
   SELECT
     service,
     DATE(pickup_datetime) AS day,
     total,
+    tip,
     PERCENTILE_CONT(distance, 0.5)
-      OVER (PARTITION BY service, DATE(pickup_datetime)) AS median_distance
+      OVER (PARTITION BY service, DATE(pickup_datetime)) AS median_distance,
+    PERCENTILE_CONT(DATETIME_DIFF(dropoff_datetime, pickup_datetime, MICROSECOND) / 60000000, 0.5)
+      OVER (PARTITION BY service, DATE(pickup_datetime)) AS median_minutes
   FROM trips
 )
 
@@ -79,6 +115,8 @@ SELECT
   day,
   COUNT(*) AS trips,
   SUM(CAST(FLOOR(total * 100 + 0.5) AS INT64)) / 100 AS revenue,
-  ANY_VALUE(median_distance) AS median_distance
-FROM with_median
+  ANY_VALUE(median_distance) AS median_distance,
+  SUM(CAST(FLOOR(tip * 100 + 0.5) AS INT64)) / 100 AS tips,
+  ANY_VALUE(median_minutes) AS median_minutes
+FROM with_medians
 GROUP BY service, day

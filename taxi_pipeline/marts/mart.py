@@ -1,26 +1,12 @@
-"""A mart as its SQL file declares it: a TOML header in a comment, and the query below it."""
+"""A mart: a table that BigQuery computes from the tables of trips, a month at a time."""
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from taxi_pipeline.tlc.services import (
-    DATE,
-    DATETIME,
-    INTEGER,
-    NUMBER,
-    SERVICES,
-    TEXT,
-    Column,
-    Table,
-)
-
-_FILE = re.compile(r"/\*\n(?P<header>.*?)\*/\n(?P<query>.*)", re.DOTALL)
-_TYPES = {"integer": INTEGER, "number": NUMBER, "text": TEXT, "date": DATE, "datetime": DATETIME}
-_TRIPS = {service.trips.name: service.trips for service in SERVICES.values()}
+from taxi_pipeline.marts.sql_file import SqlFile
+from taxi_pipeline.tlc.services import Table
 
 
 @dataclass(frozen=True)
@@ -28,7 +14,8 @@ class Mart:
     """A table that a query computes from the services' trips.
 
     Attributes:
-        table: The table, which is partitioned by month.
+        table: The table, which is partitioned by month. Its columns `service`, `trips` and
+            `revenue` are what the trips of a month are held against.
         grain: The columns that tell one row from another.
         sources: The tables that the query reads.
         query: Computes a month's rows. It reads the tables by their names alone, and gets the month
@@ -47,45 +34,22 @@ class Mart:
         """The table's name."""
         return self.table.name
 
+    @property
+    def partitioned_by(self) -> str:
+        """The column, a DATE, by whose months the table is partitioned."""
+        return str(self.table.partitioned_by)
+
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a mart from its file, whose name is the table's.
+        """Read a mart from its SQL file, whose header also has `grain` and `partition`.
 
         Raises:
             ValueError: The header is missing, lacks a declaration or declares what is not there.
         """
-        match = _FILE.fullmatch(path.read_text())
-        if match is None:
-            raise ValueError(f"{path.name}: the file has no header: a /* comment */ at its start.")
-        try:
-            header = tomllib.loads(match["header"])
-            columns: Mapping[str, Mapping[str, Any]] = header["columns"]
-            table = Table(
-                path.stem,
-                header["description"].strip(),
-                tuple(_column(name, declared) for name, declared in columns.items()),
-                partitioned_by=header["partition"],
-            )
-            sources = tuple(_TRIPS[name] for name in header["sources"])
-            origins = {name: declared.get("from", {}) for name, declared in columns.items()}
-            used = [(table, name) for name in (*header["grain"], header["partition"])]
-            used += [
-                (_TRIPS[of], name) for origin in origins.values() for of, name in origin.items()
-            ]
-            for of, name in used:
-                if name not in {column.name for column in of.columns}:
-                    raise KeyError(f"{of.name}.{name}")
-        except (tomllib.TOMLDecodeError, KeyError) as error:
-            what = f"{type(error).__name__} {error}".strip()
-            raise ValueError(f"{path.name}: the header does not declare a mart: {what}.") from error
-        return cls(table, tuple(header["grain"]), sources, match["query"], origins)
-
-
-def _column(name: str, declared: Mapping[str, Any]) -> Column:
-    return Column(
-        name,
-        _TYPES[declared["type"]],
-        declared["meaning"].strip(),
-        unit=declared.get("unit", ""),
-        required=False,  # it is in no published file
-    )
+        file = SqlFile.read(path)
+        if missing := {"grain", "partition"} - file.header.keys():
+            raise ValueError(f"{path.name}: the header lacks {', '.join(sorted(missing))}.")
+        grain = tuple(file.header["grain"])
+        names = (*grain, "service", "trips", "revenue")
+        file.ensure_columns(path, *(f"{file.table.name}.{name}" for name in names))
+        return cls(file.table, grain, file.sources, file.query, file.origins)

@@ -18,6 +18,7 @@ from google.cloud import bigquery
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.google import GoogleBigQuery
+from taxi_pipeline.marts import DAILY_TRIPS, TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.bigquery.tables import schema_of
 from taxi_pipeline.resources.gcs import Lake, LakeObject
@@ -143,7 +144,8 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
     "stamps": lambda warehouse: warehouse.stamps(GREEN.trips),
     "column_tallies": lambda warehouse: warehouse.column_tallies(GREEN.trips, JANUARY),
     "fingerprint": lambda warehouse: warehouse.fingerprint(GREEN.trips, JANUARY),
-    "mart_tallies": lambda warehouse: warehouse.mart_tallies(GREEN),
+    "mart_tallies": lambda warehouse: warehouse.mart_tallies(DAILY_TRIPS, GREEN),
+    "replace_view": lambda warehouse: warehouse.replace_view(TRIPS),
 }
 
 

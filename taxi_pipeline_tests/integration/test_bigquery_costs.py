@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.google import GoogleBigQuery
-from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.marts import DAILY_TRIPS, MONTHLY_ZONE_REVENUE, TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, SERVICES, TAXI_ZONES, Table
@@ -31,8 +31,12 @@ QUERIES: dict[str, Callable[[BigQuery], object]] = {
     "stamps": lambda each: each.stamps(GREEN.trips),
     "column_tallies": lambda each: each.column_tallies(GREEN.trips, JANUARY),
     "fingerprint": lambda each: each.fingerprint(GREEN.trips, JANUARY),
-    "mart_tallies": lambda each: each.mart_tallies(GREEN, JANUARY, JANUARY),
+    "mart_tallies": lambda each: each.mart_tallies(DAILY_TRIPS, GREEN, JANUARY, JANUARY),
     "query_month": lambda each: each.query_month(DAILY_TRIPS.query, JANUARY, LABELS),
+    "query_month of the zones": lambda each: each.query_month(
+        MONTHLY_ZONE_REVENUE.query, JANUARY, LABELS
+    ),
+    "replace_view": lambda each: each.replace_view(TRIPS),
     "replace_month_by_query": lambda each: each.replace_month_by_query(
         DAILY_TRIPS.table, JANUARY, DAILY_TRIPS.query, DAILY_TRIPS.sources, LABELS
     ),
@@ -98,7 +102,9 @@ def test_a_query_has_a_limit_and_says_what_it_is_for(
         assert configuration["labels"]["purpose"]
 
 
-@pytest.mark.parametrize("method", [name for name in QUERIES if name not in ("tally", "stamps")])
+@pytest.mark.parametrize(
+    "method", [name for name in QUERIES if name not in ("tally", "stamps", "replace_view")]
+)
 def test_a_query_of_a_month_reads_no_other_partition(
     warehouse: BigQuery, configurations: list[dict[str, Any]], method: str
 ) -> None:

@@ -28,13 +28,15 @@ from taxi_pipeline_tests.support.results import evaluations, failure_of
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = DAILY_TRIPS.name
+TIPS = {"yellow": "tip_amount", "green": "tip_amount", "fhvhv": "tips"}
 
-
-type Days = dict[tuple[str, date], tuple[int, float | None, float | None]]
+type Days = dict[
+    tuple[str, date], tuple[int, float | None, float | None, float | None, float | None]
+]
 
 
 def days_of(platform: Platform, month: str) -> Days:
-    """Return the mart's rows of a month: trips, revenue and median distance."""
+    """Return the mart's rows of a month: trips, revenue, distance, tips and minutes."""
     rows = platform.bigquery(
         f"SELECT * FROM {JOB} WHERE FORMAT_DATE('%Y-%m', day) = '{month}' ORDER BY day, service"
     )
@@ -51,24 +53,31 @@ def counted(platform: Platform, services: Iterable[Service], month: str, folder:
         path = platform.resources.lake.download(cleaned, folder)
         trips = pq.read_table(path).to_pandas()
         for day, group in trips.groupby(trips["pickup_datetime"].dt.date):
-            dollars, miles = (
+            dollars, miles, tips = (
                 group[column].dropna() if column else pd.Series(dtype="float64")
-                for column in (service.total, service.distance)
+                for column in (service.total, service.distance, TIPS.get(service.name))
             )
+            times = (group["dropoff_datetime"] - group["pickup_datetime"]).dropna()
+            minutes = times.dt.total_seconds() / 60
             found[service.name, day] = (
                 len(group),
                 round(math.fsum(dollars), 2) if len(dollars) else None,
                 miles.median() if len(miles) else None,
+                round(math.fsum(tips), 2) if len(tips) else None,
+                minutes.median() if len(minutes) else None,
             )
     return found
 
 
 def assert_same(found: Days, expected: Days) -> None:
     assert found.keys() == expected.keys()
-    for key, (trips, revenue, median) in expected.items():
-        # pandas may take the middle between two distances by another formula
-        close = None if median is None else pytest.approx(median, rel=1e-12)
-        assert found[key] == (trips, revenue, close), key
+    for key, (trips, revenue, distance, tips, minutes) in expected.items():
+        # pandas may take the middle between two numbers by another formula
+        miles, times = (
+            None if median is None else pytest.approx(median, rel=1e-12)
+            for median in (distance, minutes)
+        )
+        assert found[key] == (trips, revenue, miles, tips, times), key
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> dg.AssetMaterialization:
@@ -91,10 +100,12 @@ def test_a_months_figures_are_those_of_the_lake_and_the_ledger(
         tally = platform.entry(service.name, month).tables[BigQuery]
         assert tally
         mine = [figures for (name, _), figures in found.items() if name == service.name]
-        assert sum(trips for trips, _, _ in mine) == tally.rows
-        revenue = [dollars for _, dollars, _ in mine if dollars is not None]
+        assert sum(trips for trips, *_ in mine) == tally.rows
+        revenue = [dollars for _, dollars, *_ in mine if dollars is not None]
         assert (round(math.fsum(revenue), 2) if revenue else None) == tally.total
-        assert any(median for _, _, median in mine) == bool(service.distance)
+        assert any(distance for _, _, distance, *_ in mine) == bool(service.distance)
+        assert any(tips for *_, tips, _ in mine) == (service.name in TIPS)
+        assert all(minutes for *_, minutes in mine)
 
 
 def test_a_second_run_ends_the_same(platform: Platform) -> None:
@@ -141,6 +152,10 @@ def test_what_a_materialization_says(platform: Platform) -> None:
             ("green_trips", "trip_distance"),
             ("fhvhv_trips", "trip_miles"),
         },
+        "tips": {(f"{service}_trips", column) for service, column in TIPS.items()},
+        "median_minutes": {
+            (service.trips.name, "dropoff_datetime") for service in SERVICES.values()
+        },
     }
 
 
@@ -175,7 +190,7 @@ def test_what_no_trip_has_is_null_and_not_nothing(platform: Platform, tmp_path: 
     assert platform.run(JOB, month).success
     mine = {key: figures for key, figures in days_of(platform, month).items() if key[0] == "fhvhv"}
     assert_same(mine, counted(platform, [SERVICES["fhvhv"]], month, tmp_path))
-    assert {figures[1:] for figures in mine.values()} == {(None, None)}
+    assert {figures[1:4] for figures in mine.values()} == {(None, None, None)}
     # or the month would not add up for the services that other tests load
     platform.bigquery(f"DELETE FROM {JOB} WHERE FORMAT_DATE('%Y-%m', day) = '{month}'")
 
@@ -183,7 +198,8 @@ def test_what_no_trip_has_is_null_and_not_nothing(platform: Platform, tmp_path: 
 def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish) -> None:
     march, april = "2017-03", "2017-04"
     trip = {
-        month: in_month(month, total_amount="10.01", trip_distance="3") for month in (march, april)
+        month: in_month(month, total_amount="10.01", tip_amount="1.25", trip_distance="3")
+        for month in (march, april)
     }
     files = {MIRRORED.format(month): csv_gz(trip[month]) for month in (march, april)}
     platform, _ = publish(files)
@@ -191,13 +207,13 @@ def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish
         platform.load("yellow", month)
         assert platform.run(JOB, month).success
         day = date.fromisoformat(f"{month}-15")
-        assert days_of(platform, month) == {("yellow", day): (1, 10.01, 3.0)}
+        assert days_of(platform, month) == {("yellow", day): (1, 10.01, 3.0, 1.25, 362 / 60)}
 
     more = [
         trip[march],
         in_month(march, total_amount="-0.02", trip_distance="4"),
         in_month(march, total_amount="", trip_distance=""),
-        in_month(march, total_amount="0.1", trip_distance="100"),
+        in_month(march, total_amount="0.1", tip_amount="0.1", trip_distance="100"),
         in_month(march, total_amount="0.2", trip_distance="0"),
     ]
     files = {MIRRORED.format(march): csv_gz(*more), MIRRORED.format(april): csv_gz()}
@@ -205,7 +221,7 @@ def test_a_replaced_month_gets_new_figures_and_no_other_changes(publish: Publish
     for month in (march, april):
         replaced.load("yellow", month)
     assert replaced.run(JOB, march).success
-    of_march = {("yellow", date(2017, 3, 15)): (5, 10.29, 3.5)}
+    of_march = {("yellow", date(2017, 3, 15)): (5, 10.29, 3.5, 1.35, 362 / 60)}
     assert days_of(replaced, march) == of_march
     assert len(days_of(replaced, april)) == 1  # as it was: nobody has run it
     assert replaced.run(JOB, april).success
@@ -231,7 +247,7 @@ def test_check_and_ledger_say_that_the_mart_is_older_than_its_tables(
     assert evaluations(first)[CHECK].partition == month
     entry = platform.entry("yellow", month)
     assert entry.adds_up
-    assert entry.mart == entry.tables[BigQuery]
+    assert entry.marts == {JOB: entry.tables[BigQuery]}
 
     republished, _ = publish({path: csv_gz(trip, trip, in_month(month, total_amount="-0.02"))})
     republished.load("yellow", month)
@@ -281,8 +297,7 @@ def test_a_mart_that_was_tampered_with_is_caught_to_the_cent(
         "AND pickup_datetime < '2018-01-01'"
     )
     emptied = platform.entry("green", month)
-    assert emptied.mart
-    assert emptied.problems[-1] == DIFFERS.format(f"{emptied.mart.rows:,} trips", "0")
+    assert emptied.problems[-1] == DIFFERS.format(f"{emptied.marts[JOB].rows:,} trips", "0")
 
 
 def test_a_month_that_the_mart_does_not_have_fails_its_check(platform: Platform) -> None:

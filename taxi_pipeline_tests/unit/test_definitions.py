@@ -15,7 +15,7 @@ from taxi_pipeline.assets.zones import published_zones
 from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.marts import DAILY_TRIPS, MARTS
+from taxi_pipeline.marts import MARTS, TRIPS, Mart
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.tlc.services import (
     GREEN,
@@ -28,7 +28,8 @@ from taxi_pipeline.tlc.services import (
 from taxi_pipeline_tests.support.results import SINK_LAYERS
 
 ASSETS = Path(assets.__file__).parent
-MART = dg.AssetKey("daily_trips")
+VIEWS = {dg.AssetKey(f"trips_{layer}"): layer for layer in SINK_LAYERS}
+each_mart = pytest.mark.parametrize("mart", MARTS, ids=lambda mart: mart.name)
 
 
 @pytest.fixture(scope="module")
@@ -40,33 +41,56 @@ def test_the_definitions_are_sound() -> None:
     dg.Definitions.validate_loadable(build_definitions())
 
 
-def test_every_published_table_has_an_asset_a_layer_and_there_is_a_mart(
+def test_every_published_table_has_an_asset_a_layer_and_there_are_marts_and_views(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     published = {
         dg.AssetKey(f"{name}_{layer}") for name in (*SERVICES, "zones") for layer in LAYERS
     }
-    assert specs.keys() == published | {MART}
+    marts = {dg.AssetKey("daily_trips"), dg.AssetKey("monthly_zone_revenue")}
+    assert specs.keys() == published | marts | VIEWS.keys()
 
 
-def test_the_mart_is_grouped_and_linked_to_every_services_table(
+@each_mart
+def test_a_mart_is_grouped_and_linked_to_the_tables_that_it_reads(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec], mart: Mart
+) -> None:
+    spec = specs[dg.AssetKey(mart.name)]
+    assert spec.group_name == "marts"
+    assert spec.kinds == {"bigquery", "table"}
+    assert spec.description
+    assert spec.automation_condition
+    zones = {"zones_bigquery"} if TAXI_ZONES in mart.sources else set()
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+        f"{service}_bigquery" for service in SERVICES
+    } | zones
+    job = defs.resolve_job_def(mart.name)
+    assert job.asset_layer.selected_asset_keys == {spec.key}
+
+
+def test_a_view_is_an_asset_of_each_store_that_reads_its_tables(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
-    mart = specs[dg.AssetKey(DAILY_TRIPS.name)]
-    assert mart.group_name == "marts"
-    assert mart.kinds == {"bigquery", "table"}
-    assert mart.description
-    assert mart.automation_condition
-    assert {dep.asset_key.to_user_string() for dep in mart.deps} == {
-        f"{service}_bigquery" for service in SERVICES
-    }
-    job = defs.resolve_job_def("daily_trips")
-    assert job.asset_layer.selected_asset_keys == {MART}
+    for key, layer in VIEWS.items():
+        spec = specs[key]
+        assert spec.group_name == "marts"
+        assert spec.kinds == {layer, "view"}
+        assert spec.partitions_def is None
+        assert spec.code_version
+        assert spec.automation_condition
+        assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+            f"{name}_{layer}" for name in (*SERVICES, "zones")
+        }
+    job = defs.resolve_job_def(TRIPS.name)
+    assert job.asset_layer.selected_asset_keys == VIEWS.keys()
 
 
-def test_a_backfill_of_the_mart_reaches_months_that_not_all_services_have() -> None:
+@each_mart
+def test_a_backfill_of_a_mart_reaches_months_that_not_all_services_have(mart: Mart) -> None:
     graph = defs.resolve_asset_graph()
-    for mapping in graph.get(MART).partition_mappings.values():
+    mappings = graph.get(dg.AssetKey(mart.name)).partition_mappings
+    assert {key.to_user_string() for key in mappings} >= {f"{name}_bigquery" for name in SERVICES}
+    for mapping in mappings.values():
         assert isinstance(mapping, dg.TimeWindowPartitionMapping)
         assert mapping.allow_nonexistent_upstream_partitions
 
@@ -98,7 +122,7 @@ def test_every_asset_has_an_owner_and_says_its_service_and_layer(
     for key, spec in specs.items():
         layer, table = layer_of(key), table_of(key)
         service = table.removesuffix("_trips")
-        marts = dict.fromkeys(mart.name for mart in MARTS)
+        marts = dict.fromkeys((*(mart.name for mart in MARTS), TRIPS.name))
         of = {"taxi_zones": "zones", **marts}.get(table, service)
         assert [*spec.owners] == ["team:taxi-data"]
         assert (spec.tags.get("service"), spec.tags["layer"]) == (of, layer)
@@ -113,12 +137,13 @@ def test_every_asset_links_to_the_lines_that_make_it(
         layer = layer_of(key)
         (code,) = spec.metadata["dagster/code_references"].code_references
         of_mart = {dg.AssetKey(mart.name): ("compute", "marts.py") for mart in MARTS}
+        of_view = dict.fromkeys(VIEWS, ("defined", "views.py"))
         of_table = (layer if layer in ("raw", "cleaned") else "loaded", "published.py")
-        name, module = of_mart.get(key, of_table)
+        name, module = (of_mart | of_view).get(key, of_table)
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))
-        assert from_there[0].strip().startswith(("@asset(", "@_asset(", "@dg.multi_asset("))
+        assert from_there[0].strip().startswith(("@dg.asset(", "@_asset(", "@dg.multi_asset("))
         assert head.startswith(f"def {name}(")
 
 
@@ -127,9 +152,9 @@ def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetS
         for layer in ("cleaned", *SINK_LAYERS):
             schema = specs[asset_key(table.name, layer)].metadata["dagster/column_schema"]
             assert described(schema) == described(table)
-    assert described(
-        specs[dg.AssetKey(DAILY_TRIPS.name)].metadata["dagster/column_schema"]
-    ) == described(DAILY_TRIPS.table)
+    computed = {dg.AssetKey(mart.name): mart.table for mart in MARTS}
+    for key, table in (computed | dict.fromkeys(VIEWS, TRIPS.table)).items():
+        assert described(specs[key].metadata["dagster/column_schema"]) == described(table)
 
 
 def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:
@@ -187,12 +212,14 @@ def test_the_zones_are_checked_without_a_month() -> None:
         assert job.partitions_def is None
 
 
-def test_the_mart_is_checked_month_by_month() -> None:
-    (spec,) = (spec for check in mart_checks() for spec in check.check_specs)
-    assert (spec.asset_key, spec.name, spec.blocking) == (MART, "matches_trips", False)
-    assert spec.partitions_def == defs.resolve_asset_graph().get(MART).partitions_def
+@each_mart
+def test_a_mart_is_checked_month_by_month(mart: Mart) -> None:
+    key = dg.AssetKey(mart.name)
+    (spec,) = (spec for check in mart_checks(mart) for spec in check.check_specs)
+    assert (spec.asset_key, spec.name, spec.blocking) == (key, "matches_trips", False)
+    assert spec.partitions_def == defs.resolve_asset_graph().get(key).partitions_def
     assert spec.description
-    for name in ("daily_trips", "daily_trips_checks"):
+    for name in (mart.name, f"{mart.name}_checks"):
         graph = defs.resolve_job_def(name).asset_layer.asset_graph
         assert graph.asset_check_keys == {spec.key}
 

@@ -40,7 +40,7 @@ def read_column_tallies(
     if columns is None:
         return ColumnTallies.of_no_rows(table)
     aggregates = (
-        f"{_composed(aggregate, column, columns)} AS f{number}"
+        f"{composed(aggregate, column, columns)} AS f{number}"
         for number, (column, aggregate) in enumerate(tally_aggregates(table, DIALECT))
     )
     source = _rows_of_month(table_id, table, columns, month)
@@ -54,7 +54,7 @@ def read_fingerprint(jobs: Jobs, table_id: str, table: Table, month: Month | Non
     if columns is None:
         return 0
     terms = (
-        _composed(expression, column, columns)
+        composed(expression, column, columns)
         for column, expression in fingerprint_terms(table, DIALECT)
     )
     residue = f"MOD({' + '.join(terms)}, {MODULUS})"
@@ -104,7 +104,7 @@ def _columns(jobs: Jobs, table_id: str) -> set[str] | None:
     return {field.name for field in existing.schema}
 
 
-def _composed(expression: Expression, column: Column, columns: Container[str]) -> str:
+def composed(expression: Expression, column: Column, columns: Container[str]) -> str:
     """Return an expression of a declared column, which is null where the table lacks it."""
     # BigQuery takes a text as JSON writes it
     values = (json.dumps(value) for value in expression.values)

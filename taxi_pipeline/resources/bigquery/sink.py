@@ -16,7 +16,7 @@ from taxi_pipeline.io.sql import (
     CENTS,
     SUM_OF_CENTS,
 )
-from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.marts import Mart, View
 from taxi_pipeline.resources.bigquery.cells import (
     read_column_tallies,
     read_fingerprint,
@@ -27,6 +27,7 @@ from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
 from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
 from taxi_pipeline.resources.bigquery.tables import TYPES, ensure_table, schema_of
+from taxi_pipeline.resources.bigquery.views import replace_view
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
@@ -55,6 +56,7 @@ class BigQuery(Sink):
     kinds = frozenset({"bigquery", "table"})
     pool = "bigquery"
     types = TYPES
+    keeps_views = True
     variables: ClassVar = {
         "project": "TAXI_GCP_PROJECT",
         "dataset": "TAXI_DATASET",
@@ -238,6 +240,13 @@ class BigQuery(Sink):
             config = self._month_config(jobs, month, labels)
             return [dict(row) for row in jobs.query_rows(query, config)]
 
+    def replace_view(self, view: View) -> None:
+        """Make the view by one statement, or replace its definition where it is another."""
+        with self._connected() as jobs:
+            tables = [self._ensure(jobs, source) for source in view.sources]
+            names = {source.name: self.sql_name(source) for source in view.sources}
+            replace_view(jobs, view, self._table_id(view.table), names, tables[0].location)
+
     def tallies(
         self,
         table: Table,
@@ -283,11 +292,12 @@ class BigQuery(Sink):
             return Tally(sum(row.trips for row in rows_if_there(jobs, query, table, "tally")), None)
 
     def mart_tallies(
-        self, service: Service, first: Month | None = None, last: Month | None = None
+        self, mart: Mart, service: Service, first: Month | None = None, last: Month | None = None
     ) -> dict[Month, Tally]:
-        """Tally a service's trips in the mart of daily trips by month.
+        """Tally a service's trips in a mart by month.
 
         Args:
+            mart: The mart.
             service: The service.
             first: The first month to tally; None for the mart's own first.
             last: The last month to tally; None for the mart's own last.
@@ -299,13 +309,14 @@ class BigQuery(Sink):
         """
         from google.cloud import bigquery
 
-        conditions = ["day IS NOT NULL"]
+        date = mart.partitioned_by
+        conditions = [f"{date} IS NOT NULL"]
         values = [bigquery.ScalarQueryParameter("service", "STRING", service.name)]
         if first:
-            conditions.append("day >= @first")
+            conditions.append(f"{date} >= @first")
             values.append(bigquery.ScalarQueryParameter("first", "DATE", first.start.date()))
         if last:
-            conditions.append("day < @end")
+            conditions.append(f"{date} < @end")
             values.append(bigquery.ScalarQueryParameter("end", "DATE", last.end.date()))
         cents = (
             f"CASE WHEN service = @service AND ABS(revenue) < {_MOST_REVENUE} "
@@ -313,15 +324,15 @@ class BigQuery(Sink):
             f"WHEN service = @service AND revenue IS NOT NULL THEN {_MOST_REVENUE * 100} ELSE 0 END"
         )
         by_month = (
-            "SELECT EXTRACT(YEAR FROM day) AS year, "  # noqa: S608 - declared names
-            "EXTRACT(MONTH FROM day) AS month, "
+            f"SELECT EXTRACT(YEAR FROM {date}) AS year, "  # noqa: S608 - declared names
+            f"EXTRACT(MONTH FROM {date}) AS month, "
             "CAST(SUM(IF(service = @service, trips, 0)) AS BIGINT) AS trips, "
             f"CAST({f'SUM({cents})' if service.total else 'NULL'} AS BIGINT) AS cents "
-            f"FROM {self.sql_name(DAILY_TRIPS.table)} WHERE {' AND '.join(conditions)} "
+            f"FROM {self.sql_name(mart.table)} WHERE {' AND '.join(conditions)} "
             "GROUP BY year, month"
         )
         with self._connected() as jobs:
-            rows_by_month = rows_if_there(jobs, by_month, DAILY_TRIPS.table, "tally", values)
+            rows_by_month = rows_if_there(jobs, by_month, mart.table, "tally", values)
             return {
                 Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
             }

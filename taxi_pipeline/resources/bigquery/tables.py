@@ -36,6 +36,7 @@ DIALECT = Dialect(
         " * 1000000 + SUM(MOD(DATETIME_DIFF({0}, DATETIME '1970-01-01', MICROSECOND), 1000000))"
     ),
     text_hash="CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5({0})), 1, 7)) AS INT64)",
+    minutes="DATETIME_DIFF({1}, {0}, MICROSECOND) / 60000000",
 )
 _ALIASES = {"INTEGER": "INT64", "FLOAT": "FLOAT64"}  # as BigQuery's answers spell them
 _WIDENED = {("INT64", "FLOAT64"), ("NUMERIC", "FLOAT64"), ("BIGNUMERIC", "FLOAT64")}

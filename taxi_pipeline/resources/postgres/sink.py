@@ -10,6 +10,7 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import SUM_OF_CENTS, fingerprint_terms, tallies_of_row, tally_aggregates
+from taxi_pipeline.marts import View
 from taxi_pipeline.resources.postgres.catalog import (
     ExistingColumn,
     check_columns,
@@ -31,6 +32,7 @@ from taxi_pipeline.resources.postgres.statements import (
     identifier,
     partition_name,
 )
+from taxi_pipeline.resources.postgres.views import replace_view
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.fingerprint import MODULUS
@@ -63,6 +65,7 @@ class Postgres(Sink):
     kinds = frozenset({"postgres", "table"})
     pool = "postgres"
     types = TYPES
+    keeps_views = True
     variables: ClassVar = {
         "url": "TAXI_POSTGRES_URL",
         "connect_timeout": "TAXI_POSTGRES_CONNECT_TIMEOUT",
@@ -126,6 +129,13 @@ class Postgres(Sink):
             # the rows are there: what keeps the statistics from being taken is no reason to fail
             with suppress(PermanentError, TransientError), self._connected() as connection:
                 analyze_parent(connection, cleaned.table, cleaned.month)
+
+    def replace_view(self, view: View) -> None:
+        """Make the view, or replace its definition in one transaction; who may read it stays."""
+        for source in view.sources:
+            self._ensure(source, _PARTITIONED if source.partitioned_by else "")
+        with self._transaction(view.name) as connection:
+            replace_view(connection, view, self.lock_timeout)
 
     def tallies(
         self,

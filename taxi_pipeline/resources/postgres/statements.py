@@ -43,6 +43,7 @@ DIALECT = Dialect(
     sum_of_microseconds=f"SUM({_MICROSECONDS})",  # a numeric
     # in UTF-8, whatever the database's encoding
     text_hash="CAST(CAST('x' || substr(md5(convert_to({0}, 'UTF8')), 1, 7) AS bit(28)) AS integer)",
+    minutes="CAST(extract(epoch FROM {1} - {0}) AS double precision) / 60",
 )
 
 

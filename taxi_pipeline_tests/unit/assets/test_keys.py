@@ -17,9 +17,17 @@ def test_a_key_says_its_table_and_its_layer(table: str) -> None:
         assert (table_of(key), layer_of(key)) == (table, layer)
 
 
-def test_the_mart_is_a_table_of_bigquerys() -> None:
-    key = dg.AssetKey("daily_trips")
-    assert (table_of(key), layer_of(key)) == ("daily_trips", "bigquery")
+@pytest.mark.parametrize("mart", ["daily_trips", "monthly_zone_revenue"])
+def test_a_mart_is_a_table_of_bigquerys(mart: str) -> None:
+    key = dg.AssetKey(mart)
+    assert (table_of(key), layer_of(key)) == (mart, "bigquery")
+
+
+def test_a_view_is_in_each_sink() -> None:
+    for layer in ("bigquery", "postgres"):
+        key = dg.AssetKey(f"trips_{layer}")
+        assert asset_key("trips", layer) == key
+        assert (table_of(key), layer_of(key)) == ("trips", layer)
 
 
 @pytest.mark.parametrize(

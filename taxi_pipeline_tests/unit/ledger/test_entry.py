@@ -96,9 +96,10 @@ def test_what_the_mart_has_is_held_against_bigquery(
     mart: Tally, table: Tally | None, has: str | None
 ) -> None:
     said = [f"The mart daily_trips has {has}: run daily_trips for the month."] if has else []
-    assert mart_problems(mart, table) == said
+    assert mart_problems("daily_trips", mart, table) == said
     without = replace(GOOD, tables={BigQuery: table, Postgres: TRIPS})
-    assert replace(without, mart=mart).problems == [*without.problems, *said]
+    marts = {"daily_trips": mart}
+    assert replace(without, marts=marts).problems == [*without.problems, *said]
 
 
 def test_a_month_that_is_not_cleaned_says_so_and_what_the_tables_have() -> None:

@@ -18,9 +18,10 @@ from taxi_pipeline.tlc.tally import Tally
 
 TRIPS = Tally(48_970, 123_456_780)
 LAKE = LakeEntry(50_000, TRIPS, Counter(unparsable=30, no_passengers=1000), '"e"', "5a", True)
+MARTS = {"daily_trips": TRIPS, "monthly_zone_revenue": TRIPS}
 JANUARY, MARCH = Month(2021, 1), Month(2021, 3)
 NOTHING: dict[type[Sink], Tally | None] = {BigQuery: None, Postgres: None}
-GOOD = Entry("yellow", JANUARY, LAKE, {BigQuery: TRIPS, Postgres: TRIPS}, TRIPS)
+GOOD = Entry("yellow", JANUARY, LAKE, {BigQuery: TRIPS, Postgres: TRIPS}, MARTS)
 BAD = Entry("green", JANUARY, LAKE, {BigQuery: Tally(48_969, 123_455_500), Postgres: TRIPS})
 ZONES = Entry(
     "taxi_zones",
@@ -62,10 +63,12 @@ def test_programs_get_every_figure() -> None:
         "bigquery": 48_970,
         "postgres": 48_970,
         "daily_trips": 48_970,
+        "monthly_zone_revenue": 48_970,
         "total_lake": 1_234_567.8,
         "total_bigquery": 1_234_567.8,
         "total_postgres": 1_234_567.8,
         "total_daily_trips": 1_234_567.8,
+        "total_monthly_zone_revenue": 1_234_567.8,
         "etag": '"e"',
         "sha256": "5a",
         "stamps": {

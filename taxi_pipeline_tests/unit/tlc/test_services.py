@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from taxi_pipeline.marts import DAILY_TRIPS
+from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import (
     FHV,
@@ -35,7 +35,8 @@ FHVHV_COLUMNS = (
     "wav_match_flag cbd_congestion_fee sr_flag affiliated_base_num"
 )
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS.table]
+COMPUTED = [*(mart.table for mart in MARTS), TRIPS.table]
+TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, *COMPUTED]
 
 
 def test_the_canonical_columns_and_their_order() -> None:
