@@ -31,7 +31,7 @@ SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
 
 # Integration first: its files are long, and whoever got one last would end long after the others.
-test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
+test: $(READY) $(DBT)/.ready ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
 ifdef COVERAGE
 	coverage erase
 	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui --junitxml build/tests.xml
