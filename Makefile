@@ -5,6 +5,7 @@
 VENV := .venv
 READY := $(VENV)/.ready
 BENCH := .venv-bench
+DBT := .venv-dbt
 PORT ?= 3000
 FUZZ_SECONDS ?= 60
 EACH ?= 8
@@ -30,7 +31,7 @@ SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
 
 # Integration first: its files are long, and whoever got one last would end long after the others.
-test: $(READY) ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
+test: $(READY) $(DBT)/.ready ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
 ifdef COVERAGE
 	coverage erase
 	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui --junitxml build/tests.xml
@@ -91,9 +92,10 @@ mutants: $(READY) ## mutants of the platform's heart that the tests do not kill,
 bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks/results.md
 	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
 
-docs: $(READY) ## write the data dictionary and the tables of docs/reliability.md anew
+docs: $(READY) ## write the data dictionary, docs/reliability.md's tables and dbt's sources anew
 	python -m docs.dictionary > docs/data-dictionary.md
 	python -m docs.tables
+	taxi export dbt --store postgres --output examples/dbt/models/sources.yml
 
 lock: ## pin the newest versions that fit pyproject.toml
 	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy pyproject.toml \
@@ -102,19 +104,23 @@ lock: ## pin the newest versions that fit pyproject.toml
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra local --extra dev --extra bench \
 	  -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --group dbt \
+	  -c requirements.lock -o requirements-dbt.lock
 
 clean: ## remove the environment and the embedded stack's data
 	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
 	  "was killed, 'make demo' clears it away." >&2; exit 1; }
-	rm -rf $(VENV) $(BENCH) .uv .taxi
+	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi
 
 $(READY): LOCK := requirements-dev.lock
 $(READY): requirements-dev.lock
 $(BENCH)/.ready: LOCK := requirements-bench.lock
 $(BENCH)/.ready: requirements-bench.lock
+$(DBT)/.ready: LOCK := requirements-dbt.lock
+$(DBT)/.ready: requirements-dbt.lock
 
 # uv finds or fetches the Python that .python-version names, and installs what the lock pins.
-$(READY) $(BENCH)/.ready: pyproject.toml .python-version
+$(READY) $(BENCH)/.ready $(DBT)/.ready: pyproject.toml .python-version
 	@set -e; uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ]; then \
 	  uv=.uv/bin/uv; \

@@ -128,6 +128,17 @@ def load_lake() -> Lake:
     return Lake(**_fields(Lake, os.environ.__getitem__))
 
 
+def find_sink(sink: type[Sink]) -> Sink | None:
+    """Return a store with its variables read; None where a required one is not set."""
+    fields = sink.model_fields
+    if any(
+        fields[field].is_required() and not os.environ.get(variable)
+        for field, variable in sink.variables.items()
+    ):
+        return None
+    return sink(**_fields(sink, os.environ.__getitem__))
+
+
 def rejected_share() -> float:
     """Return the share of rejected rows up to which a month is as expected."""
     return _share("TAXI_REJECTED_SHARE")

@@ -177,6 +177,13 @@ class Sink(dg.ConfigurableResource):  # type: ignore[type-arg]
     def sql_name(self, table: Table) -> str:
         """Return a table's name as a query of the store writes it."""
 
+    def place(self) -> Mapping[str, str | int]:
+        """Return where the tables lie, by the store's own words, without user and password.
+
+        Of a store that says nothing, nothing is known.
+        """
+        return {}
+
     def row_count(self, table: Table) -> int | None:
         """Return how many rows a table has; None for a store that must count them, or is away."""
         return None

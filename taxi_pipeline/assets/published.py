@@ -43,9 +43,9 @@ from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.shrinkage import Comparison
 
 # a month comes about 30 days after the one before it; a third of that is patience
-_FRESH = dg.FreshnessPolicy.time_window(
-    warn_window=timedelta(days=40), fail_window=timedelta(days=50)
-)
+STALE_WARNING = timedelta(days=40)
+STALE_ERROR = timedelta(days=50)
+_FRESH = dg.FreshnessPolicy.time_window(warn_window=STALE_WARNING, fail_window=STALE_ERROR)
 
 
 type _Decorator = Callable[[Callable[..., dg.MaterializeResult[None]]], dg.AssetsDefinition]

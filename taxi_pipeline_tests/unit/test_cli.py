@@ -46,6 +46,9 @@ def test_it_runs_as_a_module_too() -> None:
         (["ledger", "--from", "2021-13"], "'2021-13' is not a month"),
         (["ledger", "--to", "9999-12"], "'9999-12' is not a month"),
         (["ledger", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["export", "dbt"], "Missing option '--store'"),
+        (["export", "dbt", "--store", "lake"], "'lake' is not a store: write one of bigquery, "),
+        (["export", "odcs", "--store", "postgres", "--output", "/"], "'/' is a directory"),
         (["retry-failed", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
         (["ledger", "--month", "2021-01", "--to", "2021-02"], "either --month, or --from and --to"),
         (["ledger", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
@@ -108,6 +111,7 @@ def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Pat
         pytest.param(["--help"], run_cold, id="help-cold"),
         pytest.param(["local", "-h"], run_cold, id="help-of-local-cold"),
         pytest.param(["retry-failed", "--dry-run"], run, id="retry-failed"),
+        pytest.param(["export", "dbt", "--store", "postgres"], run, id="export"),
     ],
 )
 def test_an_output_that_takes_no_more_is_told_in_one_sentence(

@@ -8,7 +8,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     page
-    for pattern in ("*.md", "docs/*.md", "deploy/*/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/*.md", "deploy/*/*.md", "examples/*/*.md", "benchmarks/*.md")
     for page in sorted(REPOSITORY.glob(pattern))
 ]
 

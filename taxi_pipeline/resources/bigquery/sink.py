@@ -89,6 +89,11 @@ class BigQuery(Sink):
         """Return the table's name as a query writes it."""
         return f"`{self._table_id(table)}`"
 
+    def place(self) -> Mapping[str, str | int]:
+        """Return the project and the dataset; raise `PermanentError` for what is no name of one."""
+        self._dataset_id()
+        return {"project": self.project, "dataset": self.dataset}
+
     def row_count(self, table: Table) -> int | None:
         """Return how many rows the table has, as its metadata says, which costs nothing."""
         with suppress(TransientError), self._connected() as jobs:

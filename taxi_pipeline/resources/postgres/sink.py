@@ -1,6 +1,6 @@
 """The Dagster resource for PostgreSQL, which is a sink."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
@@ -95,15 +95,26 @@ class Postgres(Sink):
 
     def uri(self, table: Table) -> str:
         """Return the table's address as Dagster's catalog shows it, without user and password."""
-        from psycopg.conninfo import conninfo_to_dict
-
-        where = conninfo_to_dict(self._conninfo())
-        host, port = where.get("host", "localhost"), where.get("port", 5432)
-        return f"postgresql://{host}:{port}/{where.get('dbname', '')}/{SCHEMA}.{table.name}"
+        where = self.place()
+        database = f"{where['host']}:{where['port']}/{where['database']}"
+        return f"postgresql://{database}/{self.sql_name(table)}"
 
     def sql_name(self, table: Table) -> str:
         """Return the table's name as a query writes it."""
         return f"{SCHEMA}.{table.name}"
+
+    def place(self) -> Mapping[str, str | int]:
+        """Return the host, the port, the database and the schema; of several hosts the first."""
+        from psycopg.conninfo import conninfo_to_dict
+
+        where = conninfo_to_dict(self._conninfo())
+        host, port = (str(where.get(name, "")).split(",")[0] for name in ("host", "port"))
+        return {
+            "host": host or "localhost",
+            "port": int(port or 5432),
+            "database": where.get("dbname") or where.get("user") or "",
+            "schema": SCHEMA,
+        }
 
     def replace(self, cleaned: CleanedFile, run_id: str) -> None:
         """Copy a file's rows in place of its month's partition, or of all rows of the table.

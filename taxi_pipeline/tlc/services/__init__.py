@@ -31,6 +31,8 @@ from taxi_pipeline.tlc.services.yellow import YELLOW
 from taxi_pipeline.tlc.services.zones import TAXI_ZONES
 
 SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
+# The tables that TLC publishes, each of which every store gets.
+PUBLISHED_TABLES = (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
 
 __all__ = [
     "DATE",
@@ -42,6 +44,7 @@ __all__ = [
     "LONG",
     "NUMBER",
     "NUMBER_LIMIT",
+    "PUBLISHED_TABLES",
     "REJECTED_COLUMNS",
     "SERVICES",
     "TAXI_ZONES",
