@@ -26,6 +26,7 @@ from taxi_pipeline.assets.reporting import (
     preview,
     retried_if_transient,
     table_columns,
+    table_name,
 )
 from taxi_pipeline.assets.trips import month_among, months_from
 from taxi_pipeline.marts import DAILY_TRIPS, Mart
@@ -57,6 +58,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
                 metadata={
                     "dagster/storage_kind": BigQuery.name,
                     "dagster/column_schema": table_columns(mart.table),
+                    **table_name(BigQuery, mart.table),
                 },
                 description=f"{mart.table.description} Partitioned by the month of "
                 f"{mart.table.partitioned_by}.",

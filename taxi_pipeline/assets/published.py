@@ -7,7 +7,7 @@ Each replaces its month whole, or the table that has no months, so any can be ru
 Which tables are published, and how one is fetched and cleaned, is for `trips` and `zones` to say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from taxi_pipeline.assets.reporting import (
     RETRIES,
     retried_if_transient,
     table_columns,
+    table_name,
 )
 from taxi_pipeline.assets.reports import report_cleaned, report_loaded, report_raw
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, HOW_TO_ACCEPT, is_set
@@ -104,8 +105,16 @@ def published_assets(
     return [raw, cleaned, *(_sink_asset(published, cleaned, sink) for sink in sinks)]
 
 
-def _asset(published: PublishedTable, layer: str) -> "Callable[..., _Decorator]":
-    """Return the decorator of an asset, with what all assets of a table have in common."""
+def _asset(
+    published: PublishedTable, layer: str, metadata: Mapping[str, str] | None = None
+) -> "Callable[..., _Decorator]":
+    """Return the decorator of an asset, with what all assets of a table have in common.
+
+    Args:
+        published: The table.
+        layer: The asset's layer.
+        metadata: What Dagster's catalog shows beside before the first run.
+    """
     return partial(
         dg.asset,
         key=asset_key(published.table.name, layer),
@@ -118,6 +127,7 @@ def _asset(published: PublishedTable, layer: str) -> "Callable[..., _Decorator]"
         metadata={
             "dagster/storage_kind": "gcs" if layer in ("raw", "cleaned") else layer,
             **({} if layer == "raw" else {"dagster/column_schema": table_columns(published.table)}),
+            **(metadata or {}),
         },
     )
 
@@ -178,7 +188,7 @@ def _cleaned_asset(published: PublishedTable, raw: dg.AssetsDefinition) -> dg.As
 def _sink_asset(
     published: PublishedTable, cleaned: dg.AssetsDefinition, sink: type[Sink]
 ) -> dg.AssetsDefinition:
-    @_asset(published, sink.name)(
+    @_asset(published, sink.name, table_name(sink, published.table))(
         deps=[cleaned],
         kinds=sink.kinds,
         pool=sink.pool,

@@ -4,7 +4,7 @@ Only the form of a report belongs here; nothing in it moves data.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ import dagster as dg
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.bigquery import BigQuery
-from taxi_pipeline.settings import retries, retry_seconds
+from taxi_pipeline.settings import find_sink, retries, retry_seconds
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.text import printable
@@ -119,6 +120,23 @@ def column_lineage(origins: Mapping[str, Mapping[str, str]], layer: str) -> dg.T
             if by_source
         }
     )
+
+
+def table_name(sink: type[Sink], table: Table) -> dict[str, str]:
+    """Return what Dagster's catalog knows a table by, before any run of its asset.
+
+    Args:
+        sink: The store.
+        table: The table.
+
+    Returns:
+        The name as metadata; nothing where the environment does not say where the store is, or
+        says it wrongly, which the first run explains.
+    """
+    with suppress(PermanentError):
+        if store := find_sink(sink):
+            return {"dagster/table_name": store.sql_name(table).strip("`")}
+    return {}
 
 
 def table_columns(table: Table) -> dg.TableSchema:

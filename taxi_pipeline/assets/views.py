@@ -16,6 +16,7 @@ from taxi_pipeline.assets.reporting import (
     column_lineage,
     retried_if_transient,
     table_columns,
+    table_name,
 )
 from taxi_pipeline.marts import View
 from taxi_pipeline.sink import Sink
@@ -52,6 +53,7 @@ def _view_asset(view: View, sink: type[Sink]) -> dg.AssetsDefinition:
         metadata={
             "dagster/storage_kind": sink.name,
             "dagster/column_schema": table_columns(view.table),
+            **table_name(sink, view.table),
         },
         description=view.table.description,
     )

@@ -157,6 +157,29 @@ def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetS
         assert described(specs[key].metadata["dagster/column_schema"]) == described(table)
 
 
+def test_a_tables_name_shows_before_the_first_run_where_the_environment_says_it(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> dict[str, str]:
+        return {
+            spec.key.to_user_string(): spec.metadata["dagster/table_name"]
+            for spec in build_definitions().resolve_all_asset_specs()
+            if "dagster/table_name" in spec.metadata
+        }
+
+    monkeypatch.setenv("TAXI_GCP_PROJECT", "a-project")
+    monkeypatch.setenv("TAXI_DATASET", "trips")
+    monkeypatch.setenv("TAXI_POSTGRES_URL", "postgresql://u:p@h/db")
+    shown = names()
+    assert shown.keys() == {key.to_user_string() for key in specs if layer_of(key) in SINK_LAYERS}
+    assert shown["yellow_bigquery"] == "a-project.trips.yellow_trips"
+    assert shown["daily_trips"] == "a-project.trips.daily_trips"
+    assert shown["trips_postgres"] == "tlc.trips"
+    monkeypatch.setenv("TAXI_DATASET", "no; dataset")
+    monkeypatch.delenv("TAXI_POSTGRES_URL")
+    assert names() == {}
+
+
 def described(table: Table | dg.TableSchema) -> list[tuple[str, str | None]]:
     return [(column.name, column.description) for column in table.columns]
 
