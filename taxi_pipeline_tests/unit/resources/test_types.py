@@ -5,9 +5,9 @@ import pytest
 from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.bigquery.tables import schema_of
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED, YELLOW, Table
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS.table]
+TABLES = [*(service.trips for service in SERVICES.values()), *UNPARTITIONED, DAILY_TRIPS.table]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

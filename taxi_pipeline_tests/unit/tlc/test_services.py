@@ -9,8 +9,8 @@ from taxi_pipeline.tlc.services import (
     GREEN,
     NUMBER,
     SERVICES,
-    TAXI_ZONES,
     UNKNOWN_WORDS,
+    UNPARTITIONED,
     YELLOW,
     Service,
     Table,
@@ -35,7 +35,7 @@ FHVHV_COLUMNS = (
     "wav_match_flag cbd_congestion_fee sr_flag affiliated_base_num"
 )
 
-TABLES = [*(service.trips for service in SERVICES.values()), TAXI_ZONES, DAILY_TRIPS.table]
+TABLES = [*(service.trips for service in SERVICES.values()), *UNPARTITIONED, DAILY_TRIPS.table]
 
 
 def test_the_canonical_columns_and_their_order() -> None:
