@@ -15,13 +15,13 @@ from taxi_pipeline.tlc.services import (
     NUMBER_LIMIT,
     REJECTED_COLUMNS,
     SERVICES,
-    TAXI_ZONES,
+    UNPARTITIONED,
     Column,
     Table,
 )
 
 TRIPS = tuple(service.trips for service in SERVICES.values())
-PUBLISHED = (*TRIPS, TAXI_ZONES)
+PUBLISHED = (*TRIPS, *UNPARTITIONED)
 TABLES = (*PUBLISHED, *(mart.table for mart in MARTS))
 
 _INTRODUCTION = """\

@@ -9,7 +9,7 @@ import dagster as dg
 from taxi_pipeline.marts import MARTS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.bigquery import BigQuery
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED
 
 LAYERS = ("raw", "cleaned", *(sink.name for sink in SINKS))
 
@@ -50,5 +50,5 @@ def _split(key: dg.AssetKey) -> tuple[str, str]:
 _MARTS = {dg.AssetKey(mart.name) for mart in MARTS}
 _TABLES = {
     _prefix(table.name): table.name
-    for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
+    for table in (*(service.trips for service in SERVICES.values()), *UNPARTITIONED)
 }

@@ -57,7 +57,7 @@ def test_the_query_of_our_jobs_cost_is_bigquerys_and_names_all_purposes() -> Non
 
 
 def test_the_page_asks_both_stores() -> None:
-    assert [store for store, _ in QUERIES] == ["BigQuery"] * 3 + ["PostgreSQL"]
+    assert [store for store, _ in QUERIES] == ["BigQuery"] * 4 + ["PostgreSQL"]
 
 
 @pytest.mark.parametrize(("store", "query"), QUERIES, ids=range(len(QUERIES)))

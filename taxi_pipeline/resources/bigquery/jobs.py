@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # What a job is for, as its label `purpose` says.
-type Purpose = Literal["load", "mart", "tally", "columns", "fingerprint", "stamps", "stamp"]
+type Purpose = Literal["load", "mart", "tally", "columns", "fingerprint", "stamps", "stamp", "view"]
 
 
 @dataclass(frozen=True)
