@@ -65,8 +65,8 @@ def main() -> None:
     "--publisher",
     type=click.Path(exists=True, file_okay=False, resolve_path=True),
     help="Serve published files from this folder instead of generating them. It holds "
-    "trip-data/SERVICE_tripdata_MONTH.parquet, releases/SERVICE/SERVICE_tripdata_MONTH.csv.gz "
-    "and misc/taxi_zone_lookup.csv.",
+    "trip-data/SERVICE_tripdata_MONTH.parquet, releases/SERVICE/SERVICE_tripdata_MONTH.csv.gz, "
+    "misc/taxi_zone_lookup.csv and misc/taxi_zones.zip.",
 )
 @click.option(
     "--rows",
@@ -148,7 +148,7 @@ _of_services = click.option(
     "as_json",
     is_flag=True,
     help="Print a list with one object per service and month, "
-    "and one for the taxi zones, whose month is null.",
+    "and one each for the taxi zones and their shapes, whose month is null.",
 )
 @click.option(
     "--recount",
@@ -173,9 +173,9 @@ def ledger(
     """Count each month's rows and dollars in every store, and see whether they add up.
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
-    stack. All months that any store has are shown, and the taxi zones, unless options choose
-    among the months; below the table stands what does not add up (with --json, on the standard
-    error).
+    stack. All months that any store has are shown, and the taxi zones and their shapes, unless
+    options choose among the months; below the table stands what does not add up (with --json, on
+    the standard error).
 
     Exits with 1 if a line does not add up, or if no store has anything of a service or of the
     months that were asked for.
@@ -303,7 +303,7 @@ def export_odcs(sink: "type[Sink]", output: Path | None) -> None:
 
 @main.command()
 def demo() -> None:
-    """Materialize a few months of all four services and the taxi zones, and show the ledger.
+    """Materialize a few months of all four services and the zones, and show the ledger.
 
     Runs where the environment points: `taxi local taxi demo` in the embedded stack.
     """
@@ -323,9 +323,9 @@ def _show_ledger(
     columns: bool = False,
 ) -> None:
     from taxi_pipeline import settings
-    from taxi_pipeline.ledger import Depth, read_ledger, read_zones
+    from taxi_pipeline.ledger import Depth, read_ledger, read_unpartitioned
     from taxi_pipeline.ledger.view import missing, problems, show, show_columns, to_json
-    from taxi_pipeline.tlc.services import SERVICES
+    from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED
 
     stores = settings.load_resources()
     services = [service for service in SERVICES.values() if service in chosen]
@@ -336,7 +336,8 @@ def _show_ledger(
         for entry in read_ledger(service, stores, first, last, depth)
     ]
     if not (services or first or last):
-        entries += read_zones(stores, depth)
+        for table in UNPARTITIONED:
+            entries += read_unpartitioned(table, stores, depth)
     if as_json:
         click.echo(to_json(entries))
         for sentence in problems(entries):

@@ -16,7 +16,7 @@ from taxi_pipeline.assets.marts import mart_asset, mart_month
 from taxi_pipeline.assets.published import published_assets
 from taxi_pipeline.assets.trips import published_trips
 from taxi_pipeline.assets.views import view_assets
-from taxi_pipeline.assets.zones import published_zones
+from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.failures import failed_months
@@ -41,7 +41,11 @@ def build_definitions(
         resources: What takes the place of the environment's resources, by name.
         sinks: The stores that get each table.
     """
-    published = [*map(published_trips, SERVICES.values()), published_zones()]
+    published = [
+        *map(published_trips, SERVICES.values()),
+        published_zones(),
+        published_zone_shapes(),
+    ]
     assets = {each.table.name: published_assets(each, sinks) for each in published}
     marts = {mart.name: [mart_asset(mart)] for mart in MARTS}
     views = {TRIPS.name: view_assets(TRIPS, sinks)}

@@ -14,6 +14,7 @@ from taxi_pipeline.errors import PermanentError
 
 RUNS = (
     ("taxi_zones", None),
+    ("taxi_zone_shapes", None),
     ("yellow_trips", "2021-01"),
     ("yellow_trips", "2021-02"),
     ("green_trips", "2021-01"),

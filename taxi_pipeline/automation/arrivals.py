@@ -15,12 +15,17 @@ from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.lake.metadata import CleanedMetadata
-from taxi_pipeline.lake.paths import RAW_ENDINGS, ZONES_PATHS, ObjectPaths, object_paths
+from taxi_pipeline.lake.paths import (
+    RAW_ENDINGS,
+    UNPARTITIONED_PATHS,
+    ObjectPaths,
+    object_paths,
+)
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.settings import automation_is_on
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED
 from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ def lake_arrivals(
         name="lake_arrivals",
         jobs=[
             *(jobs[service.trips.name] for service in SERVICES.values()),
-            jobs[TAXI_ZONES.name],
+            *(jobs[table.name] for table in UNPARTITIONED),
         ],
         minimum_interval_seconds=60,
         default_status=(
@@ -88,7 +93,7 @@ def lake_arrivals(
 
 @dataclass(frozen=True)
 class _Arrival:
-    """The newest raw object of a table's month; `key` is the month's, empty for the zones."""
+    """The newest raw object of a table's month; `key` is the month's, empty without months."""
 
     table: str
     key: str
@@ -109,7 +114,8 @@ def _all_paths() -> Iterator[tuple[str, str, ObjectPaths]]:
     for service in SERVICES.values():
         for key in months_of(service).get_partition_keys():
             yield service.trips.name, key, object_paths(service, Month.parse(key))
-    yield TAXI_ZONES.name, "", ZONES_PATHS
+    for table, paths in UNPARTITIONED_PATHS.items():
+        yield table, "", paths
 
 
 def _newest_by_paths(raw: list[LakeObject]) -> tuple[list[_Arrival], list[str]]:

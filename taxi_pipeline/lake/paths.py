@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES, Service
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONE_SHAPES, TAXI_ZONES, Service
 
-# How the names of raw objects end, and of the files that come from a publisher.
+# How the names of raw objects with rows of text or Parquet end, and of the files of a publisher.
 RAW_ENDINGS = ("csv", "csv.gz", "parquet")
 
 _OF_MONTH = re.compile(
@@ -17,10 +17,17 @@ _REJECTED_ENDING = re.compile(r"[0-9a-f]{16}\.parquet", re.ASCII)
 
 @dataclass(frozen=True)
 class ObjectPaths:
-    """Where the objects that come of one published file lie; `stem` is TLC's own name for it."""
+    """Where the objects that come of one published file lie.
+
+    Attributes:
+        folder: The folder, under `raw/`, `cleaned/` and `rejected/`.
+        stem: TLC's own name for the file, without its ending.
+        endings: How the name of the raw object can end.
+    """
 
     folder: str
     stem: str
+    endings: tuple[str, ...] = RAW_ENDINGS
 
     @property
     def raw(self) -> str:
@@ -30,7 +37,7 @@ class ObjectPaths:
     @property
     def raw_names(self) -> tuple[str, ...]:
         """The names that the raw object can have."""
-        return tuple(f"{self.raw}{ending}" for ending in RAW_ENDINGS)
+        return tuple(f"{self.raw}{ending}" for ending in self.endings)
 
     @property
     def cleaned(self) -> str:
@@ -57,6 +64,10 @@ class ObjectPaths:
 
 
 ZONES_PATHS = ObjectPaths("taxi_zones", "taxi_zone_lookup")
+ZONE_SHAPES_PATHS = ObjectPaths("taxi_zone_shapes", "taxi_zones", ("zip",))
+
+# The paths of the tables without months, by the table's name.
+UNPARTITIONED_PATHS = {TAXI_ZONES.name: ZONES_PATHS, TAXI_ZONE_SHAPES.name: ZONE_SHAPES_PATHS}
 
 
 def object_paths(service: Service, month: Month) -> ObjectPaths:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.lake.metadata import PENDING, CleanedMetadata, RawMetadata
-from taxi_pipeline.lake.paths import RAW_ENDINGS, ObjectPaths
+from taxi_pipeline.lake.paths import ObjectPaths
 from taxi_pipeline.lake.progress import progress
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.resources.publisher import Download, FileVersion, NotModified
@@ -277,7 +277,7 @@ def _version(raw: LakeObject) -> FileVersion:
 def _raw_name(paths: ObjectPaths, path: Path) -> str:
     """Return the raw object's name for a published file, which ends as the file's name does."""
     return next(
-        f"{paths.raw}{ending}" for ending in RAW_ENDINGS if path.name.endswith(f".{ending}")
+        f"{paths.raw}{ending}" for ending in paths.endings if path.name.endswith(f".{ending}")
     )
 
 

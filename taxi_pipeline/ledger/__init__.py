@@ -9,7 +9,7 @@ what was counted in the published file, line by line, before it went into the la
 
 from taxi_pipeline.ledger.entry import Cells, Entry, LakeEntry, mart_problems
 from taxi_pipeline.ledger.lake import Depth, lake_entry
-from taxi_pipeline.ledger.stores import read_ledger, read_zones, store_cells
+from taxi_pipeline.ledger.stores import read_ledger, read_unpartitioned, store_cells
 
 __all__ = [
     "Cells",
@@ -19,6 +19,6 @@ __all__ = [
     "lake_entry",
     "mart_problems",
     "read_ledger",
-    "read_zones",
+    "read_unpartitioned",
     "store_cells",
 ]

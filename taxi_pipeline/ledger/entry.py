@@ -11,7 +11,7 @@ from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies, differences
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Table
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED, Table
 from taxi_pipeline.tlc.tally import Tally
 
 
@@ -44,7 +44,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class LakeEntry:
-    """What the lake has of one month, or of the zones. What it does not have, or say, is None.
+    """What the lake has of one published file. What it does not have, or say, is None.
 
     Attributes:
         published: How many rows were counted in the published file when it was stored.
@@ -180,7 +180,7 @@ class Entry:
     """One service and month, in all stores.
 
     Attributes:
-        service: The service. The zones, which have no month, are a service of their own here.
+        service: The service. A table without months is a service of its own here, by its name.
         month: The month.
         lake: What the lake has.
         tables: What the table of each sink has; None where it does not have the month.
@@ -202,7 +202,9 @@ class Entry:
     @property
     def table(self) -> Table:
         """The declared table."""
-        return SERVICES[self.service].trips if self.month else TAXI_ZONES
+        if self.month:
+            return SERVICES[self.service].trips
+        return next(table for table in UNPARTITIONED if table.name == self.service)
 
     @property
     def name(self) -> str:

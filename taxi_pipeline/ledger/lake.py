@@ -13,7 +13,12 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.lake.cleaned import conformed_batches
 from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
-from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, month_of_object
+from taxi_pipeline.lake.paths import (
+    ZONE_SHAPES_PATHS,
+    ZONES_PATHS,
+    ObjectPaths,
+    month_of_object,
+)
 from taxi_pipeline.lake.raw import sha256_of
 from taxi_pipeline.ledger.entry import Cells, LakeEntry
 from taxi_pipeline.resources.gcs import Lake, LakeObject, ReplacedError
@@ -145,7 +150,7 @@ def _lake_entry(
 
 def _content(paths: ObjectPaths) -> str:
     """Return what the rows are called."""
-    return "zones" if paths == ZONES_PATHS else "trips"
+    return {ZONES_PATHS: "zones", ZONE_SHAPES_PATHS: "shapes"}.get(paths, "trips")
 
 
 class _Tallied(NamedTuple):

@@ -1,4 +1,4 @@
-"""The ledger read from all stores, a service or the zones at a time.
+"""The ledger read from all stores, a service or a table without months at a time.
 
 What each store has is counted in `lake` and by the sinks; this module brings the figures of a month
 together, and asks again where the month was replaced meanwhile.
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
+from taxi_pipeline.lake.paths import UNPARTITIONED_PATHS, object_paths
 from taxi_pipeline.ledger.entry import Cells, Entry
 from taxi_pipeline.ledger.lake import Depth, find_objects, generations, objects_by_month, read_lake
 from taxi_pipeline.marts import MARTS
@@ -16,7 +16,7 @@ from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.settings import Resources
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import TAXI_ZONES, Service, Table
+from taxi_pipeline.tlc.services import Service, Table
 from taxi_pipeline.tlc.tally import Tally
 
 MONTHS_AT_ONCE = 8  # fewer than the connections that Google's client keeps
@@ -158,10 +158,11 @@ def _entry(
     return entry
 
 
-def read_zones(stores: Resources, depth: Depth = Depth.ROWS) -> list[Entry]:
-    """Return the entry of the taxi zones; none where no store has any.
+def read_unpartitioned(table: Table, stores: Resources, depth: Depth = Depth.ROWS) -> list[Entry]:
+    """Return the entry of a table without months; none where no store has a row of it.
 
     Args:
+        table: The table.
         stores: All stores.
         depth: How closely to look.
 
@@ -169,19 +170,20 @@ def read_zones(stores: Resources, depth: Depth = Depth.ROWS) -> list[Entry]:
         PermanentError: A store cannot be asked, and asking again cannot change that.
         TransientError: A store is away.
     """
-    objects = find_objects(stores.lake, ZONES_PATHS)
+    paths = UNPARTITIONED_PATHS[table.name]
+    objects = find_objects(stores.lake, paths)
     for _ in range(LOOKS):
-        tallies = {type(sink): sink.tally(TAXI_ZONES) for sink in stores.sinks.values()}
+        tallies = {type(sink): sink.tally(table) for sink in stores.sinks.values()}
         if not objects and not any(tally.rows for tally in tallies.values()):
             return []
-        in_lake = read_lake(stores.lake, ZONES_PATHS, objects, TAXI_ZONES, None, depth)
+        in_lake = read_lake(stores.lake, paths, objects, table, None, depth)
         tables = {
             sink: tally if tally.rows or in_lake.kept else None for sink, tally in tallies.items()
         }
-        stamps = {type(sink): sink.stamps(TAXI_ZONES).get(None) for sink in stores.sinks.values()}
-        cells = _cells(stores, tables, TAXI_ZONES, None, depth)
-        entry = Entry(TAXI_ZONES.name, None, in_lake, tables, {}, stamps, cells)
-        newest = find_objects(stores.lake, ZONES_PATHS)
+        stamps = {type(sink): sink.stamps(table).get(None) for sink in stores.sinks.values()}
+        cells = _cells(stores, tables, table, None, depth)
+        entry = Entry(table.name, None, in_lake, tables, {}, stamps, cells)
+        newest = find_objects(stores.lake, paths)
         if entry.adds_up or generations(newest) == generations(objects):
             break
         objects = newest

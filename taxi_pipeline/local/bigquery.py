@@ -8,6 +8,7 @@ Only what the emulator gets wrong belongs here. It takes `trips$202101` for a ta
 BigQuery takes it for a partition of `trips`: a load job's or a query's rows replace just that one,
 rows of others are refused, and what is listed of it are its rows.
 A Parquet file may lack columns of a load job's schema: in BigQuery they are null in the table.
+Its ST_GEOGFROMTEXT takes a text alone.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
 is told that it exists. It lists all tables to learn of one, and keeps them where every look takes
 long. And it leaves a job that it died in the middle of running forever, so that nobody can retry
@@ -61,6 +62,7 @@ def main() -> None:
     _keep_tables_in_one_file()
     _look_up_tables_by_name()
     bigquery_queries.install()
+    _teach_valid_geographies()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")
     # A month here is small: to share its work out among threads costs more than it saves.
@@ -169,6 +171,19 @@ def _teach_missing_columns() -> None:
         return f"(SELECT *{nulls} FROM {source})"  # noqa: S608 - the emulator's
 
     load._reader = reader
+
+
+def _teach_valid_geographies() -> None:
+    """Let ST_GEOGFROMTEXT take `make_valid`, as BigQuery's does."""
+    from local_bigquery.engine import database
+
+    database.execute("""
+        CREATE OR REPLACE MACRO bq.main.st_geogfromtext(wkt, make_valid := false) AS CASE
+            WHEN wkt IS NOT NULL AND TRY(system.main.ST_GeomFromText(wkt)) IS NULL
+                THEN _raise('ST_GeogFromText failed: Invalid WKT: ' || wkt)
+            WHEN make_valid THEN system.main.ST_MakeValid(system.main.ST_GeomFromText(wkt))
+            ELSE system.main.ST_GeomFromText(wkt)
+        END""")
 
 
 def _define_one_table_at_a_time() -> None:

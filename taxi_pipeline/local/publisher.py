@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 ZONES = "misc/taxi_zone_lookup.csv"
+ZONE_SHAPES = "misc/taxi_zones.zip"
 _TLC = re.compile(r"trip-data/(?P<service>[a-z]+)_tripdata_(?P<month>[0-9-]+)\.parquet")
 _MIRROR = re.compile(
     r"releases/(?P<service>[a-z]+)/(?P=service)_tripdata_(?P<month>[0-9-]+)\.csv\.gz"
@@ -116,6 +117,8 @@ class _GeneratedFiles(_PublishedFiles):
 
         if path == ZONES:
             return generator.write_zones
+        if path == ZONE_SHAPES:
+            return generator.write_zone_shapes
         if file := _file(_MIRROR, path):
             service, month = file
             if _is_mirrored(service, month):

@@ -23,7 +23,7 @@ import psutil
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.local import servers
-from taxi_pipeline.local.publisher import ZONES, url_templates
+from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
 from taxi_pipeline.local.servers import Server
 
 _START_SECONDS = 90
@@ -92,6 +92,7 @@ def every_server(
         "TAXI_POSTGRES_URL": postgres_url,
         "TAXI_PUBLISHER_URLS": url_templates(publisher_url),
         "TAXI_ZONES_URL": f"{publisher_url}/{ZONES}",
+        "TAXI_ZONE_SHAPES_URL": f"{publisher_url}/{ZONE_SHAPES}",
     }
 
 

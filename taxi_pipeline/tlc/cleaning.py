@@ -35,7 +35,7 @@ from taxi_pipeline.tlc.services import (
 )
 from taxi_pipeline.tlc.text import printable
 from taxi_pipeline.tlc.values import mask
-from taxi_pipeline.tlc.zones import ensure_all_zones
+from taxi_pipeline.tlc.zones import ensure_all_shapes, ensure_all_zones
 
 UNPARSABLE = "unparsable"
 REJECTED_BECAUSE = "rejected_because"
@@ -59,7 +59,7 @@ class Summary:
 
     Attributes:
         published: The rows of the file.
-        kept: The rows that are trips, or zones.
+        kept: The rows that are trips, zones or shapes.
         rejected: The others, by the rule's name or `unparsable`.
         noted: Of the kept rows, those of each rule in `NOTES`, and `exact_duplicates`.
         unknown_codes: Of the kept rows, those with an undeclared code, by column and code;
@@ -124,6 +124,27 @@ def clean_zones(
     """
     ensure_all_zones(source)
     return _clean(source, {}, {}, zones, rejected, on_progress)
+
+
+def clean_zone_shapes(
+    source: SourceFile,
+    shapes: Path,
+    rejected: Path,
+    on_progress: ProgressCallback = _ignore_progress,
+) -> Summary:
+    """Write the zones' shapes of a published file, and those that do not parse, both as Parquet.
+
+    Args:
+        source: The file.
+        shapes: Gets the shapes, in the table's canonical schema.
+        rejected: Gets those that do not parse, as `clean_trips` writes them.
+        on_progress: Is called for each batch, with its rows and its bytes in memory.
+
+    Raises:
+        PermanentError: The file is broken, or does not have the shapes of TLC's zones.
+    """
+    ensure_all_shapes(source)
+    return _clean(source, {}, {}, shapes, rejected, on_progress)
 
 
 type _Predicates = dict[str, Callable[[pa.RecordBatch], pa.BooleanArray]]

@@ -10,6 +10,10 @@ from taxi_pipeline.tlc.reading import SourceFile
 # York's, then 264, Unknown, and 265, Outside of NYC.
 ZONE_IDS = range(1, 266)
 
+# What TLC has drawn: 264 and 265 are no place, and the shapes of these three's names have the ids
+# 56 and 103.
+SHAPE_IDS = tuple(zone for zone in range(1, 264) if zone not in (57, 104, 105))
+
 _NAMED = 20
 
 
@@ -37,6 +41,36 @@ def ensure_all_zones(source: SourceFile) -> None:
             f"{source.path.name} does not have TLC's zones, the ids 1 to {ZONE_IDS[-1]}, each "
             f"once: {problems}. Nothing was replaced. If TLC has other zones now, declare their "
             "ids in tlc/zones.py."
+        )
+
+
+def ensure_all_shapes(source: SourceFile) -> None:
+    """Check that a published shapefile has each zone that TLC has drawn, `SHAPE_IDS`.
+
+    A zone whose shape is broken is there, as long as most shapes are not: it is rejected by itself.
+
+    Raises:
+        PermanentError: An id is missing, most shapes cannot be read, or the file is broken.
+    """
+    ids: set[int | None] = set()
+    rows, problems = 0, list[str]()
+    for found, broken in source.each(
+        lambda batch: (batch.rows["location_id"], batch.problems.drop_null())
+    ):
+        ids.update(found.to_pylist())
+        problems += broken.to_pylist()
+        rows += len(found)
+    if missing := [zone for zone in SHAPE_IDS if zone not in ids]:
+        raise PermanentError(
+            f"{source.path.name} does not have the shapes of TLC's zones; missing: "
+            f"{_listed(missing)}. Nothing was replaced. If TLC has other zones now, declare their "
+            "ids in tlc/zones.py."
+        )
+    if 2 * len(problems) > rows:
+        raise PermanentError(
+            f"{source.path.name}: {len(problems)} of its {rows} shapes cannot be read, the first "
+            f"for this: {problems[0]}. Nothing was replaced. Check what the publisher serves at "
+            "its address."
         )
 
 

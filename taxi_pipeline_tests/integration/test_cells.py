@@ -20,7 +20,7 @@ from taxi_pipeline.assets.tags import RECOUNT
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.paths import ZONES_PATHS, object_paths
-from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger, read_zones
+from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger, read_unpartitioned
 from taxi_pipeline.ledger.lake import find_objects, read_lake
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.postgres import Postgres
@@ -38,6 +38,7 @@ from taxi_pipeline.tlc.services import (
     SERVICES,
     TAXI_ZONES,
     TEXT,
+    UNPARTITIONED,
     YELLOW,
     Column,
     Service,
@@ -64,7 +65,7 @@ from taxi_pipeline_tests.support.tampering import (
 )
 
 JANUARY = Month(2021, 1)
-TABLES = (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
+TABLES = (*(service.trips for service in SERVICES.values()), *UNPARTITIONED)
 _STEPS: dict[pa.DataType, Callable[[Any, Column], Any]] = {
     INTEGER: lambda value, _: value + 1,
     NUMBER: lambda value, column: value + 1 / column.parts,
@@ -81,7 +82,8 @@ def value_of(column: Column, row: int) -> Any:
         return [*map(str, column.codes)][row % 2]
     if column.type == DATETIME:
         return datetime.fromisoformat("2021-01-15") + timedelta(hours=row)
-    return {INTEGER: 10 * row + 1, NUMBER: row + 0.25, TEXT: f"B0276{row}"}[column.type]
+    number = (row + 0.25) * min(1, column.limit / 8)
+    return {INTEGER: 10 * row + 1, NUMBER: number, TEXT: f"B0276{row}"}[column.type]
 
 
 def three_rows(table: Table) -> pa.Table:
@@ -346,7 +348,7 @@ def test_what_is_done_to_the_lakes_parquet_shows_at_its_level_and_by_its_column(
         entries = (
             read_ledger(service, platform.resources, month, month, depth)
             if service
-            else read_zones(platform.resources, depth)
+            else read_unpartitioned(TAXI_ZONES, platform.resources, depth)
         )
         (one,) = entries
         return one

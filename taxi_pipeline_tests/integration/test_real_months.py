@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_pipeline.lake.raw import REPLACE_RAW
+from taxi_pipeline.ledger import Depth, read_unpartitioned
 from taxi_pipeline.local.publisher import application
+from taxi_pipeline.tlc.services import TAXI_ZONE_SHAPES
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.http import serving_application
 from taxi_pipeline_tests.support.real_files import REAL_FILES, with_real_files
@@ -70,6 +72,19 @@ def test_the_real_zones_land(real_platform: Platform) -> None:
     rows = real_platform.postgres("SELECT * FROM tlc.taxi_zones ORDER BY location_id")
     assert rows == list(expected.itertuples(index=False, name=None))
     assert real_platform.bigquery("SELECT * FROM taxi_zones ORDER BY location_id") == rows
+
+
+def test_the_real_shapes_of_the_zones_land(real_platform: Platform) -> None:
+    assert real_platform.run("taxi_zone_shapes").success
+    (entry,) = read_unpartitioned(TAXI_ZONE_SHAPES, real_platform.resources, Depth.PUBLISHED)
+    assert entry.problems == []
+    assert entry.lake.kept is not None
+    assert (entry.lake.published, entry.lake.kept.rows) == (263, 263)
+    ((shapes, square_metres),) = real_platform.bigquery(
+        "SELECT COUNT(*), SUM(ST_AREA(geography)) FROM taxi_zone_shapes_geography"
+    )
+    assert shapes == 263
+    assert square_metres / 1e6 == pytest.approx(793, rel=0.01)
 
 
 MONTHS = sorted(

@@ -102,10 +102,12 @@ def test_a_url_of_the_publisher_may_hold_no_secret_and_is_not_shown(
     url: str, tmp_path: Path
 ) -> None:
     publisher = Publisher(urls=url, zones_url=url.replace(".parquet", ".csv"))
+    shapes = publisher.model_copy(update={"zone_shapes_url": url.replace(".parquet", ".zip")})
     for ask, variable in (
         (partial(publisher.fetch_month, YELLOW, Month(2021, 1), tmp_path), "TAXI_PUBLISHER_URLS"),
         (partial(publisher.look, YELLOW, Month(2021, 1)), "TAXI_PUBLISHER_URLS"),
         (partial(publisher.fetch_zones, tmp_path), "TAXI_ZONES_URL"),
+        (partial(shapes.fetch_zone_shapes, tmp_path), "TAXI_ZONE_SHAPES_URL"),
     ):
         with pytest.raises(PermanentError, match=variable) as caught:
             ask()

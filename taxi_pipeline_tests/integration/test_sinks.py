@@ -44,6 +44,7 @@ from taxi_pipeline.tlc.services import (
     SERVICES,
     TAXI_ZONES,
     TEXT,
+    UNPARTITIONED,
     Column,
     Table,
 )
@@ -343,7 +344,7 @@ def cells_of(table: Table, rows: int, seed: int) -> pa.Table:
 
 @pytest.mark.parametrize(
     "declared",
-    [*(service.trips for service in SERVICES.values()), TAXI_ZONES],
+    [*(service.trips for service in SERVICES.values()), *UNPARTITIONED],
     ids=lambda t: t.name,
 )
 def test_every_cell_is_counted_as_arrow_counts_it(scene: Scene, declared: Table) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.cli import main
 from taxi_pipeline.lake.paths import ZONES_PATHS
-from taxi_pipeline.ledger import Entry, read_zones
+from taxi_pipeline.ledger import Entry, read_unpartitioned
 from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.local.publisher import ZONES
 from taxi_pipeline.resources.gcs import Lake, LakeObject
@@ -64,7 +64,7 @@ def file_of(lines: Sequence[str]) -> bytes:
 
 
 def zones_entry(platform: Platform) -> Entry:
-    (entry,) = read_zones(platform.resources)
+    (entry,) = read_unpartitioned(TAXI_ZONES, platform.resources)
     return entry
 
 
@@ -187,7 +187,7 @@ def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
     for sink in isolated.resources.sinks.values():
         isolated.execute(sink, f"DROP TABLE IF EXISTS {sink.sql_name(TAXI_ZONES)}")
         assert sink.tally(TAXI_ZONES) == NOTHING
-    assert read_zones(isolated.resources) == []
+    assert read_unpartitioned(TAXI_ZONES, isolated.resources) == []
 
 
 def test_zones_that_are_replaced_while_they_are_read_get_a_second_look(

@@ -117,7 +117,7 @@ def test_data_stays_from_one_stack_to_the_next_whatever_the_user_has_set(whole: 
     )
     assert ledger.returncode == 0, ledger.stderr
     assert "Error" not in ledger.stderr
-    assert ledger.stdout.count("yes") == 7  # of six months and the zones
+    assert ledger.stdout.count("yes") == 8  # of six months, the zones and their shapes
 
 
 def test_a_command_that_is_not_there_says_so(folder: Path, scratch: Path) -> None:

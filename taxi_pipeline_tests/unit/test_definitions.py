@@ -10,8 +10,9 @@ import pytest
 
 from taxi_pipeline import assets
 from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
+from taxi_pipeline.assets.published import PublishedTable
 from taxi_pipeline.assets.trips import months_of, published_trips
-from taxi_pipeline.assets.zones import published_zones
+from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.checks import mart_checks, published_checks
 from taxi_pipeline.definitions import build_definitions, defs
 from taxi_pipeline.errors import PermanentError
@@ -21,6 +22,7 @@ from taxi_pipeline.tlc.services import (
     GREEN,
     SERVICES,
     TAXI_ZONES,
+    UNPARTITIONED,
     YELLOW,
     Service,
     Table,
@@ -45,7 +47,9 @@ def test_every_published_table_has_an_asset_a_layer_and_there_are_marts_and_view
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     published = {
-        dg.AssetKey(f"{name}_{layer}") for name in (*SERVICES, "zones") for layer in LAYERS
+        dg.AssetKey(f"{name}_{layer}")
+        for name in (*SERVICES, "zones", "zone_shapes")
+        for layer in LAYERS
     }
     marts = {dg.AssetKey("daily_trips"), dg.AssetKey("monthly_zone_revenue")}
     assert specs.keys() == published | marts | VIEWS.keys()
@@ -123,7 +127,7 @@ def test_every_asset_has_an_owner_and_says_its_service_and_layer(
         layer, table = layer_of(key), table_of(key)
         service = table.removesuffix("_trips")
         marts = dict.fromkeys((*(mart.name for mart in MARTS), TRIPS.name))
-        of = {"taxi_zones": "zones", **marts}.get(table, service)
+        of = {"taxi_zones": "zones", "taxi_zone_shapes": "zone_shapes", **marts}.get(table, service)
         assert [*spec.owners] == ["team:taxi-data"]
         assert (spec.tags.get("service"), spec.tags["layer"]) == (of, layer)
         store = {"raw": "gcs", "cleaned": "gcs"}.get(layer, layer)
@@ -148,7 +152,7 @@ def test_every_asset_links_to_the_lines_that_make_it(
 
 
 def test_columns_show_before_the_first_run(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
-    for table in (*(service.trips for service in SERVICES.values()), TAXI_ZONES):
+    for table in (*(service.trips for service in SERVICES.values()), *UNPARTITIONED):
         for layer in ("cleaned", *SINK_LAYERS):
             schema = specs[asset_key(table.name, layer)].metadata["dagster/column_schema"]
             assert described(schema) == described(table)
@@ -215,21 +219,25 @@ def test_a_service_is_checked_month_by_month(service: Service) -> None:
     assert graph.materializable_asset_keys == set()
 
 
-def test_the_zones_are_checked_without_a_month() -> None:
+@pytest.mark.parametrize(
+    ("published", "prefix"),
+    [(published_zones(), "zones"), (published_zone_shapes(), "zone_shapes")],
+)
+def test_zones_and_shapes_are_checked_without_a_month(
+    published: PublishedTable, prefix: str
+) -> None:
     specs = {
-        spec.key: spec
-        for check in published_checks(published_zones(), SINKS)
-        for spec in check.check_specs
+        spec.key: spec for check in published_checks(published, SINKS) for spec in check.check_specs
     }
     assert [(key.asset_key.path, key.name, spec.blocking) for key, spec in specs.items()] == [
-        (["zones_cleaned"], "every_row_accounted_for", True),
-        (["zones_cleaned"], "from_publisher", False),
-        *(([f"zones_{layer}"], "matches_lake", False) for layer in SINK_LAYERS),
+        ([f"{prefix}_cleaned"], "every_row_accounted_for", True),
+        ([f"{prefix}_cleaned"], "from_publisher", False),
+        *(([f"{prefix}_{layer}"], "matches_lake", False) for layer in SINK_LAYERS),
     ]
     for spec in specs.values():
         assert spec.partitions_def is None
         assert spec.description
-    for name in ("taxi_zones", "taxi_zones_checks"):
+    for name in (f"taxi_{prefix}", f"taxi_{prefix}_checks"):
         job = defs.resolve_job_def(name)
         assert job.asset_layer.asset_graph.asset_check_keys == specs.keys()
         assert job.partitions_def is None
@@ -262,8 +270,9 @@ def test_a_wrong_url_of_dagster_stops_the_loading_by_its_name(
 
 
 def test_zones_have_no_months(specs: Mapping[dg.AssetKey, dg.AssetSpec]) -> None:
-    for layer in LAYERS:
-        assert specs[asset_key("taxi_zones", layer)].partitions_def is None
+    for table in UNPARTITIONED:
+        for layer in LAYERS:
+            assert specs[asset_key(table.name, layer)].partitions_def is None
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_months_run_from_the_first_to_the_newest_that_is_published(
 
 
 def test_a_job_runs_its_services_assets_in_one_process() -> None:
-    for name in ("yellow_trips", "green_trips", "taxi_zones"):
+    for name in ("yellow_trips", "green_trips", "taxi_zones", "taxi_zone_shapes"):
         job = defs.resolve_job_def(name)
         assert job.executor_def is dg.in_process_executor
         assert {table_of(key) for key in job.asset_layer.selected_asset_keys} == {name}
@@ -287,14 +296,14 @@ def test_a_job_runs_its_services_assets_in_one_process() -> None:
 
 
 def test_what_asks_a_system_does_it_in_that_systems_pool() -> None:
-    for name in (*(service.trips.name for service in SERVICES.values()), TAXI_ZONES.name):
+    for table in (*(service.trips for service in SERVICES.values()), *UNPARTITIONED):
         for layer, pool in (
             ("raw", "publisher"),
             ("cleaned", None),
             ("bigquery", "bigquery"),
             ("postgres", "postgres"),
         ):
-            asset = defs.resolve_assets_def(asset_key(name, layer))
+            asset = defs.resolve_assets_def(asset_key(table.name, layer))
             assert asset.op.pool == pool
 
 

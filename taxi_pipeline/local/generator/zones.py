@@ -33,15 +33,20 @@ def weighed(busiest: tuple[int, ...], spread: float) -> Weights:
     return {zone: float(np.exp(-rank / spread)) for rank, zone in enumerate(ranked)}
 
 
+def described(zone: int) -> tuple[str, str, str]:
+    """Return a zone's borough, name and service zone: real boroughs, names mostly made up."""
+    named = _SAME_NAME.get(zone, zone)
+    if named in BUSIEST_YELLOW or named == 103:
+        made_up = ("Manhattan", f"Zone {named}", "Yellow Zone")
+    else:
+        made_up = (_BOROUGHS[named % len(_BOROUGHS)], f"Zone {named}", "Boro Zone")
+    return _NAMED.get(zone, made_up)
+
+
 def write_zones(path: Path) -> None:
-    """Write a zone lookup as TLC publishes it: real boroughs, but names that are mostly made up."""
+    """Write a zone lookup as TLC publishes it."""
     lines = ['"LocationID","Borough","Zone","service_zone"']
     for zone in range(1, LAST + 1):
-        named = _SAME_NAME.get(zone, zone)
-        if named in BUSIEST_YELLOW or named == 103:
-            made_up = ("Manhattan", f"Zone {named}", "Yellow Zone")
-        else:
-            made_up = (_BOROUGHS[named % len(_BOROUGHS)], f"Zone {named}", "Boro Zone")
-        cells = ",".join(f'"{cell}"' for cell in _NAMED.get(zone, made_up))
+        cells = ",".join(f'"{cell}"' for cell in described(zone))
         lines.append(f"{zone},{cells}")
     path.write_text("".join(f"{line}\r\n" for line in lines), newline="")

@@ -195,8 +195,8 @@ def _interpret[T](
     is_part = response.status_code == 206 and "Range" in response.request.headers
     if response.status_code != 200 and not is_part:
         raise PermanentError(
-            f"{status}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS and "
-            "TAXI_ZONES_URL."
+            f"{status}; 200 was expected. Check the address in TAXI_PUBLISHER_URLS, "
+            "TAXI_ZONES_URL and TAXI_ZONE_SHAPES_URL."
         )
     return read(response)
 

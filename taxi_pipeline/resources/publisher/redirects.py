@@ -76,8 +76,8 @@ class Redirects:
         configured = self._configured.geturl() if self._configured else ""
         return PermanentError(
             f"{configured}: a redirect leads to {printable(target.hostname or '')}, {where}; it "
-            "was not followed. If it is right, set TAXI_PUBLISHER_URLS or TAXI_ZONES_URL to where "
-            "the file is."
+            "was not followed. If it is right, set TAXI_PUBLISHER_URLS, TAXI_ZONES_URL or "
+            "TAXI_ZONE_SHAPES_URL to where the file is."
         )
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -29,6 +29,8 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
 _ENDINGS = (".csv.gz", ".parquet")
+_ENDING_OF = {"TAXI_ZONES_URL": (".csv",), "TAXI_ZONE_SHAPES_URL": (".zip",)}
+_ZONE_SHAPES = "taxi_zones.zip"  # TLC's own name
 _LATER_MONTHS = 3  # that are asked for where a month is missing
 
 
@@ -42,6 +44,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
     variables: ClassVar = {
         "urls": "TAXI_PUBLISHER_URLS",
         "zones_url": "TAXI_ZONES_URL",
+        "zone_shapes_url": "TAXI_ZONE_SHAPES_URL",
         "connect_timeout": "TAXI_PUBLISHER_CONNECT_TIMEOUT",
         "read_timeout": "TAXI_PUBLISHER_READ_TIMEOUT",
         "download_timeout": "TAXI_PUBLISHER_DOWNLOAD_TIMEOUT",
@@ -53,6 +56,11 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         "(TAXI_PUBLISHER_URLS)."
     )
     zones_url: str = Field(description="URL of the taxi zones, a CSV (TAXI_ZONES_URL).")
+    zone_shapes_url: str = Field(
+        default="",
+        description="URL of the zones' shapes, a zipped shapefile (TAXI_ZONE_SHAPES_URL); where it "
+        "is not set, that of taxi_zones.zip beside the zones.",
+    )
     connect_timeout: int = Field(
         default=10, description="Seconds to wait for a connection (TAXI_PUBLISHER_CONNECT_TIMEOUT)."
     )
@@ -164,13 +172,37 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
                 asking again cannot change.
             TransientError: The publisher could not be asked.
         """
-        refuse_secrets(self.zones_url, "TAXI_ZONES_URL")
-        _check_url(self.zones_url, "TAXI_ZONES_URL", (".csv",))
-        answer = self._fetch(self.zones_url, folder, known_version, on_progress)
+        return self._fetch_file(
+            self.zones_url, "TAXI_ZONES_URL", "The taxi zones", folder, known_version, on_progress
+        )
+
+    def fetch_zone_shapes(
+        self,
+        folder: Path,
+        known_version: FileVersion | None = None,
+        on_progress: Callable[[int], None] = _ignore_progress,
+    ) -> Download | NotModified:
+        """Download the zones' shapes as `fetch_zones` does the zones."""
+        url = self.zone_shapes_url or urljoin(self.zones_url, _ZONE_SHAPES)
+        return self._fetch_file(
+            url, "TAXI_ZONE_SHAPES_URL", "The zones' shapes", folder, known_version, on_progress
+        )
+
+    def _fetch_file(
+        self,
+        url: str,
+        variable: str,
+        content: str,
+        folder: Path,
+        known_version: FileVersion | None,
+        on_progress: Callable[[int], None],
+    ) -> Download | NotModified:
+        """Fetch a file that has one URL, which a variable sets; `content` begins a sentence."""
+        refuse_secrets(url, variable)
+        _check_url(url, variable, _ENDING_OF[variable])
+        answer = self._fetch(url, folder, known_version, on_progress)
         if answer is None:
-            raise PermanentError(
-                f"The taxi zones are not at {self.zones_url}. Set TAXI_ZONES_URL to where they are."
-            )
+            raise PermanentError(f"{content} are not at {url}. Set {variable} to where they are.")
         return answer
 
     def _later(self, service: Service, month: Month) -> Month | None:

@@ -28,11 +28,15 @@ from taxi_pipeline.tlc.services.model import (
 )
 from taxi_pipeline.tlc.services.rejected import REJECTED_COLUMNS
 from taxi_pipeline.tlc.services.yellow import YELLOW
-from taxi_pipeline.tlc.services.zones import TAXI_ZONES
+from taxi_pipeline.tlc.services.zones import TAXI_ZONE_SHAPES, TAXI_ZONES
 
 SERVICES = {service.name: service for service in (YELLOW, GREEN, FHV, FHVHV)}
-# The tables that TLC publishes, each of which every store gets.
-PUBLISHED_TABLES = (*(service.trips for service in SERVICES.values()), TAXI_ZONES)
+
+# The tables that TLC publishes in one file each, without months.
+UNPARTITIONED = (TAXI_ZONES, TAXI_ZONE_SHAPES)
+
+# All tables that TLC publishes, each of which every store gets.
+PUBLISHED_TABLES = (*(service.trips for service in SERVICES.values()), *UNPARTITIONED)
 
 __all__ = [
     "DATE",
@@ -48,8 +52,10 @@ __all__ = [
     "REJECTED_COLUMNS",
     "SERVICES",
     "TAXI_ZONES",
+    "TAXI_ZONE_SHAPES",
     "TEXT",
     "UNKNOWN_WORDS",
+    "UNPARTITIONED",
     "YELLOW",
     "Column",
     "Service",

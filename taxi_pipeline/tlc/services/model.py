@@ -36,6 +36,7 @@ class Column:
         required_unless: The column whose presence makes up for a missing required one.
         limit: What a NUMBER is smaller than, whatever its sign, in `unit`. It bounds no other type.
         parts: In how many parts of `unit` a NUMBER is counted where stores are compared.
+        is_geometry: Whether a TEXT is a geometry: WKT in degrees of WGS 84, the longitude first.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     required_unless: str = ""
     limit: float = NUMBER_LIMIT
     parts: int = 10_000
+    is_geometry: bool = False
 
     @property
     def description(self) -> str:

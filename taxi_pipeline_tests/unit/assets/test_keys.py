@@ -4,9 +4,12 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED
 
-TABLES = [*(service.trips.name for service in SERVICES.values()), TAXI_ZONES.name]
+TABLES = [
+    *(service.trips.name for service in SERVICES.values()),
+    *(table.name for table in UNPARTITIONED),
+]
 
 
 @pytest.mark.parametrize("table", TABLES)

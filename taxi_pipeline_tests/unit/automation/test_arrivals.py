@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from taxi_pipeline.definitions import build_definitions
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES
+from taxi_pipeline.tlc.services import SERVICES, UNPARTITIONED
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,5 @@ def test_the_lake_is_looked_at_every_minute_where_automation_is_on(
     assert sensor.default_status is status
     assert sensor.minimum_interval_seconds == 60
     names = [target.job_name for target in sensor.targets]
-    assert names == [*(service.trips.name for service in SERVICES.values()), TAXI_ZONES.name]
+    tables = (*(service.trips for service in SERVICES.values()), *UNPARTITIONED)
+    assert names == [table.name for table in tables]

@@ -1,6 +1,6 @@
 import pytest
 
-from taxi_pipeline.lake.paths import ZONES_PATHS, month_of_object, object_paths
+from taxi_pipeline.lake.paths import ZONE_SHAPES_PATHS, ZONES_PATHS, month_of_object, object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, YELLOW, Service
 
@@ -20,6 +20,8 @@ def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Serv
     [
         "",
         ZONES_PATHS.cleaned,
+        ZONE_SHAPES_PATHS.cleaned,
+        *ZONE_SHAPES_PATHS.raw_names,
         object_paths(YELLOW, JANUARY).raw,
         "raw/yellow/yellow_tripdata_2021-01",
         "raw/yellow/yellow_tripdata_2021-13.parquet",
@@ -46,7 +48,7 @@ def test_the_name_of_an_object_says_whose_it_is_and_of_which_month(service: Serv
         "rejected/yellow/yellow_tripdata_2021-01.parquet",
         "rejected/yellow/yellow_tripdata_2021-01.0123456789ABCDEF.parquet",
     ],
-    ids=range(27),
+    ids=range(29),
 )
 def test_another_name_is_of_no_month(name: str) -> None:
     assert month_of_object(name) is None

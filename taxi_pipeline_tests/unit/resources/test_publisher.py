@@ -220,6 +220,25 @@ def test_zones_that_are_refused_are_not_missing(tmp_path: Path) -> None:
         publisher(base).fetch_zones(tmp_path)
 
 
+def test_the_shapes_of_the_zones_lie_beside_them_unless_a_variable_says_where(
+    tmp_path: Path,
+) -> None:
+    with serving({"/taxi_zones.zip": [body(b"PK")], "/map/zones.zip": [body(b"PKPK")]}) as (
+        base,
+        _,
+    ):
+        beside = publisher(base)
+        elsewhere = beside.model_copy(update={"zone_shapes_url": f"{base}/map/zones.zip"})
+        found = [each.fetch_zone_shapes(tmp_path) for each in (beside, elsewhere)]
+    assert [isinstance(each, Download) and each.size for each in found] == [2, 4]
+    said = r"The zones' shapes are not at .*/taxi_zones\.zip\. Set TAXI_ZONE_SHAPES_URL"
+    with serving({}) as (base, _), pytest.raises(PermanentError, match=said):
+        publisher(base).fetch_zone_shapes(tmp_path)
+    wrong = Publisher(urls="", zones_url="", zone_shapes_url="http://h/zones.shp")
+    with pytest.raises(PermanentError, match=r"TAXI_ZONE_SHAPES_URL: .* must end in \.zip"):
+        wrong.fetch_zone_shapes(tmp_path)
+
+
 @pytest.mark.parametrize("answer", [status(404), missing_in_s3()], ids=["404", "S3's 403"])
 def test_a_file_gone_from_its_publisher_is_not_taken_from_another(
     tmp_path: Path, answer: Answer
