@@ -10,6 +10,7 @@ is for `taxi_pipeline.marts` to say.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, cast
@@ -17,7 +18,7 @@ from typing import Any, cast
 import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key, table_of
-from taxi_pipeline.assets.pictures import daily_picture
+from taxi_pipeline.assets.pictures import daily_picture, zones_picture
 from taxi_pipeline.assets.reporting import (
     OWNERS,
     PREVIEW_ROWS,
@@ -29,11 +30,16 @@ from taxi_pipeline.assets.reporting import (
     table_name,
 )
 from taxi_pipeline.assets.trips import month_among, months_from
-from taxi_pipeline.marts import DAILY_TRIPS, Mart
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.io.scratch import scratch
+from taxi_pipeline.lake.paths import ZONE_SHAPES_PATHS
+from taxi_pipeline.marts import DAILY_TRIPS, MONTHLY_ZONE_REVENUE, Mart
 from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONE_SHAPES
+from taxi_pipeline.tlc.shapes import read_zone_shapes
 
 type Rows = Sequence[Mapping[str, Any]]
 
@@ -69,7 +75,10 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
         retry_policy=RETRIES,
     )
     def compute(
-        context: dg.AssetExecutionContext, bigquery: BigQuery, mart_month: dg.ResourceParam[Month]
+        context: dg.AssetExecutionContext,
+        bigquery: BigQuery,
+        lake: Lake,
+        mart_month: dg.ResourceParam[Month],
     ) -> dg.MaterializeResult[None]:
         with retried_if_transient(context):
             began = monotonic()
@@ -84,7 +93,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
             )
             rows = bigquery.query_month(_read_back(mart), mart_month, labels)
             all_rows = bigquery.row_count(mart.table)
-            draw = _PICTURES.get(mart.name)
+            picture = _drawn(mart, rows, lake, context.log)
             return dg.MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": count,
@@ -96,7 +105,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
                     "dagster/uri": bigquery.uri(mart.table),
                     "seconds": monotonic() - began,
                     "preview": preview(rows[:PREVIEW_ROWS], arrow_schema(mart.table)),
-                    **({"picture": draw(rows)} if draw else {}),
+                    **({"picture": picture} if picture else {}),
                 }
             )
 
@@ -167,7 +176,35 @@ def _deps(mart: Mart) -> Iterator[dg.AssetDep]:
         )
 
 
-def _daily_picture(rows: Rows) -> dg.MarkdownMetadataValue:
+def _drawn(
+    mart: Mart, rows: Rows, lake: Lake, log: dg.DagsterLogManager
+) -> dg.MarkdownMetadataValue | None:
+    """Return a mart's picture, if it has one and it can be drawn: its rows are there anyhow."""
+    draw = _PICTURES.get(mart.name)
+    try:
+        return draw(rows, lake) if draw else None
+    except (PermanentError, TransientError) as error:
+        log.warning(f"No picture was drawn: {error}")
+        return None
+
+
+def _zones_picture(rows: Rows, lake: Lake) -> dg.MarkdownMetadataValue:
+    shapes = lake.get(ZONE_SHAPES_PATHS.cleaned)
+    if shapes is None:
+        raise PermanentError(
+            f"{lake.uri(ZONE_SHAPES_PATHS.cleaned)} is not in the lake: run the job "
+            f"{TAXI_ZONE_SHAPES.name} first."
+        )
+    with scratch() as folder:
+        zones = read_zone_shapes(lake.download(shapes, folder))
+    trips: Counter[int] = Counter()
+    for row in rows:
+        trips[row["pickup_location_id"]] += row["trips"]
+    months = ", ".join(sorted({f"{row['month']:%Y-%m}" for row in rows})) or "no trips"
+    return zones_picture(f"pick-ups by zone, {months}: {sum(trips.values()):,} trips", zones, trips)
+
+
+def _daily_picture(rows: Rows, _: Lake) -> dg.MarkdownMetadataValue:
     trips = {(row["service"], row["day"]): row["trips"] for row in rows}
     days = sorted({day for _, day in trips})
     names = [name for name in SERVICES if any(name == service for service, _ in trips)]
@@ -176,6 +213,7 @@ def _daily_picture(rows: Rows) -> dg.MarkdownMetadataValue:
     )
 
 
-_PICTURES: Mapping[str, Callable[[Rows], dg.MarkdownMetadataValue]] = {
-    DAILY_TRIPS.name: _daily_picture
+_PICTURES: Mapping[str, Callable[[Rows, Lake], dg.MarkdownMetadataValue]] = {
+    DAILY_TRIPS.name: _daily_picture,
+    MONTHLY_ZONE_REVENUE.name: _zones_picture,
 }

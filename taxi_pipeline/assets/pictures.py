@@ -1,4 +1,4 @@
-"""Pictures of trips by day, as PNG inside Markdown: the form in which Dagster's UI shows a picture.
+"""Pictures of trips by day and by zone, as PNG inside Markdown, which Dagster's UI shows.
 
 Only drawing belongs here: who asks for a picture has counted. The background is transparent, and
 all colours read on a light page as on a dark one.
@@ -14,11 +14,13 @@ import dagster as dg
 
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
+from taxi_pipeline.tlc.shapes import ZoneShape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
 WIDTH, HEIGHT = 700, 260  # in pixels
 _DPI = 100
@@ -30,6 +32,12 @@ _PLACES = ((0.125, 0.165, 0.48, 0.74), (0.84, 0.165, 0.15, 0.74))
 _INK = "#828b96"
 _TRIPS, _REJECTED = "#3b8bd0", "#d9772b"
 _LINES = ("#d9a400", "#2f9e5b", "#3b8bd0", "#b264d6", "#d9772b")
+
+MAP_WIDTH, MAP_HEIGHT = 640, 600  # in pixels
+_MAP_COLOURS = 32  # of the PNG, which is a third of one in full colour
+_DEGREE = 0.758  # of longitude at New York's latitude, in degrees of latitude
+# How opaque a zone is, from the fewest trips to the most: the page shines through, light or dark.
+_OPACITY = (0.12, 1.0)
 
 _MOST_REASONS = 6
 _LOG_FROM = 30  # times: on a linear scale the smallest line would lie on the axis
@@ -114,18 +122,90 @@ def daily_picture(
     return as_markdown(figure, "trips a day by service")
 
 
-def as_markdown(figure: "Figure", alt: str) -> dg.MarkdownMetadataValue:
-    """Return a figure as Markdown that carries its PNG within; `alt` says in words what it is."""
+def zones_picture(
+    title: str, zones: Sequence[ZoneShape], trips: Mapping[int, int]
+) -> dg.MarkdownMetadataValue:
+    """Draw a map of the zones, each the more opaque the more trips it has, on a logarithmic scale.
+
+    Args:
+        title: What the map shows.
+        zones: The zones' shapes.
+        trips: The trips of each zone that has any, by its id.
+    """
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba
+    from matplotlib.ticker import EngFormatter
+
+    figure = _figure(MAP_WIDTH, MAP_HEIGHT)
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.93))
+    axes.set_title(title, color=_INK, fontsize=10, loc="left")
+    axes.set_axis_off()
+    shades = LinearSegmentedColormap.from_list(
+        "trips", [to_rgba(_TRIPS, alpha) for alpha in _OPACITY]
+    )
+    most = max([10, *trips.values()])
+    scale = LogNorm(1, most)
+    axes.add_collection(
+        PathCollection(
+            [_outline(zone) for zone in zones],
+            facecolors=[
+                shades(scale(trips[zone.location_id])) if trips.get(zone.location_id) else "none"
+                for zone in zones
+            ],
+            edgecolors=_INK,
+            linewidths=0.4,
+        )
+    )
+    axes.set_aspect(1 / _DEGREE)
+    axes.autoscale_view()
+    bar = figure.add_axes((0.06, 0.86, 0.36, 0.02))
+    bar.imshow([[*range(256)]], aspect="auto", cmap=shades, extent=(0, 1, 0, 1))
+    decades = [10**exponent for exponent in range(len(str(most)))]
+    bar.set_xticks([float(scale(decade)) for decade in decades], map(EngFormatter(sep=""), decades))
+    _style(bar, "")
+    bar.set_yticks([])
+    return as_markdown(figure, title, colours=_MAP_COLOURS)
+
+
+def _outline(zone: ZoneShape) -> "Path":
+    """Return a zone's rings as one path, whose winding leaves the holes out."""
+    from matplotlib.path import Path
+
+    return Path.make_compound_path(*(Path(ring, closed=True) for ring in zone.rings))
+
+
+def as_markdown(figure: "Figure", alt: str, colours: int | None = None) -> dg.MarkdownMetadataValue:
+    """Return a figure as Markdown that carries its PNG within.
+
+    Args:
+        figure: The figure.
+        alt: What it is, in words.
+        colours: How many colours the PNG has at most; None for any number.
+    """
     png = BytesIO()
     figure.savefig(png, format="png", dpi=_DPI, transparent=True)
+    if colours:
+        png = _with_colours(png, colours)
     encoded = base64.b64encode(png.getvalue()).decode()
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
 
 
-def _figure(layout: Literal["constrained"] | None = None) -> "Figure":
+def _with_colours(png: BytesIO, colours: int) -> BytesIO:
+    """Return a PNG with the colours, transparent ones among them, that come nearest to its own."""
+    from PIL import Image
+
+    reduced = BytesIO()
+    method = Image.Quantize.FASTOCTREE  # the only one that knows transparency
+    Image.open(png).convert("RGBA").quantize(colours, method).save(reduced, "PNG", optimize=True)
+    return reduced
+
+
+def _figure(
+    width: int = WIDTH, height: int = HEIGHT, layout: Literal["constrained"] | None = None
+) -> "Figure":
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures in one global list
 
-    return Figure((WIDTH / _DPI, HEIGHT / _DPI), layout=layout)
+    return Figure((width / _DPI, height / _DPI), layout=layout)
 
 
 def _style(axes: "Axes", title: str, loc: Literal["left", "right"] = "left") -> None:

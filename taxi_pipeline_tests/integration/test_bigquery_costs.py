@@ -87,7 +87,7 @@ def configurations(points: list[Point[Exchange]]) -> list[dict[str, Any]]:
 
 def test_every_method_that_asks_by_sql_is_tried_below() -> None:
     methods = {name for name, value in vars(BigQuery).items() if callable(value) and name[0] != "_"}
-    without_sql = {"uri", "link", "sql_name", "row_count", "replace"}
+    without_sql = {"uri", "link", "sql_name", "place", "row_count", "replace"}
     assert methods - without_sql == {name.split()[0] for name in QUERIES}
 
 

@@ -16,12 +16,14 @@ from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.frames import read_trips
 from taxi_pipeline.io.google import GoogleBigQuery
+from taxi_pipeline.lake.paths import ZONE_SHAPES_PATHS
 from taxi_pipeline.marts import MONTHLY_ZONE_REVENUE, TRIPS, View
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.services import GREEN, SERVICES
 from taxi_pipeline_tests.conftest import Platform, with_resources
+from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.results import SINK_LAYERS, evaluations, failure_of
 
 MART, VIEW = MONTHLY_ZONE_REVENUE.name, TRIPS.name
@@ -116,6 +118,23 @@ def test_a_second_run_of_the_mart_ends_the_same_and_its_check_passes(loaded: Pla
         entry = loaded.entry(service, MONTH)
         assert entry.adds_up
         assert entry.marts == {MART: entry.tables[BigQuery]}
+
+
+def test_a_months_page_shows_a_map_once_the_lake_has_the_shapes(loaded: Platform) -> None:
+    def metadata() -> dict[str, dg.MetadataValue[Any]]:
+        result = loaded.run(MART, MONTH)
+        assert result.success
+        (event,) = result.get_asset_materialization_events()
+        return dict(event.materialization.metadata)
+
+    assert "picture" not in metadata()
+    assert loaded.run("taxi_zone_shapes").success
+    picture = metadata()["picture"]
+    assert isinstance(picture, dg.MarkdownMetadataValue)
+    ((count,),) = loaded.bigquery(f"SELECT SUM(trips) FROM {MART}")
+    assert f"![pick-ups by zone, {MONTH}: {count:,} trips](data:image/png;" in picture.value
+    put(loaded.resources.lake, ZONE_SHAPES_PATHS.cleaned, b"PAR1, and no shapes")
+    assert "picture" not in metadata()  # and the month is there anyhow
 
 
 def test_a_mart_that_lacks_a_zone_is_caught_by_check_and_ledger(loaded: Platform) -> None:

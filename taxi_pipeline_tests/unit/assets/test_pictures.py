@@ -2,19 +2,33 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from io import BytesIO
+from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
 from PIL import Image
 
-from taxi_pipeline.assets.pictures import HEIGHT, WIDTH, daily_picture, month_picture
+from taxi_pipeline.assets.pictures import (
+    HEIGHT,
+    MAP_HEIGHT,
+    MAP_WIDTH,
+    WIDTH,
+    daily_picture,
+    month_picture,
+    zones_picture,
+)
+from taxi_pipeline.tlc.cleaning import clean_zone_shapes
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.rules import RULES
-from taxi_pipeline.tlc.services import GREEN
+from taxi_pipeline.tlc.services import GREEN, TAXI_ZONE_SHAPES
+from taxi_pipeline.tlc.shapes import ZoneShape, read_zone_shapes
+from taxi_pipeline_tests.support.real_files import NOT_THERE, REAL_FILES
 
 JANUARY = Month(2021, 1)
 MANY = {f"reason_{number}": 10**number for number in range(9)}
@@ -27,13 +41,23 @@ def png_of(picture: dg.MarkdownMetadataValue) -> bytes:
     return base64.b64decode(found[1], validate=True)
 
 
-def image_of(picture: dg.MarkdownMetadataValue) -> Image.Image:
+def image_of(
+    picture: dg.MarkdownMetadataValue,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    bytes_between: tuple[int, int] = (5_000, 45_000),
+) -> Image.Image:
     png = png_of(picture)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    assert 5_000 < len(png) < 45_000
+    least, most = bytes_between
+    assert least < len(png) < most
     image = Image.open(BytesIO(png))
-    assert image.size == (WIDTH, HEIGHT)
+    assert image.size == size
     return image
+
+
+def map_of(zones: Sequence[ZoneShape], trips: Mapping[int, int]) -> Image.Image:
+    picture = zones_picture("pick-ups by zone, 2021-01", zones, trips)
+    return image_of(picture, (MAP_WIDTH, MAP_HEIGHT), (1_000, 40_000)).convert("RGBA")
 
 
 def colours_on(image: Image.Image, background: str) -> set[tuple[int, ...]]:
@@ -132,6 +156,57 @@ def test_days_that_are_left_out_are_a_gap_in_the_line() -> None:
         for some in (whole, ends)
     ]
     assert drawn[1] < drawn[0] - 400  # pixels
+
+
+def square(location_id: int, west: float, hole: bool = False) -> ZoneShape:
+    """Return a zone a tenth of a degree wide, whose middle is a hole where asked for."""
+    ring = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) / 10
+    inner = (ring[::-1] - 0.05) / 2 + 0.05
+    rings = [each + np.array([west, 40.6]) for each in ([ring, inner] if hole else [ring])]
+    return ZoneShape(location_id, "Queens", f"Zone {location_id}", tuple(rings))
+
+
+def test_a_zone_is_the_more_opaque_the_more_trips_it_has_and_a_hole_is_clear() -> None:
+    def opacities(*zones: ZoneShape) -> list[tuple[int, int]]:
+        """Return how opaque the zones are, from none on, and how many pixels are so."""
+        alpha = map_of(zones, {1: 1, 2: 1_000, 4: 1_000_000, 265: 9}).getchannel("A")
+        return [(value, count) for value, count in enumerate(alpha.histogram()) if count > 5_000]
+
+    others = [square(1, -74.1), square(2, -74.0), square(3, -73.9)]
+    whole, pierced = (opacities(*others, square(4, -73.8, hole)) for hole in (False, True))
+    assert len(whole) == len(pierced) == 4  # nothing, and the three zones with trips
+    (clear, _), (fewest, small), _, (most, large) = whole
+    assert (clear, most > 250) == (0, True)
+    assert 0 < fewest < 50
+    assert large == pytest.approx(small, rel=0.05)
+    assert pierced[-1][1] == pytest.approx(large * 3 / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("trips", [{}, {1: 27_000_000}], ids=["no trips", "one zone"])
+def test_a_map_of_next_to_nothing_is_drawn(trips: Mapping[int, int]) -> None:
+    alpha = map_of([square(1, -74.1)], trips).getchannel("A").histogram()
+    assert alpha[0]
+    assert any(alpha[200:])
+    assert map_of([], trips)
+
+
+@pytest.mark.skipif(not REAL_FILES.is_dir(), reason=NOT_THERE)
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_a_map_of_all_of_tlcs_zones_is_small_and_has_lines_on_any_page(
+    tmp_path: Path, background: str
+) -> None:
+    cleaned = tmp_path / "shapes.parquet"
+    source = open_published(REAL_FILES / "misc" / "taxi_zones.zip", TAXI_ZONE_SHAPES)
+    clean_zone_shapes(source, cleaned, tmp_path / "rejected.parquet", lambda *_: None)
+    zones = read_zone_shapes(cleaned)
+    image = map_of(zones, {zone.location_id: 3**zone.location_id % 10**6 for zone in zones})
+    page = luminance(Image.new("RGB", (1, 1), background).getpixel((0, 0)))  # type: ignore[arg-type]
+    contrasts = [
+        (max(luminance(colour), page) + 0.05) / (min(luminance(colour), page) + 0.05)
+        for colour in colours_on(image, background)
+    ]
+    assert max(contrasts) > 3  # what WCAG asks of graphics
+    assert len(contrasts) > 10
 
 
 def test_pictures_drawn_side_by_side_are_those_drawn_one_by_one() -> None:
