@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # What a job is for, as its label `purpose` says.
-type Purpose = Literal["load", "mart", "tally", "columns", "fingerprint", "stamps", "stamp", "view"]
+type Purpose = Literal["load", "mart", "tally", "columns", "fingerprint", "stamps", "stamp"]
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from taxi_pipeline.resources.bigquery.jobs import Jobs
 from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
 from taxi_pipeline.resources.bigquery.tables import (
     TYPES,
+    ensure_geography_view,
     ensure_table,
-    geography_view,
     schema_of,
 )
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
@@ -132,7 +132,9 @@ class BigQuery(Sink):
             config.job_timeout_ms = jobs.timeout_ms
             ensured = self._ensure(jobs, cleaned.table)
             self._ensure(jobs, LOADS)  # before any row is replaced
-            self._ensure_view(jobs, cleaned.table, ensured.location, run_id)
+            ensure_geography_view(
+                jobs.client, cleaned.table, self._table_id(cleaned.table), jobs.call_options
+            )
             # without a schema, a truncating load takes the file's and drops the descriptions; a
             # column of somebody's own is in the table's alone
             config.schema = ensured.schema
@@ -372,11 +374,6 @@ class BigQuery(Sink):
 
     def _ensure(self, jobs: Jobs, table: Table) -> "bigquery.Table":
         return ensure_table(jobs.client, table, self._table_id(table), jobs.call_options)
-
-    def _ensure_view(self, jobs: Jobs, table: Table, location: str | None, run_id: str) -> None:
-        if statement := geography_view(table, self._table_id(table)):
-            labels = {"table": table.name, "purpose": "view", "run": run_id}
-            jobs.query(statement, jobs.query_config(labels), location)
 
     @contextmanager
     def _connected(self) -> "Iterator[Jobs]":

@@ -3,8 +3,8 @@
 A table is partitioned by month and clustered. What replaces its rows is a job's matter.
 """
 
-import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -114,31 +114,57 @@ def ensure_table(
     return existing
 
 
-def geography_view(table: Table, table_id: str) -> str | None:
-    """Return the statement that makes the view in which a table's geometry is a GEOGRAPHY.
+def ensure_geography_view(
+    client: "bigquery.Client", table: Table, table_id: str, call_options: Mapping[str, Any]
+) -> None:
+    """Make the view in which a table's geometry is a GEOGRAPHY, if the table has a geometry.
 
     The table itself keeps the text: a GEOGRAPHY does not give back what it was made of, so nobody
-    could compare it with the lake. Of what is no polygon on the globe, whose edges are no straight
-    lines on a map, BigQuery makes one.
+    could compare it with the lake. Where edges that are straight on a map cross on the globe,
+    BigQuery makes a valid GEOGRAPHY of it.
 
     Args:
+        client: Google's client.
         table: The declared table.
-        table_id: Its full name, PROJECT.DATASET.TABLE.
+        table_id: Its full name, PROJECT.DATASET.TABLE. The table is there.
+        call_options: The timeout and retries of each call.
 
-    Returns:
-        The statement; None for a table without a geometry.
+    Raises:
+        PermanentError: There is something else of the view's name.
+        TransientError: Another run changed the view at the same moment.
     """
+    from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
+    from google.cloud import bigquery
+
     geometry = next((column.name for column in table.columns if column.is_geometry), None)
     if geometry is None:
-        return None
-    description = f"{table.description} As {table.name}, with the geometry as a GEOGRAPHY, too."
+        return
     columns = ", ".join(f"`{column.name}`" for column in table.columns)
-    return (
-        f"CREATE OR REPLACE VIEW `{table_id}_geography` "  # noqa: S608 - declared names
-        f"OPTIONS (description = {json.dumps(description)}) AS "
-        f"SELECT {columns}, ST_GEOGFROMTEXT(`{geometry}`, make_valid => TRUE) AS geography "
-        f"FROM `{table_id}`"
+    wanted = bigquery.Table(f"{table_id}_geography")
+    wanted.view_query = (
+        f"SELECT {columns}, "  # noqa: S608 - declared names
+        f"ST_GEOGFROMTEXT(`{geometry}`, make_valid => TRUE) AS geography FROM `{table_id}`"
     )
+    wanted.description = f"{table.description} The geometry is a GEOGRAPHY here, too."
+    try:
+        existing = client.get_table(wanted.reference, **call_options)
+    except NotFound:
+        with suppress(Conflict):  # another run was faster
+            client.create_table(wanted, **call_options)
+        return
+    if existing.table_type != "VIEW":
+        raise PermanentError(
+            f"BigQuery: `{wanted.reference}` is no view, where that of {table.name} with a "
+            "GEOGRAPHY belongs. Nothing was changed: rename or drop it."
+        )
+    if (existing.view_query, existing.description) != (wanted.view_query, wanted.description):
+        existing.view_query, existing.description = wanted.view_query, wanted.description
+        try:
+            client.update_table(existing, ["view_query", "description"], **call_options)
+        except PreconditionFailed:
+            raise TransientError(
+                f"bigquery://{wanted.reference} was changed by another run: run it again."
+            ) from None
 
 
 def _check_columns(table: Table, name: str, columns: "Iterable[bigquery.SchemaField]") -> None:
