@@ -27,7 +27,7 @@ REGION = (-75.0, 40.0, -71.0, 42.0)
 
 _DECIMALS = 7  # a centimetre
 _LEAST_POINTS = 4  # of a ring, whose last point is its first
-_MOST_RINGS = 1000  # of a shape, which are compared with each other; Jamaica Bay's has 33
+_MOST_RINGS = 300  # of a shape, which are compared with each other; Jamaica Bay's has 33
 # Degrees, some 50 m. The shapes of all zones have a tenth of their points then.
 DRAWN_TO = 0.0005
 

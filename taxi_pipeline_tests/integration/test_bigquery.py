@@ -151,7 +151,7 @@ CALLS: dict[str, Callable[[BigQuery], object]] = {
 
 def test_every_method_that_asks_the_server_is_tried_below() -> None:
     methods = {name for name, value in vars(BigQuery).items() if callable(value) and name[0] != "_"}
-    assert methods - {"uri", "link", "sql_name", "row_count"} == {*CALLS}
+    assert methods - {"uri", "link", "sql_name", "place", "row_count"} == {*CALLS}
 
 
 def test_a_server_that_never_answers_is_asked_for_its_number_of_rows_in_vain(

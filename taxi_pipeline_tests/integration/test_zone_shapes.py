@@ -1,8 +1,10 @@
 """The zones' shapes from the published zip to every store: rows, checks, ledger, GEOGRAPHYs."""
 
 import json
+import logging
 import struct
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import shapely
 from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
+from taxi_pipeline.io.google import GoogleBigQuery
+from taxi_pipeline.lake.cleaned import open_cleaned
 from taxi_pipeline.lake.metadata import RawMetadata
 from taxi_pipeline.lake.paths import ZONE_SHAPES_PATHS
 from taxi_pipeline.ledger import Depth, Entry, read_unpartitioned
@@ -146,17 +150,48 @@ def test_bigquerys_view_has_the_shapes_as_geographies(platform: Platform) -> Non
 
 def test_the_view_has_its_type_and_follows_its_table(filled: Platform) -> None:
     warehouse = filled.resources.bigquery
-    table_id = f"{warehouse.project}.{warehouse.dataset}.{VIEW}"
-    client = warehouse._client
+    view_id = f"{warehouse.project}.{warehouse.dataset}.{VIEW}"
+    with GoogleBigQuery(project=warehouse.project).get_client() as client:
+        view = client.get_table(view_id)
+        names = [column.name for column in TAXI_ZONE_SHAPES.columns]
+        assert view.table_type == "VIEW"
+        assert [field.name for field in view.schema] == [*names, "geography"]
+        assert view.schema[-1].field_type == "GEOGRAPHY"
+        query, view.description = view.view_query, "Somebody's words."
+        client.update_table(view, ["description"])
+        filled.bigquery("DELETE FROM taxi_zone_shapes WHERE object_id > 3")
+        assert filled.bigquery(f"SELECT COUNT(*) FROM {VIEW}") == [(3,)]
+        assert filled.run(JOB).success
+        assert filled.bigquery(f"SELECT COUNT(*) FROM {VIEW}") == [(263,)]
+        view = client.get_table(view_id)
+        assert view.view_query == query
+        assert view.description == (
+            f"{TAXI_ZONE_SHAPES.description} The geometry is a GEOGRAPHY here, too."
+        )
+
+
+def test_what_has_the_views_name_and_is_none_stays(filled: Platform) -> None:
     filled.bigquery(f"DROP VIEW {VIEW}")
-    assert filled.run(JOB).success
-    view = client.get_table(table_id)
-    names = [column.name for column in TAXI_ZONE_SHAPES.columns]
-    assert view.table_type == "VIEW"
-    assert [field.name for field in view.schema] == [*names, "geography"]
-    assert view.schema[-1].field_type == "GEOGRAPHY"
-    filled.bigquery("DELETE FROM taxi_zone_shapes WHERE object_id > 3")
-    assert filled.bigquery(f"SELECT COUNT(*) FROM {VIEW}") == [(3,)]
+    filled.bigquery(f"CREATE TABLE {VIEW} (note STRING)")
+    result = filled.run(JOB)
+    assert "is no view, where that of taxi_zone_shapes" in failure_of(result)
+    assert filled.bigquery(f"SELECT COUNT(*) FROM {VIEW}") == [(0,)]
+    filled.bigquery(f"DROP TABLE {VIEW}")
+
+
+def test_first_loads_at_the_same_moment_make_one_view(filled: Platform) -> None:
+    sink, log = filled.resources.bigquery, logging.getLogger()
+    filled.bigquery(f"DROP VIEW {VIEW}")
+
+    def load(run: str) -> None:
+        with open_cleaned(
+            filled.resources.lake, ZONE_SHAPES_PATHS, TAXI_ZONE_SHAPES, None, log
+        ) as shapes:
+            sink.replace(shapes.file, run)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(load, ("one", "another", "a-third"))] == [None] * 3
+    assert filled.bigquery(f"SELECT COUNT(*) FROM {VIEW}") == [(263,)]
 
 
 def test_a_shape_that_is_none_is_rejected_and_the_ledger_adds_up(

@@ -8,6 +8,9 @@ from pathlib import Path
 import shapefile
 
 from taxi_pipeline.local.generator import write_zone_shapes
+from taxi_pipeline.tlc.cleaning import Summary, clean_zone_shapes
+from taxi_pipeline.tlc.reading import Batch, open_published
+from taxi_pipeline.tlc.services import TAXI_ZONE_SHAPES
 
 type Ring = Sequence[tuple[float, float]]
 
@@ -64,3 +67,21 @@ def of_shapes(shapes: Sequence[Sequence[Ring]], prj: bytes) -> dict[str, bytes]:
                 writer.null()
             writer.record(number, number, f"Zone {number}", "Queens", "no remark")
     return {f".{ending}": file.getvalue() for ending, file in files.items()} | {".prj": prj}
+
+
+def batches(path: Path) -> list[Batch]:
+    """Return what the reader makes of a zip."""
+    return list(open_published(path, TAXI_ZONE_SHAPES).each(lambda batch: batch))
+
+
+def read(folder: Path, files: Mapping[str, bytes]) -> tuple[list[str | None], list[str | None]]:
+    """Return the WKT and the problem of each shape."""
+    (batch,) = batches(write_zip(folder / NAME, files))
+    return batch.rows["wkt"].to_pylist(), batch.problems.to_pylist()
+
+
+def clean(path: Path) -> tuple[Summary, Path, Path]:
+    """Clean a zip; return the counts, and where the kept and the rejected rows are."""
+    kept, rejected = path.with_name("kept.parquet"), path.with_name("rejected.parquet")
+    source = open_published(path, TAXI_ZONE_SHAPES)
+    return clean_zone_shapes(source, kept, rejected), kept, rejected

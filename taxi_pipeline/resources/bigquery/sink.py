@@ -13,7 +13,6 @@ from pydantic import Field
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import (
-    CENTS,
     SUM_OF_CENTS,
 )
 from taxi_pipeline.marts import Mart, View
@@ -26,13 +25,13 @@ from taxi_pipeline.resources.bigquery.cells import (
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
 from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
+from taxi_pipeline.resources.bigquery.marts import read_mart_tallies
 from taxi_pipeline.resources.bigquery.tables import (
     TYPES,
     ensure_table,
-    geography_view,
     schema_of,
 )
-from taxi_pipeline.resources.bigquery.views import replace_view
+from taxi_pipeline.resources.bigquery.views import ensure_geography_view, replace_view
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
 
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]*[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
-
-# No day of the mart has as many dollars: the cents of one put there by hand may be no integer.
-_MOST_REVENUE = 10_000_000_000_000
 
 
 class BigQuery(Sink):
@@ -139,7 +135,9 @@ class BigQuery(Sink):
             config.job_timeout_ms = jobs.timeout_ms
             ensured = self._ensure(jobs, cleaned.table)
             self._ensure(jobs, LOADS)  # before any row is replaced
-            self._ensure_view(jobs, cleaned.table, ensured.location, run_id)
+            ensure_geography_view(
+                jobs.client, cleaned.table, self._table_id(cleaned.table), jobs.call_options
+            )
             # without a schema, a truncating load takes the file's and drops the descriptions; a
             # column of somebody's own is in the table's alone
             config.schema = ensured.schema
@@ -318,35 +316,8 @@ class BigQuery(Sink):
             rows, and the cents of its revenue, None for a service without a total. A missing mart
             has no months.
         """
-        from google.cloud import bigquery
-
-        date = mart.partitioned_by
-        conditions = [f"{date} IS NOT NULL"]
-        values = [bigquery.ScalarQueryParameter("service", "STRING", service.name)]
-        if first:
-            conditions.append(f"{date} >= @first")
-            values.append(bigquery.ScalarQueryParameter("first", "DATE", first.start.date()))
-        if last:
-            conditions.append(f"{date} < @end")
-            values.append(bigquery.ScalarQueryParameter("end", "DATE", last.end.date()))
-        cents = (
-            f"CASE WHEN service = @service AND ABS(revenue) < {_MOST_REVENUE} "
-            f"THEN {CENTS.format('revenue')} "
-            f"WHEN service = @service AND revenue IS NOT NULL THEN {_MOST_REVENUE * 100} ELSE 0 END"
-        )
-        by_month = (
-            f"SELECT EXTRACT(YEAR FROM {date}) AS year, "  # noqa: S608 - declared names
-            f"EXTRACT(MONTH FROM {date}) AS month, "
-            "CAST(SUM(IF(service = @service, trips, 0)) AS BIGINT) AS trips, "
-            f"CAST({f'SUM({cents})' if service.total else 'NULL'} AS BIGINT) AS cents "
-            f"FROM {self.sql_name(mart.table)} WHERE {' AND '.join(conditions)} "
-            "GROUP BY year, month"
-        )
         with self._connected() as jobs:
-            rows_by_month = rows_if_there(jobs, by_month, mart.table, "tally", values)
-            return {
-                Month(row.year, row.month): Tally(row.trips, row.cents) for row in rows_by_month
-            }
+            return read_mart_tallies(jobs, self._table_id(mart.table), mart, service, first, last)
 
     def _month_config(
         self, jobs: Jobs, month: Month, labels: Mapping[str, str]
@@ -388,11 +359,6 @@ class BigQuery(Sink):
 
     def _ensure(self, jobs: Jobs, table: Table) -> "bigquery.Table":
         return ensure_table(jobs.client, table, self._table_id(table), jobs.call_options)
-
-    def _ensure_view(self, jobs: Jobs, table: Table, location: str | None, run_id: str) -> None:
-        if statement := geography_view(table, self._table_id(table)):
-            labels = {"table": table.name, "purpose": "view", "run": run_id}
-            jobs.query(statement, jobs.query_config(labels), location)
 
     @contextmanager
     def _connected(self) -> "Iterator[Jobs]":

@@ -3,7 +3,6 @@
 A table is partitioned by month and clustered. What replaces its rows is a job's matter.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -113,33 +112,6 @@ def ensure_table(
                 f"bigquery://{table_id} was changed by another run: run the month again."
             ) from None
     return existing
-
-
-def geography_view(table: Table, table_id: str) -> str | None:
-    """Return the statement that makes the view in which a table's geometry is a GEOGRAPHY.
-
-    The table itself keeps the text: a GEOGRAPHY does not give back what it was made of, so nobody
-    could compare it with the lake. Of what is no polygon on the globe, whose edges are no straight
-    lines on a map, BigQuery makes one.
-
-    Args:
-        table: The declared table.
-        table_id: Its full name, PROJECT.DATASET.TABLE.
-
-    Returns:
-        The statement; None for a table without a geometry.
-    """
-    geometry = next((column.name for column in table.columns if column.is_geometry), None)
-    if geometry is None:
-        return None
-    description = f"{table.description} As {table.name}, with the geometry as a GEOGRAPHY, too."
-    columns = ", ".join(f"`{column.name}`" for column in table.columns)
-    return (
-        f"CREATE OR REPLACE VIEW `{table_id}_geography` "  # noqa: S608 - declared names
-        f"OPTIONS (description = {json.dumps(description)}) AS "
-        f"SELECT {columns}, ST_GEOGFROMTEXT(`{geometry}`, make_valid => TRUE) AS geography "
-        f"FROM `{table_id}`"
-    )
 
 
 def _check_columns(table: Table, name: str, columns: "Iterable[bigquery.SchemaField]") -> None:
