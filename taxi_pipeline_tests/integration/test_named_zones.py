@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -276,6 +277,14 @@ def test_tables_that_are_not_there_yet_are_made_for_the_view(
     empty = with_resources(platform, **{sink: store})
     assert query(empty, sink)("SELECT * FROM trips") == []
     assert store.tally(TRIPS.sources[-1]).rows == 0
+
+
+@each_sink
+def test_runs_that_make_the_view_at_once_all_succeed(elsewhere: dict[str, Sink], sink: str) -> None:
+    store = elsewhere[sink]
+    with ThreadPoolExecutor(6) as pool:
+        made = [pool.submit(store.replace_view, TRIPS) for _ in range(6)]
+    assert [each.result() for each in made] == [None] * 6
 
 
 @pytest.fixture
