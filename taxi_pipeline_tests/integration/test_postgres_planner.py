@@ -87,16 +87,18 @@ def test_a_new_partition_has_the_tables_indexes_and_constraints_under_its_own_na
         "ALTER TABLE {} ADD PRIMARY KEY (pickup_datetime, dropoff_location_id)",
     ):
         run(admin, statement, table)
-    created = indexes_of(admin, partition)
-    assert len(created) == 6
+    created = {name: indexes_of(admin, name) for name in (partition, f"{partition}_rows")}
     for _ in range(2):
         put(database, table, JANUARY, a_day=11)
-        assert indexes_of(admin, partition) == created == dict.fromkeys(created, True)
+        for name, indexes in created.items():
+            assert indexes_of(admin, name) == indexes == dict.fromkeys(indexes, True)
+            assert len(indexes) == 6
     put(database, table, FEBRUARY)
-    new = indexes_of(admin, f"{table.name}_2021_02")
-    assert new == dict.fromkeys(new, True)
-    assert len(new) == 6
-    assert f"{table.name}_2021_02_pkey" in new
+    for name in (f"{table.name}_2021_02", f"{table.name}_2021_02_rows"):
+        new = indexes_of(admin, name)
+        assert new == dict.fromkeys(new, True)
+        assert len(new) == 6
+        assert f"{name}_pkey" in new
 
 
 def test_an_index_that_our_role_may_not_create_is_left_to_attach(

@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString
 
-from taxi_pipeline.resources.postgres.statements import SCHEMA, execute, identifier
+from taxi_pipeline.resources.postgres.statements import (
+    SCHEMA,
+    execute,
+    identifier,
+    partition_name,
+)
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 
@@ -18,7 +23,8 @@ if TYPE_CHECKING:
 
 _ANALYZE_ONLY = 180000  # the version since which a table is analyzed without its partitions
 
-# Of each index of a partitioned table: whether it is unique, the definition of its constraint if it
+# Of each index of two partitioned tables, but those of the one that are parts of the other's:
+# whether it is unique, the definition of its constraint if it
 # has one, and what follows the table's name in its own. The catalog has quoted both. What they do
 # not say is a tablespace, and the storage options of a key.
 _INDEXES: LiteralString = """
@@ -32,7 +38,8 @@ JOIN pg_class AS parent ON parent.oid = indrelid
 JOIN pg_namespace ON pg_namespace.oid = parent.relnamespace
 LEFT JOIN pg_constraint
   ON conindid = indexrelid AND conrelid = indrelid AND contype IN ('p', 'u', 'x')
-WHERE indrelid = to_regclass({table}) AND index.reltablespace = 0
+WHERE indrelid IN (to_regclass({table}), to_regclass({month}))
+  AND index.relkind = 'I' AND NOT index.relispartition AND index.reltablespace = 0
   AND (pg_constraint.oid IS NULL OR index.reloptions IS NULL)
 ORDER BY index.relname"""
 
@@ -56,8 +63,10 @@ _HAS_STATISTICS: LiteralString = """
 SELECT FROM pg_stats WHERE schemaname = {schema} AND tablename = {name} AND inherited LIMIT 1"""
 
 
-def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Identifier") -> None:
-    """Create the indexes of a partitioned table on the table that is to be its partition.
+def create_indexes(
+    connection: "psycopg.Connection", table: Table, month: Month, on: "sql.Identifier"
+) -> None:
+    """Create the indexes of a partitioned table, and its month's own, on the month's new rows.
 
     ATTACH PARTITION is left with what our role may not create, as where it lacks a right on the
     schema of a function, and with what a definition does not say.
@@ -65,14 +74,19 @@ def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Iden
     Args:
         connection: A connection in a transaction.
         table: The partitioned table.
-        on: The other table, which has the same columns, and rows.
+        month: The month.
+        on: The table of the new rows, which has the same columns.
 
     Raises:
         psycopg.errors.IntegrityError: The rows break a constraint of somebody's.
     """
     from psycopg import ProgrammingError, sql
 
-    rows = execute(connection, _INDEXES, {}, {"table": f"{SCHEMA}.{table.name}"}).fetchall()
+    values = {
+        "table": f"{SCHEMA}.{table.name}",
+        "month": f"{SCHEMA}.{partition_name(table, month)}",
+    }
+    rows = execute(connection, _INDEXES, {}, values).fetchall()
     for is_unique, constraint, definition in rows:
         if constraint:
             statement = sql.SQL("ALTER TABLE {} ADD ").format(on) + sql.SQL(constraint)
