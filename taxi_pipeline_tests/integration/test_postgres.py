@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
 from multiprocessing.process import BaseProcess
+from threading import Barrier
 from time import monotonic
 from typing import Any
 
@@ -23,6 +24,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.postgres.connection import Connection
+from taxi_pipeline.resources.postgres.statements import partition_name
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
@@ -283,8 +285,12 @@ def test_a_partition_that_is_detached_while_the_swap_waits_is_kept(
     database: Postgres, admin: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as person:
-        person.execute(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}".encode())
-        writer = pool.submit(put, database, NEW)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            person.execute(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}".encode())
+            yield some(NEW)
+
+        writer = pool.submit(replace_month, database, MONTH, batches(), NEW)
         until(lambda: backend(admin, SWAPPING))
         person.commit()
         with pytest.raises(PermanentError, match="somebody has detached it"):
@@ -420,6 +426,7 @@ def test_what_people_put_on_a_month_survives_a_replace(
     )
     assert [name.removeprefix("tested_trips_2015_03_rows_") for (name,) in indexes] == [
         "dropoff_location_id_idx",
+        "pickup_datetime_idx",
         "pickup_location_id_idx",
     ]
     run("DROP OWNED BY tested_reader")
@@ -512,16 +519,18 @@ def test_rows_that_are_detached_while_the_swap_waits_are_kept(
     until(lambda: nothing_is_left(admin))
 
 
-def as_an_earlier_release(run: Run) -> None:
+def as_an_earlier_release(run: Run, month: Month = MONTH) -> None:
     """Make the month's partition the table of its rows."""
-    run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
-    run(f"ALTER TABLE {PARTITION} DETACH PARTITION {ROWS}")
-    run(f"DROP TABLE {PARTITION}")
-    run(f"ALTER TABLE {ROWS} RENAME TO {PARTITION.partition('.')[2]}")
-    run(
-        f"ALTER TABLE tlc.tested_trips ATTACH PARTITION {PARTITION} "
-        "FOR VALUES FROM ('2015-03-01') TO ('2015-04-01')"
-    )
+    name = partition_name(TRIPS, month)
+    for statement in (
+        f"ALTER TABLE tlc.tested_trips DETACH PARTITION tlc.{name}",
+        f"ALTER TABLE tlc.{name} DETACH PARTITION tlc.{name}_rows",
+        f"DROP TABLE tlc.{name}",
+        f"ALTER TABLE tlc.{name}_rows RENAME TO {name}",
+        f"ALTER TABLE tlc.tested_trips ATTACH PARTITION tlc.{name} "
+        f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')",
+    ):
+        run(statement)
 
 
 def test_a_month_of_an_earlier_release_is_read_and_replaced(
@@ -560,6 +569,28 @@ def test_a_month_of_an_earlier_release_waits_for_readers_of_any_month_once(
         assert count_of(reader, neighbour) == OLD
         put(with_(database, lock_timeout=1), OLD)
     assert count_of(admin, MONTH) == OLD
+
+
+def test_two_months_of_an_earlier_release_are_replaced_side_by_side(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    months, both = (MONTH, Month(2015, 4)), Barrier(2, timeout=60)
+    put(database, OLD, months[1])
+    for month in months:
+        as_an_earlier_release(run, month)
+
+    def batches(month: Month) -> Iterator[pa.RecordBatch]:
+        both.wait()  # so that each has begun when the other swaps
+        yield some(NEW, month)
+
+    with ThreadPoolExecutor() as pool:
+        impatient = with_(database, lock_timeout=5)
+        works = [
+            pool.submit(replace_month, impatient, month, batches(month), NEW) for month in months
+        ]
+        for work in works:
+            work.result()
+    assert count(admin) == NEW + NEW
 
 
 # --- columns that differ from the declared ---
@@ -1044,8 +1075,18 @@ def test_a_wait_for_readers_costs_no_second_copy(
     reader.rollback()
     replace_month(database, MONTH, never(), NEW)
     assert count(admin) == NEW
-    assert nothing_is_left(admin)
+    until(lambda: nothing_is_left(admin))
     assert database.stamps(TRIPS) == {MONTH: NOT_IN_LAKE.stamp}
+
+
+def test_a_wait_for_who_alters_the_table_comes_before_the_copy(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    with psycopg.connect(database.url) as person:
+        person.execute("LOCK TABLE tlc.tested_trips IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(TransientError, match=r"lock timeout\. TAXI_POSTGRES_LOCK_TIMEOUT is"):
+            replace_month(with_(database, lock_timeout=1), MONTH, never(), NEW)
+    until(lambda: nothing_is_left(admin))
 
 
 @signals
@@ -1062,7 +1103,7 @@ def test_rows_that_wait_outlive_a_try_that_is_interrupted(
     reader.rollback()
     replace_month(database, MONTH, never(), NEW)
     assert count(admin) == NEW
-    assert nothing_is_left(admin)
+    until(lambda: nothing_is_left(admin))
 
 
 @pytest.mark.parametrize(
@@ -1091,7 +1132,7 @@ def test_rows_that_wait_and_are_not_the_files_are_dropped_first(
 
     database.replace(cleaned_file(TRIPS, MONTH, batches(), NEW, stored), "a-run")
     assert count(admin) == NEW
-    assert nothing_is_left(admin)
+    until(lambda: nothing_is_left(admin))
     assert database.stamps(TRIPS) == {MONTH: stored.stamp}
 
 

@@ -12,7 +12,7 @@ from taxi_pipeline.resources.postgres.catalog import (
     definitions_like,
     existing_columns,
 )
-from taxi_pipeline.resources.postgres.planner import analyze, create_indexes
+from taxi_pipeline.resources.postgres.planner import analyze, create_indexes, index_statements
 from taxi_pipeline.resources.postgres.stamps import read_waiting_stamp, write_waiting_stamp
 from taxi_pipeline.resources.postgres.statements import (
     SCHEMA,
@@ -100,6 +100,8 @@ def copy_month(
 
     table, name = cleaned.table, incoming_name(cleaned.table, month)
     incoming = identifier(name)
+    # before the copy: whoever has locked the table for itself costs no second one
+    indexes = index_statements(connection, table, month, incoming)
     try:
         # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
         definitions = {"incoming": incoming, "columns": definitions_like(columns)}
@@ -112,7 +114,7 @@ def copy_month(
     # frozen, or a transaction that began before the swap would find no rows after it
     copy_rows(connection, cleaned, batches, incoming, frozen=True)
     write_waiting_stamp(connection, incoming, cleaned.stamp)
-    create_indexes(connection, table, month, incoming)
+    create_indexes(connection, indexes)
     analyze(connection, incoming)
     # proved here, while nobody waits, the bounds need no scan when the partition is swapped
     execute(

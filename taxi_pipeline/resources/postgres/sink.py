@@ -20,7 +20,11 @@ from taxi_pipeline.resources.postgres.catalog import (
 )
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
 from taxi_pipeline.resources.postgres.locks import TablesHeldError, in_turns, locked
-from taxi_pipeline.resources.postgres.planner import analyze_parent
+from taxi_pipeline.resources.postgres.planner import (
+    analyze_parent,
+    create_day_index,
+    has_day_index,
+)
 from taxi_pipeline.resources.postgres.rows import (
     copy_month,
     copy_rows,
@@ -257,6 +261,8 @@ class Postgres(Sink):
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> list[ExistingColumn]:
         """Create the table if it is not there; add what was declared, or described anew, since.
 
+        A table of months gets an index of the pick-up time, unless it has one of somebody's.
+
         Return the columns that it has. Raises `PermanentError` where one is another than is
         declared, or where rows of ours could not be put into it.
         """
@@ -297,6 +303,9 @@ class Postgres(Sink):
                     execute(connection, statement, identifiers, comment)
             columns = existing_columns(connection, table.name)
             check_columns(table, columns, partitioning)
+            if partitioning and not has_day_index(connection, table):
+                create = partial(create_day_index, connection, table)
+                in_turns(connection, create, self.lock_timeout, table.name)
             return columns
 
     @contextmanager
