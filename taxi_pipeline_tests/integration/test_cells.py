@@ -24,7 +24,7 @@ from taxi_pipeline.ledger import Cells, Depth, Entry, read_ledger, read_unpartit
 from taxi_pipeline.ledger.lake import find_objects, read_lake
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.postgres import Postgres
-from taxi_pipeline.resources.postgres.statements import partition_name
+from taxi_pipeline.resources.postgres.statements import rows_name
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.cells import fingerprint, tally_batches
 from taxi_pipeline.tlc.column_tallies import FOOTER_KEY
@@ -514,7 +514,7 @@ def test_a_month_that_an_earlier_release_has_loaded_adds_up_without_a_stamp(
     overwrite(lake, path, paths.cleaned, stored.metadata)
     platform.execute(
         platform.resources.postgres,
-        f"COMMENT ON TABLE tlc.{partition_name(YELLOW.trips, of)} IS NULL",
+        f"COMMENT ON TABLE tlc.{rows_name(YELLOW.trips, of)} IS NULL",
     )
     platform.bigquery(f"DELETE FROM taxi_loads WHERE month = '{month}'")
     for depth in Depth:

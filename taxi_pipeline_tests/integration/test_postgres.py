@@ -4,11 +4,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
 from multiprocessing.process import BaseProcess
+from threading import Barrier
 from time import monotonic
 from typing import Any
 
@@ -20,13 +21,15 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as
 
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.postgres.connection import Connection
+from taxi_pipeline.resources.postgres.statements import partition_name
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, YELLOW, Table
 from taxi_pipeline_tests.conftest import Platform
-from taxi_pipeline_tests.support.cleaned import cleaned_file
+from taxi_pipeline_tests.support.cleaned import NOT_IN_LAKE, cleaned_file
 from taxi_pipeline_tests.support.forked import forked
 from taxi_pipeline_tests.support.processes import until
 
@@ -35,6 +38,8 @@ MONTH = Month(2015, 3)
 OLD, NEW = 1_000, 1_700
 COUNT = "SELECT count(*) FROM tlc.tested_trips"
 PARTITION = "tlc.tested_trips_2015_03"
+ROWS, INCOMING = f"{PARTITION}_rows", f"{PARTITION}_incoming"
+OTHER_FILE = replace(NOT_IN_LAKE, generation=2, crc32c="BBBBBB==")
 
 
 def some(rows: int, month: Month = MONTH, table: Table = TRIPS) -> pa.RecordBatch:
@@ -77,8 +82,8 @@ def database(platform: Platform, admin: psycopg.Connection) -> Iterator[Postgres
     put(platform.resources.postgres, OLD)
     yield platform.resources.postgres
     admin.execute(
-        "DROP TABLE IF EXISTS tlc.tested_trips, tlc.tested_trips_2015_03, "
-        "tlc.tested_trips_2015_03_incoming, tlc.archive CASCADE"
+        f"DROP TABLE IF EXISTS tlc.tested_trips, {PARTITION}, {ROWS}, {INCOMING}, tlc.archive "
+        "CASCADE".encode()
     )
 
 
@@ -110,6 +115,16 @@ def count(admin: psycopg.Connection) -> int:
     return int(rows)
 
 
+def of(month: Month) -> str:
+    """Return the condition of a month, by which the planner finds its partition."""
+    return f"pickup_datetime >= '{month.start}' AND pickup_datetime < '{month.end}'"
+
+
+def count_of(admin: psycopg.Connection, month: Month) -> int:
+    ((rows,),) = admin.execute(f"{COUNT} WHERE {of(month)}".encode()).fetchall()
+    return int(rows)
+
+
 COPYING = "query LIKE 'COPY%'"
 WAITING = "wait_event_type = 'Lock'"
 SWAPPING = f"{WAITING} AND query ~ '^(LOCK|DROP)'"
@@ -128,10 +143,10 @@ def test_a_role_without_rights_is_told_so(database: Postgres, admin: psycopg.Con
     admin.execute("DROP ROLE nobody_much")
 
 
-def test_what_else_needs_a_partition_is_named(
+def test_what_else_needs_the_table_of_the_rows_is_named(
     database: Postgres, admin: psycopg.Connection
 ) -> None:
-    admin.execute(f"CREATE VIEW tlc.tested_view AS SELECT * FROM {PARTITION}".encode())
+    admin.execute(f"CREATE VIEW tlc.tested_view AS SELECT * FROM {ROWS}".encode())
     with pytest.raises(
         PermanentError, match=r"view tlc\.tested_view depends on .*what else uses the schema tlc"
     ):
@@ -221,7 +236,7 @@ def test_a_detached_partition_keeps_its_rows(
     database: Postgres, admin: psycopg.Connection, run: Run
 ) -> None:
     run(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}")
-    run(f"INSERT INTO {PARTITION} (vendor_id) VALUES (777)")
+    run(f"INSERT INTO {PARTITION} (pickup_datetime, vendor_id) VALUES ('2015-03-05', 777)")
     refused(
         database,
         admin,
@@ -270,8 +285,12 @@ def test_a_partition_that_is_detached_while_the_swap_waits_is_kept(
     database: Postgres, admin: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as person:
-        person.execute(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}".encode())
-        writer = pool.submit(put, database, NEW)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            person.execute(f"ALTER TABLE tlc.tested_trips DETACH PARTITION {PARTITION}".encode())
+            yield some(NEW)
+
+        writer = pool.submit(replace_month, database, MONTH, batches(), NEW)
         until(lambda: backend(admin, SWAPPING))
         person.commit()
         with pytest.raises(PermanentError, match="somebody has detached it"):
@@ -371,18 +390,207 @@ def test_what_people_put_on_the_table_survives_a_replace(
     published = admin.execute(
         "SELECT tablename FROM pg_publication_tables WHERE pubname = 'tested_publication'"
     )
-    assert published.fetchall() == [("tested_trips_2015_03",)]
+    assert published.fetchall() == [("tested_trips_2015_03_rows",)]
     taxi = database.url.split("//")[1].split("@")[0]
     with psycopg.connect(database.url.replace(taxi, "tested_reader:p")) as reader:
         assert count(reader) == NEW
     run("DROP PUBLICATION tested_publication")
     # one row that the index is for
     run("UPDATE tlc.tested_trips SET pickup_location_id = 7 WHERE ctid = '(0,1)'")
-    run(f"ANALYZE {PARTITION}")
+    run(f"ANALYZE {ROWS}")
     plan = admin.execute("EXPLAIN SELECT * FROM tlc.tested_trips WHERE pickup_location_id = 7")
-    assert "Index Scan using tested_trips_2015_03_pickup_location_id_idx" in str(plan.fetchall())
+    assert "Index Scan using tested_trips_2015_03_rows_pickup_location_id_idx" in str(
+        plan.fetchall()
+    )
     run("DROP OWNED BY tested_reader")
     run("DROP ROLE tested_reader")
+
+
+def test_what_people_put_on_a_month_survives_a_replace(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    admin.execute("DROP ROLE IF EXISTS tested_reader")
+    run("CREATE ROLE tested_reader")
+    run(f"GRANT SELECT ON {PARTITION} TO tested_reader")
+    run(f"CREATE INDEX ON {PARTITION} (pickup_location_id)")
+    run("CREATE INDEX ON tlc.tested_trips (dropoff_location_id)")
+    run(f"CREATE VIEW tlc.tested_view AS SELECT * FROM {PARTITION}")
+    put(database, NEW)
+    assert admin.execute("SELECT count(*) FROM tlc.tested_view").fetchall() == [(NEW,)]
+    granted = admin.execute(
+        "SELECT has_table_privilege('tested_reader', %s, 'SELECT')", [PARTITION]
+    )
+    assert granted.fetchall() == [(True,)]
+    indexes = admin.execute(
+        "SELECT indexname FROM pg_indexes WHERE 'tlc.' || tablename = %s ORDER BY 1", [ROWS]
+    )
+    assert [name.removeprefix("tested_trips_2015_03_rows_") for (name,) in indexes] == [
+        "dropoff_location_id_idx",
+        "pickup_datetime_idx",
+        "pickup_location_id_idx",
+    ]
+    run("DROP OWNED BY tested_reader")
+    run("DROP ROLE tested_reader")
+
+
+# --- what people do to a month, and months of an earlier release ---
+
+
+@pytest.mark.parametrize(
+    ("statements", "words"),
+    [
+        (
+            [f"ALTER TABLE {PARTITION} DETACH PARTITION {ROWS}"],
+            rf"{ROWS} is there, and is not {PARTITION}'s partition of 2015-03: somebody has",
+        ),
+        (
+            [
+                f"ALTER TABLE {PARTITION} DETACH PARTITION {ROWS}",
+                f"DROP TABLE {PARTITION}",
+            ],
+            rf"{ROWS} is there, and is not {PARTITION}'s partition of 2015-03: somebody has",
+        ),
+        (
+            [f"ALTER TABLE {ROWS} RENAME TO archive"],
+            rf"tlc\.archive is a partition of {PARTITION} with 2015-03, under another name than",
+        ),
+        (
+            [
+                f"DROP TABLE {ROWS}",
+                f"CREATE TABLE tlc.archive PARTITION OF {PARTITION} "
+                "FOR VALUES FROM ('2015-03-01') TO ('2015-03-02')",
+            ],
+            rf"tlc\.archive is a partition of {PARTITION} with 2015-03 and more, or a part of it",
+        ),
+        (
+            [
+                f"DROP TABLE {ROWS}",
+                f"CREATE TABLE tlc.archive PARTITION OF {PARTITION} DEFAULT",
+                "INSERT INTO tlc.tested_trips (pickup_datetime) VALUES ('2015-03-05')",
+            ],
+            rf"tlc\.archive, the DEFAULT partition of {PARTITION}, has rows of 2015-03",
+        ),
+        (
+            [
+                f"DROP TABLE {PARTITION}",
+                f"CREATE TABLE {PARTITION} PARTITION OF tlc.tested_trips "
+                "FOR VALUES FROM ('2015-03-01') TO ('2015-04-01') PARTITION BY LIST (vendor_id)",
+                f"CREATE TABLE tlc.archive PARTITION OF {PARTITION} FOR VALUES IN (1)",
+            ],
+            rf"{PARTITION} is there, but is not a table PARTITION BY RANGE \(pickup_datetime\)",
+        ),
+        (
+            [f"ALTER TABLE {PARTITION} ADD CONSTRAINT own CHECK (trip_distance < 9)"],
+            rf"{PARTITION} has the constraint own, which new partitions would not have",
+        ),
+    ],
+)
+def test_what_people_do_to_a_month_is_named_and_kept(
+    database: Postgres,
+    admin: psycopg.Connection,
+    run: Run,
+    statements: list[str],
+    words: str,
+) -> None:
+    for statement in statements:
+        run(statement)
+    refused(database, admin, words)
+
+
+def test_a_month_whose_rows_somebody_has_dropped_gets_new_ones(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    run(f"DROP TABLE {ROWS}")
+    put(database, NEW)
+    assert count(admin) == NEW
+
+
+def test_rows_that_are_detached_while_the_swap_waits_are_kept(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as person:
+        person.execute(f"ALTER TABLE {PARTITION} DETACH PARTITION {ROWS}".encode())
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, SWAPPING))
+        person.commit()
+        with pytest.raises(PermanentError, match=f"{ROWS} is there, .*somebody has detached it"):
+            writer.result()
+    assert admin.execute(f"SELECT count(*) FROM {ROWS}".encode()).fetchall() == [(OLD,)]
+    until(lambda: nothing_is_left(admin))
+
+
+def as_an_earlier_release(run: Run, month: Month = MONTH) -> None:
+    """Make the month's partition the table of its rows."""
+    name = partition_name(TRIPS, month)
+    for statement in (
+        f"ALTER TABLE tlc.tested_trips DETACH PARTITION tlc.{name}",
+        f"ALTER TABLE tlc.{name} DETACH PARTITION tlc.{name}_rows",
+        f"DROP TABLE tlc.{name}",
+        f"ALTER TABLE tlc.{name}_rows RENAME TO {name}",
+        f"ALTER TABLE tlc.tested_trips ATTACH PARTITION tlc.{name} "
+        f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')",
+    ):
+        run(statement)
+
+
+def test_a_month_of_an_earlier_release_is_read_and_replaced(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    run("CREATE INDEX tested_index ON tlc.tested_trips (pickup_location_id)")
+    as_an_earlier_release(run)
+    stamp = cleaned_file(TRIPS, MONTH, [], 0).stamp
+    put(database, OLD, neighbour := Month(2015, 4))
+    for rows in (OLD, NEW):
+        tallies = database.tallies(TRIPS, None)
+        assert {month: tally.rows for month, tally in tallies.items()} == {
+            MONTH: rows,
+            neighbour: OLD,
+        }
+        assert database.stamps(TRIPS) == {MONTH: stamp, neighbour: stamp}
+        put(database, NEW)
+    kinds = admin.execute(
+        "SELECT relname, relkind FROM pg_class WHERE relname ~ '^tested_trips_2015_03' "
+        "AND relkind IN ('r', 'p') ORDER BY 1"
+    )
+    assert kinds.fetchall() == [("tested_trips_2015_03", "p"), ("tested_trips_2015_03_rows", "r")]
+
+
+def test_a_month_of_an_earlier_release_waits_for_readers_of_any_month_once(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    as_an_earlier_release(run)
+    put(database, OLD, neighbour := Month(2015, 4))
+    with psycopg.connect(database.url) as reader:
+        assert count_of(reader, neighbour) == OLD
+        with pytest.raises(TransientError, match=rf"in use .*by pid {reader.info.backend_pid}"):
+            put(with_(database, lock_timeout=1), NEW)
+    put(database, NEW)
+    with psycopg.connect(database.url) as reader:
+        assert count_of(reader, neighbour) == OLD
+        put(with_(database, lock_timeout=1), OLD)
+    assert count_of(admin, MONTH) == OLD
+
+
+def test_two_months_of_an_earlier_release_are_replaced_side_by_side(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    months, both = (MONTH, Month(2015, 4)), Barrier(2, timeout=60)
+    put(database, OLD, months[1])
+    for month in months:
+        as_an_earlier_release(run, month)
+
+    def batches(month: Month) -> Iterator[pa.RecordBatch]:
+        both.wait()  # so that each has begun when the other swaps
+        yield some(NEW, month)
+
+    with ThreadPoolExecutor() as pool:
+        impatient = with_(database, lock_timeout=5)
+        works = [
+            pool.submit(replace_month, impatient, month, batches(month), NEW) for month in months
+        ]
+        for work in works:
+            work.result()
+    assert count(admin) == NEW + NEW
 
 
 # --- columns that differ from the declared ---
@@ -838,6 +1046,107 @@ def test_first_months_of_all_services_and_the_zones_land_at_once(
     assert admin.execute("SELECT count(*) FROM tlc.taxi_zones").fetchall() == [(5,)]
 
 
+# --- rows that wait for the next try ---
+
+
+def never() -> Iterator[pa.RecordBatch]:
+    """Return rows that nobody may ask for."""
+    raise AssertionError("the rows are copied a second time")
+    yield
+
+
+@pytest.fixture
+def reader(database: Postgres) -> Iterator[psycopg.Connection]:
+    """Return a session that has read the month, for which a try has given up waiting."""
+    with psycopg.connect(database.url) as reader:
+        assert count(reader) == OLD
+        with pytest.raises(TransientError, match=f"in use .* wait in {INCOMING} for the next try"):
+            put(with_(database, lock_timeout=1), NEW)
+        yield reader
+
+
+def test_a_wait_for_readers_costs_no_second_copy(
+    database: Postgres, admin: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    for _ in range(2):
+        with pytest.raises(TransientError, match=f"in use .* wait in {INCOMING} for the next try"):
+            replace_month(with_(database, lock_timeout=1), MONTH, never(), NEW)
+        assert count(admin) == OLD
+    reader.rollback()
+    replace_month(database, MONTH, never(), NEW)
+    assert count(admin) == NEW
+    until(lambda: nothing_is_left(admin))
+    assert database.stamps(TRIPS) == {MONTH: NOT_IN_LAKE.stamp}
+
+
+def test_a_wait_for_who_alters_the_table_comes_before_the_copy(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    with psycopg.connect(database.url) as person:
+        person.execute("LOCK TABLE tlc.tested_trips IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(TransientError, match=r"lock timeout\. TAXI_POSTGRES_LOCK_TIMEOUT is"):
+            replace_month(with_(database, lock_timeout=1), MONTH, never(), NEW)
+    until(lambda: nothing_is_left(admin))
+
+
+@signals
+def test_rows_that_wait_outlive_a_try_that_is_interrupted(
+    database: Postgres, admin: psycopg.Connection, reader: psycopg.Connection, number: int
+) -> None:
+    with loading(load, database) as process:
+        until(lambda: backend(admin, SWAPPING))
+        assert process.pid
+        os.kill(process.pid, number)
+        until(lambda: not backend(admin, "true"), 10)
+        process.join(10)
+        assert process.exitcode
+    reader.rollback()
+    replace_month(database, MONTH, never(), NEW)
+    assert count(admin) == NEW
+    until(lambda: nothing_is_left(admin))
+
+
+@pytest.mark.parametrize(
+    ("statement", "stored"),
+    [
+        ("SELECT 1", OTHER_FILE),
+        (f"DELETE FROM {INCOMING} WHERE ctid = '(0,1)'", NOT_IN_LAKE),
+        ("ALTER TABLE tlc.tested_trips ADD COLUMN own text", NOT_IN_LAKE),
+    ],
+    ids=["another file", "a row that somebody deleted", "a table that was altered"],
+)
+def test_rows_that_wait_and_are_not_the_files_are_dropped_first(
+    database: Postgres,
+    admin: psycopg.Connection,
+    reader: psycopg.Connection,
+    statement: str,
+    stored: LakeObject,
+) -> None:
+    reader.rollback()
+    admin.execute(statement.encode())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # the disk has room again: what is copied now, nobody else sees yet
+        assert admin.execute("SELECT to_regclass(%s)", [INCOMING]).fetchall() == [(None,)]
+        yield some(NEW)
+
+    database.replace(cleaned_file(TRIPS, MONTH, batches(), NEW, stored), "a-run")
+    assert count(admin) == NEW
+    until(lambda: nothing_is_left(admin))
+    assert database.stamps(TRIPS) == {MONTH: stored.stamp}
+
+
+def test_rows_of_the_month_that_somebody_has_put_aside_are_no_waiting_ones(
+    database: Postgres, admin: psycopg.Connection, run: Run
+) -> None:
+    run(f"ALTER TABLE {PARTITION} DETACH PARTITION {ROWS}")
+    run(f"ALTER TABLE {ROWS} RENAME TO {INCOMING.partition('.')[2]}")
+    before = catalog(admin)
+    with pytest.raises(PermanentError, match=f"there is a {INCOMING} of somebody's"):
+        put(database, OLD)
+    assert catalog(admin) == before
+
+
 # --- readers ---
 
 
@@ -892,6 +1201,98 @@ def test_readers_see_the_old_month_or_the_new_one(
     assert database.tallies(TRIPS, None)[neighbour].rows == OLD
 
 
+NEIGHBOUR, LATER = Month(2015, 4), Month(2015, 5)
+
+
+def impatient(database: Postgres) -> str:
+    """Return a URL whose sessions fail where they wait for a lock."""
+    return f"{database.url}&options=-c%20lock_timeout%3D1ms"
+
+
+def test_a_session_that_has_read_another_month_keeps_none_from_being_loaded(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    put(database, OLD, NEIGHBOUR)
+    with psycopg.connect(database.url) as reader:
+        assert count_of(reader, NEIGHBOUR) == OLD
+        put(with_(database, lock_timeout=1), NEW)
+        put(with_(database, lock_timeout=1), NEW, LATER)  # which was not there
+        assert count_of(reader, NEIGHBOUR) == OLD
+        assert count_of(reader, MONTH) == count_of(reader, LATER) == NEW
+
+
+def test_long_queries_of_another_month_overlap_with_replaces_and_neither_waits(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    put(database, OLD, NEIGHBOUR)
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+    def read_slowly(seconds: float) -> list[tuple[float, int]]:
+        numbers = iter(range(2))
+        slowly = f"(SELECT pg_sleep({seconds})) AS sleep, tlc.tested_trips"
+        query = f"SELECT count(*) FROM {slowly} WHERE {of(NEIGHBOUR)}"
+        return read(impatient(database), query, lambda: next(numbers, None) is not None)
+
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(read_slowly, seconds) for seconds in (1.2, 1.6, 2)]
+        until(lambda: admin.execute(asleep.encode()).fetchone() == (3,))
+        while not all(reader.done() for reader in readers):
+            put(with_(database, lock_timeout=1), NEW)
+        answers = [rows for reader in readers for _, rows in reader.result()]
+    assert answers == [OLD] * 6
+    assert count_of(admin, MONTH) == NEW
+
+
+def test_readers_of_other_months_never_wait_while_a_swap_waits(
+    database: Postgres, admin: psycopg.Connection, record_property: Callable[[str, object], None]
+) -> None:
+    put(database, OLD, NEIGHBOUR)
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as long_reader:
+        assert count_of(long_reader, MONTH) == OLD
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, SWAPPING))
+        numbers = iter(range(1_000))
+        query = f"{COUNT} WHERE {of(NEIGHBOUR)}"
+        answers = read(impatient(database), query, lambda: next(numbers, None) is not None)
+        record_property("of another month", latencies(answers))
+        assert {rows for _, rows in answers} == {OLD}
+        assert not writer.done()
+        long_reader.rollback()
+        writer.result()
+    assert count_of(admin, MONTH) == NEW
+
+
+def test_readers_of_one_month_each_see_it_whole_and_those_of_others_never_wait(
+    database: Postgres, record_property: Callable[[str, object], None]
+) -> None:
+    put(database, OLD, NEIGHBOUR)
+    queries, replacements = 1_000, 20
+    with ThreadPoolExecutor(5) as pool:
+
+        def replacing() -> None:
+            for _ in range(replacements // 2):
+                put(database, NEW)
+                put(database, OLD)
+
+        writer = pool.submit(replacing)
+
+        def asked(url: str, month: Month) -> list[Future[list[tuple[float, int]]]]:
+            numbers, query = iter(range(queries)), f"{COUNT} WHERE {of(month)}"
+            going = lambda: next(numbers, None) is not None or not writer.done()  # noqa: E731
+            return [pool.submit(read, url, query, going) for _ in range(2)]
+
+        works = {
+            MONTH: asked(database.url, MONTH),
+            NEIGHBOUR: asked(impatient(database), NEIGHBOUR),
+        }
+        writer.result()
+        for month, expected in ((MONTH, {OLD, NEW}), (NEIGHBOUR, {OLD})):
+            answers = [answer for work in works[month] for answer in work.result()]
+            record_property(str(month), latencies(answers))
+            assert len(answers) >= queries
+            assert {rows for _, rows in answers} == expected
+
+
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_a_transaction_older_than_the_swap_sees_the_new_month(
     database: Postgres, isolation: str
@@ -917,11 +1318,12 @@ def test_a_transaction_that_has_read_the_month_keeps_it(database: Postgres, isol
     put(database, NEW)
 
 
+@pytest.mark.parametrize("partition", [PARTITION, ROWS])
 def test_a_reader_of_partition_and_then_table_meets_no_deadlock(
-    database: Postgres, admin: psycopg.Connection
+    database: Postgres, admin: psycopg.Connection, partition: str
 ) -> None:
     with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as reader:
-        reader.execute(f"SELECT count(*) FROM {PARTITION}".encode())
+        reader.execute(f"SELECT count(*) FROM {partition}".encode())
         writer = pool.submit(put, database, NEW)
         until(lambda: backend(admin, SWAPPING))
         assert count(reader) == OLD

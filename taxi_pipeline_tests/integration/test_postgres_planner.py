@@ -5,26 +5,34 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.lake.cleaned import conformed_batches
 from taxi_pipeline.resources.postgres import Postgres, planner
+from taxi_pipeline.resources.postgres.statements import partition_name
+from taxi_pipeline.tlc.cleaning import clean_trips
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, Table
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.cleaned import cleaned_file
 from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.real_files import NOT_THERE, found, service_and_month
 
 JANUARY, FEBRUARY = Month(2021, 1), Month(2021, 2)
 DAYS = 28
+GREEN_MONTHS = found("trip-data/green_*.parquet")[::4]
 LOCK = 1_234_567
 
 
@@ -87,16 +95,18 @@ def test_a_new_partition_has_the_tables_indexes_and_constraints_under_its_own_na
         "ALTER TABLE {} ADD PRIMARY KEY (pickup_datetime, dropoff_location_id)",
     ):
         run(admin, statement, table)
-    created = indexes_of(admin, partition)
-    assert len(created) == 6
+    created = {name: indexes_of(admin, name) for name in (partition, f"{partition}_rows")}
     for _ in range(2):
         put(database, table, JANUARY, a_day=11)
-        assert indexes_of(admin, partition) == created == dict.fromkeys(created, True)
+        for name, indexes in created.items():
+            assert indexes_of(admin, name) == indexes == dict.fromkeys(indexes, True)
+            assert len(indexes) == 7  # with ours
     put(database, table, FEBRUARY)
-    new = indexes_of(admin, f"{table.name}_2021_02")
-    assert new == dict.fromkeys(new, True)
-    assert len(new) == 6
-    assert f"{table.name}_2021_02_pkey" in new
+    for name in (f"{table.name}_2021_02", f"{table.name}_2021_02_rows"):
+        new = indexes_of(admin, name)
+        assert new == dict.fromkeys(new, True)
+        assert len(new) == 7
+        assert f"{name}_pkey" in new
 
 
 def test_an_index_that_our_role_may_not_create_is_left_to_attach(
@@ -118,7 +128,7 @@ def test_an_index_that_our_role_may_not_create_is_left_to_attach(
             run(owner, "CREATE INDEX ON {} (private.f(pickup_location_id))", table)
             run(owner, "CREATE INDEX ON {} (pickup_location_id)", table)
             put(loader, table, JANUARY, a_day=11)
-            assert [*indexes_of(owner, f"{table.name}_2021_01").values()] == [True, True]
+            assert [*indexes_of(owner, f"{table.name}_2021_01").values()] == [True] * 3
     finally:
         admin.execute("DROP DATABASE tested_rights WITH (FORCE)")
         admin.execute("DROP ROLE tested_loader")
@@ -177,6 +187,99 @@ def test_nobody_waits_while_an_index_of_somebodys_is_built(
         holder.rollback()
         replacing.result()
     assert run(admin, "SELECT count(*) FROM {}", table) != rows
+
+
+def plan_of_day(
+    admin: psycopg.Connection, table: Table, month: Month, day: int
+) -> tuple[dict[str, Any], int]:
+    """Return how the trips of a day were read, without workers, and how many pages that took."""
+    first = month.start + timedelta(days=day)
+    with admin.transaction():
+        admin.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        ((plan,),) = run(
+            admin,
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {} WHERE "
+            f"pickup_datetime >= '{first}' AND pickup_datetime < '{first + timedelta(days=1)}'",
+            table,
+        )
+    node = plan[0]["Plan"]
+    return node, node["Shared Hit Blocks"] + node["Shared Read Blocks"]
+
+
+def pages_of(admin: psycopg.Connection, partition: str) -> int:
+    query = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::int"
+    ((pages,),) = admin.execute(query, [f"tlc.{partition}"]).fetchall()
+    return int(pages)
+
+
+def test_a_days_query_reads_a_part_of_the_month_by_our_index(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    put(platform.resources.postgres, table, JANUARY, a_day=50)
+    rows = f"{table.name}_2021_01_rows"
+    for day in (0, 13, DAYS - 1):
+        plan, pages = plan_of_day(admin, table, JANUARY, day)
+        assert plan["Node Type"] == "Bitmap Heap Scan"
+        assert plan["Plans"][0]["Index Name"] == f"{rows}_pickup_datetime_idx"
+        assert plan["Actual Rows"] == 50 * (day + 1)
+        assert pages < pages_of(admin, rows) / 5
+
+
+@pytest.mark.skipif(not GREEN_MONTHS, reason=NOT_THERE)
+def test_a_days_query_reads_a_fifth_of_a_real_month_at_most(
+    platform: Platform, admin: psycopg.Connection, table: Table, tmp_path: Path
+) -> None:
+    for path in GREEN_MONTHS:
+        month = Month.parse(service_and_month(path)[1])
+        kept = tmp_path / path.name
+        clean_trips(month, open_published(path, GREEN.trips), kept, tmp_path / "rejected.parquet")
+        rows = pq.ParquetFile(kept).metadata.num_rows
+        batches = conformed_batches(kept, table, str(kept))
+        platform.resources.postgres.replace(cleaned_file(table, month, batches, rows), "a-run")
+        all_pages = pages_of(admin, f"{partition_name(table, month)}_rows")
+        for day in range(0, DAYS, 9):
+            plan, pages = plan_of_day(admin, table, month, day)
+            assert plan["Node Type"] == "Bitmap Heap Scan", (path.name, day)
+            assert pages < all_pages / 5, (path.name, day)
+
+
+def test_an_index_of_somebodys_that_finds_a_day_makes_ours_needless(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database = platform.resources.postgres
+    put(database, table, JANUARY)
+    assert [*indexes_of(admin, table.name)] == [f"{table.name}_pickup_datetime_idx"]
+    for own, ours in (
+        ("(pickup_datetime, vendor_id)", 0),
+        ("USING brin (pickup_datetime)", 0),
+        ("(vendor_id, pickup_datetime)", 1),
+        ("USING hash (pickup_datetime)", 1),
+        ("(pickup_datetime) WHERE vendor_id = 2", 1),
+    ):
+        for index in indexes_of(admin, table.name):
+            admin.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("tlc", index)))
+        run(admin, f"CREATE INDEX ON {{}} {own}", table)
+        put(database, table, JANUARY)
+        assert len(indexes_of(admin, table.name)) == 1 + ours, own
+        assert len(indexes_of(admin, f"{table.name}_2021_01_rows")) == 1 + ours, own
+
+
+def test_a_table_of_an_earlier_release_gets_our_index_and_its_months_as_they_are_replaced(
+    platform: Platform, admin: psycopg.Connection, table: Table
+) -> None:
+    database, index = platform.resources.postgres, f"{table.name}_pickup_datetime_idx"
+    for month in (JANUARY, FEBRUARY):
+        put(database, table, month)
+    admin.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("tlc", index)))
+    with psycopg.connect(database.url) as reader:
+        run(reader, "SELECT count(*) FROM {}", table)
+        put(Postgres(url=database.url, lock_timeout=1), table, march := Month(2021, 3))
+    assert [*indexes_of(admin, table.name)] == [index]
+    put(database, table, JANUARY, a_day=11)
+    for month, expected in ((JANUARY, 1), (FEBRUARY, 0), (march, 1)):
+        name = f"{partition_name(table, month)}_rows"
+        assert len(indexes_of(admin, name)) == expected, month
+    assert "Bitmap" in plan_of_day(admin, table, march, 0)[0]["Node Type"]
 
 
 def planned_rows(admin: psycopg.Connection, table: Table, day: int) -> int:

@@ -88,6 +88,7 @@ TESTS = {
         (
             "resources/postgres/sink.py",
             "resources/postgres/rows.py",
+            "resources/postgres/swap.py",
             "resources/postgres/catalog.py",
             "resources/postgres/locks.py",
             "resources/postgres/stamps.py",

@@ -5,16 +5,34 @@ Nothing here changes a table.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, LiteralString
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.resources.postgres.statements import SCHEMA, TYPES, execute, partition_name
+from taxi_pipeline.resources.postgres.statements import (
+    SCHEMA,
+    TYPES,
+    execute,
+    partition_name,
+    rows_name,
+)
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
+
+PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
+
+
+class Place(Enum):
+    """What has a month's place in a partitioned table."""
+
+    NOTHING = auto()
+    ROWS_THEMSELVES = auto()  # a partition that is not partitioned, as of an earlier release
+    EMPTY_MONTH = auto()  # a partitioned partition whose own has been detached or dropped
+    MONTH = auto()
 
 
 @dataclass(frozen=True)
@@ -80,39 +98,42 @@ WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum"""
 
 
-def existing_columns(connection: "psycopg.Connection", table: Table) -> list[ExistingColumn]:
-    """Return the columns that the table has; none where there is no table."""
-    columns = execute(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{table.name}"})
+def existing_columns(connection: "psycopg.Connection", name: str) -> list[ExistingColumn]:
+    """Return the columns of the table of our schema with that name; none where there is none."""
+    columns = execute(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{name}"})
     return [
         ExistingColumn(name, type_, (schema, collation) if collation else None, *rest)
         for name, type_, schema, collation, *rest in columns.fetchall()
     ]
 
 
-def column_definition(column: ExistingColumn) -> "sql.Composed":
-    """Return the definition of a column like that one, without which none can be attached."""
+def definitions_like(columns: Iterable[ExistingColumn]) -> "sql.Composed":
+    """Return definitions of columns like those, without which no partition can be attached."""
     from psycopg import sql
 
-    # the catalog has quoted the type
-    defined = sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
-    if column.collation:
-        defined += sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation))
-    return defined + sql.SQL(" NOT NULL") if column.not_null else defined
+    definitions = []
+    for column in columns:
+        # the catalog has quoted the type
+        defined = sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
+        if column.collation:
+            defined += sql.SQL(" COLLATE {}").format(sql.Identifier(*column.collation))
+        definitions.append(defined + sql.SQL(" NOT NULL") if column.not_null else defined)
+    return sql.SQL(", ").join(definitions)
 
 
-def check_kind(connection: "psycopg.Connection", table: Table, partitioning: str) -> None:
+def check_kind(connection: "psycopg.Connection", table: str, partitioning: str) -> None:
     """Check that what has the table's name is a table as declared, which new partitions fit.
 
     Args:
         connection: A connection.
-        table: The declared table. Something must have its name.
+        table: The name. Something must have it.
         partitioning: The declared PARTITION BY clause; empty for a table without months.
 
     Raises:
         PermanentError: It is something else, or partitioned otherwise; or it is to be partitioned
             and has a CHECK constraint, which new partitions would not have.
     """
-    name = f"{SCHEMA}.{table.name}"
+    name = f"{SCHEMA}.{table}"
     rows = execute(connection, _KIND, {}, {"table": name}).fetchall()
     ((kind, is_by_range, key, constraint),) = rows
     clause = f"PARTITION BY RANGE ({key})" if is_by_range else None
@@ -165,8 +186,8 @@ def check_columns(table: Table, columns: Iterable[ExistingColumn], partitioning:
             )
 
 
-def has_partition(connection: "psycopg.Connection", table: Table, month: Month) -> bool:
-    """Return whether the table has a partition of the month, of the name that we give it.
+def month_place(connection: "psycopg.Connection", table: Table, month: Month) -> Place:
+    """Return what has the month's place in the table.
 
     Args:
         connection: A connection in a transaction, whose DateStyle becomes ISO.
@@ -174,13 +195,34 @@ def has_partition(connection: "psycopg.Connection", table: Table, month: Month) 
         month: The month.
 
     Raises:
-        PermanentError: Something else has that name; or the partition for rows of the month has
-            another name or other bounds than the month's, or is being detached.
+        PermanentError: Something is in the place of the month's partition, or of the partition
+            that this one has, and is none of ours: it has our name and is no partition of that
+            table, or another name or other bounds than the month's; it is being detached; it is
+            partitioned otherwise; or it has a CHECK constraint.
     """
-    expected, parent = (SCHEMA, partition_name(table, month)), f"{SCHEMA}.{table.name}"
-    partition = ".".join(expected)
+    name, rows = partition_name(table, month), rows_name(table, month)
+    execute(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which bounds are written
+    is_there = _has_partition(connection, table.name, name, month)
+    relation = {"table": f"{SCHEMA}.{name}"}
+    is_partitioned = is_there and execute(connection, _KIND, {}, relation).fetchall()[0][0] == "p"
+    if is_partitioned:
+        check_kind(connection, name, PARTITIONED)
+    has_rows = _has_partition(connection, name, rows, month)
+    if is_partitioned:
+        return Place.MONTH if has_rows else Place.EMPTY_MONTH
+    return Place.ROWS_THEMSELVES if is_there else Place.NOTHING
+
+
+def _has_partition(
+    connection: "psycopg.Connection", table: str, expected: str, month: Month
+) -> bool:
+    """Return whether a table has a partition of the month, of the name that we give it.
+
+    Raises `PermanentError` where something else has that name, or the partition for rows of the
+    month has another name or other bounds than the month's, or is being detached.
+    """
+    partition, parent = f"{SCHEMA}.{expected}", f"{SCHEMA}.{table}"
     bounds = f"FOR VALUES FROM ('{month.start}') TO ('{month.end}')"
-    execute(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which the bounds are written
     values = {"parent": parent, "start": month.start, "end": month.end}
     overlapping = execute(connection, _OVERLAPPING, {}, values).fetchall()
     for schema, name, exactly, detaching in overlapping:
@@ -195,7 +237,7 @@ def has_partition(connection: "psycopg.Connection", table: Table, month: Month) 
                 f"{where} with {month} and more, or a part of it. Nothing was changed: detach it, "
                 "or drop it."
             )
-        if (schema, name) != expected:
+        if (schema, name) != (SCHEMA, expected):
             raise PermanentError(
                 f"{where} with {month}, under another name than ours, {partition}. Nothing was "
                 "changed: rename it to that, or drop it."

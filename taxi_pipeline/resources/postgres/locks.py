@@ -29,6 +29,10 @@ _HOLD_TABLES: LiteralString = (
 )
 
 
+class TablesHeldError(TransientError):
+    """Others have held a table for longer than the transaction waits; it can go on without."""
+
+
 @contextmanager
 def locked(connection: "psycopg.Connection", name: str, lock_timeout: int) -> Iterator[None]:
     """Hold the lock of a name to the end of the transaction.
@@ -48,7 +52,7 @@ def locked(connection: "psycopg.Connection", name: str, lock_timeout: int) -> It
             execute(connection, f"SELECT pg_advisory_xact_lock({_KEY})", {}, {"lock": name})
     except LockNotAvailable:
         holders = _holders(connection, _HOLD_ADVISORY, {"lock": name})
-        raise _held(name, holders, lock_timeout) from None
+        raise TransientError(_held(name, holders, lock_timeout)) from None
     yield
 
 
@@ -64,7 +68,7 @@ def in_turns(
         tables: The tables that it locks, for the message.
 
     Raises:
-        TransientError: Others hold one of them for longer than that.
+        TablesHeldError: Others hold one of them for longer than that.
     """
     from psycopg.errors import DeadlockDetected, LockNotAvailable
 
@@ -80,12 +84,12 @@ def in_turns(
             if monotonic() >= end:
                 values = {"tables": [f"{SCHEMA}.{table}" for table in tables]}
                 holders = _holders(connection, _HOLD_TABLES, values)
-                raise _held(tables[-1], holders, lock_timeout) from None
+                raise TablesHeldError(_held(tables[-1], holders, lock_timeout)) from None
         sleep(_PAUSE_SECONDS)
 
 
-def _held(name: str, holders: str, lock_timeout: int) -> TransientError:
-    return TransientError(
+def _held(name: str, holders: str, lock_timeout: int) -> str:
+    return (
         f"PostgreSQL: {SCHEMA}.{name} was in use for {lock_timeout} s "
         f"(TAXI_POSTGRES_LOCK_TIMEOUT), by {holders}. Nothing was changed."
     )

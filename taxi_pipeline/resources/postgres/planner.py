@@ -4,11 +4,16 @@ A partition gets them before it is attached. ATTACH PARTITION adopts an index th
 already; one that it lacks would be built while all readers of the table wait.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString
 
-from taxi_pipeline.resources.postgres.statements import SCHEMA, execute, identifier
+from taxi_pipeline.resources.postgres.statements import (
+    SCHEMA,
+    execute,
+    identifier,
+    partition_name,
+)
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
 
@@ -16,9 +21,26 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
+# Rows come roughly in the order of their pick-ups, so a day is on few pages, and their ranges are a
+# thousandth of a B-tree. Ranges of 4 pages read the fewest pages of real months, and cost no more.
+# ONLY: what earlier months have to read for it is theirs to read when they are replaced.
+_CREATE_DAY_INDEX: LiteralString = (
+    "CREATE INDEX ON ONLY {table} USING brin (pickup_datetime) WITH (pages_per_range = 4)"
+)
+
+# The indexes of a table by which a day's rows are found.
+_DAY_INDEXES: LiteralString = """
+SELECT FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid
+JOIN pg_am ON pg_am.oid = relam
+JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+WHERE indrelid = to_regclass({table}) AND attname = 'pickup_datetime'
+  AND amname IN ('brin', 'btree') AND indpred IS NULL"""
+
 _ANALYZE_ONLY = 180000  # the version since which a table is analyzed without its partitions
 
-# Of each index of a partitioned table: whether it is unique, the definition of its constraint if it
+# Of each index of two partitioned tables, but those of the one that are parts of the other's:
+# whether it is unique, the definition of its constraint if it
 # has one, and what follows the table's name in its own. The catalog has quoted both. What they do
 # not say is a tablespace, and the storage options of a key.
 _INDEXES: LiteralString = """
@@ -32,7 +54,8 @@ JOIN pg_class AS parent ON parent.oid = indrelid
 JOIN pg_namespace ON pg_namespace.oid = parent.relnamespace
 LEFT JOIN pg_constraint
   ON conindid = indexrelid AND conrelid = indrelid AND contype IN ('p', 'u', 'x')
-WHERE indrelid = to_regclass({table}) AND index.reltablespace = 0
+WHERE indrelid IN (to_regclass({table}), to_regclass({month}))
+  AND index.relkind = 'I' AND NOT index.relispartition AND index.reltablespace = 0
   AND (pg_constraint.oid IS NULL OR index.reloptions IS NULL)
 ORDER BY index.relname"""
 
@@ -56,29 +79,66 @@ _HAS_STATISTICS: LiteralString = """
 SELECT FROM pg_stats WHERE schemaname = {schema} AND tablename = {name} AND inherited LIMIT 1"""
 
 
-def create_indexes(connection: "psycopg.Connection", table: Table, on: "sql.Identifier") -> None:
-    """Create the indexes of a partitioned table on the table that is to be its partition.
+def has_day_index(connection: "psycopg.Connection", table: Table) -> bool:
+    """Return whether a table has an index that begins with the pick-up time, ours or not."""
+    values = {"table": f"{SCHEMA}.{table.name}"}
+    return execute(connection, _DAY_INDEXES, {}, values).fetchone() is not None
+
+
+def create_day_index(connection: "psycopg.Connection", table: Table) -> None:
+    """Create our own index of a partitioned table, by which a day is found without its month.
+
+    Months that are there get it when they are replaced.
+    """
+    execute(connection, _CREATE_DAY_INDEX, {"table": identifier(table.name)})
+
+
+def index_statements(
+    connection: "psycopg.Connection", table: Table, month: Month, on: "sql.Identifier"
+) -> list["sql.Composed"]:
+    """Return what creates the indexes of a partitioned table, and its month's own, on another.
+
+    To read their definitions, PostgreSQL locks both tables for a moment, as a reader does.
+
+    Args:
+        connection: A connection in a transaction.
+        table: The partitioned table.
+        month: The month.
+        on: The table of the month's new rows.
+    """
+    from psycopg import sql
+
+    values = {
+        "table": f"{SCHEMA}.{table.name}",
+        "month": f"{SCHEMA}.{partition_name(table, month)}",
+    }
+    rows = execute(connection, _INDEXES, {}, values).fetchall()
+    alter = sql.SQL("ALTER TABLE {} ADD ").format(on)
+    create = sql.SQL("CREATE {}INDEX ON {} ")
+    return [
+        alter + sql.SQL(constraint)
+        if constraint
+        else create.format(sql.SQL("UNIQUE " if is_unique else ""), on) + sql.SQL(definition)
+        for is_unique, constraint, definition in rows
+    ]
+
+
+def create_indexes(connection: "psycopg.Connection", statements: "Iterable[sql.Composed]") -> None:
+    """Create indexes on a table of new rows.
 
     ATTACH PARTITION is left with what our role may not create, as where it lacks a right on the
     schema of a function, and with what a definition does not say.
 
     Args:
         connection: A connection in a transaction.
-        table: The partitioned table.
-        on: The other table, which has the same columns, and rows.
+        statements: As of `index_statements`.
 
     Raises:
         psycopg.errors.IntegrityError: The rows break a constraint of somebody's.
     """
-    from psycopg import ProgrammingError, sql
+    from psycopg import ProgrammingError
 
-    rows = execute(connection, _INDEXES, {}, {"table": f"{SCHEMA}.{table.name}"}).fetchall()
-    for is_unique, constraint, definition in rows:
-        if constraint:
-            statement = sql.SQL("ALTER TABLE {} ADD ").format(on) + sql.SQL(constraint)
-        else:
-            unique = sql.SQL("UNIQUE " if is_unique else "")
-            statement = sql.SQL("CREATE {}INDEX ON {} ").format(unique, on) + sql.SQL(definition)
+    for statement in statements:
         with suppress(ProgrammingError), connection.transaction():  # SQLSTATE 42…
             connection.execute(statement)
 

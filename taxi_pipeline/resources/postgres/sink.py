@@ -12,15 +12,26 @@ from taxi_pipeline.io.classification import classified
 from taxi_pipeline.io.sql import SUM_OF_CENTS, fingerprint_terms, tallies_of_row, tally_aggregates
 from taxi_pipeline.marts import View
 from taxi_pipeline.resources.postgres.catalog import (
+    PARTITIONED,
     ExistingColumn,
     check_columns,
     check_kind,
     existing_columns,
+    month_place,
 )
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
-from taxi_pipeline.resources.postgres.locks import in_turns, locked
-from taxi_pipeline.resources.postgres.planner import analyze_parent
-from taxi_pipeline.resources.postgres.rows import copy_rows, replace_partition
+from taxi_pipeline.resources.postgres.locks import TablesHeldError, in_turns, locked
+from taxi_pipeline.resources.postgres.planner import (
+    analyze_parent,
+    create_day_index,
+    has_day_index,
+)
+from taxi_pipeline.resources.postgres.rows import (
+    copy_month,
+    copy_rows,
+    drop_other_waiting_rows,
+    has_waiting_rows,
+)
 from taxi_pipeline.resources.postgres.stamps import read_stamps, write_stamp_if_owner
 from taxi_pipeline.resources.postgres.statements import (
     DIALECT,
@@ -30,8 +41,11 @@ from taxi_pipeline.resources.postgres.statements import (
     composed,
     execute,
     identifier,
+    incoming_name,
     partition_name,
+    rows_name,
 )
+from taxi_pipeline.resources.postgres.swap import swap_in
 from taxi_pipeline.resources.postgres.views import replace_view
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
@@ -41,6 +55,7 @@ from taxi_pipeline.tlc.services import Table
 from taxi_pipeline.tlc.tally import Tally
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from psycopg import sql
 
     from taxi_pipeline.resources.postgres.connection import Connection
@@ -50,7 +65,6 @@ _SUM_OF_SQUARES: LiteralString = (
     f"SELECT SUM(MOD(residue * residue, {MODULUS})) "  # noqa: S608 - a number of ours
     "FROM ({rows} OFFSET 0) AS residues"
 )
-_PARTITIONED: LiteralString = "PARTITION BY RANGE (pickup_datetime)"
 
 
 class Postgres(Sink):
@@ -117,11 +131,12 @@ class Postgres(Sink):
         }
 
     def replace(self, cleaned: CleanedFile, run_id: str) -> None:
-        """Copy a file's rows in place of its month's partition, or of all rows of the table.
+        """Copy a file's rows in place of its month's, or of all rows of the table.
 
-        One transaction makes the table or extends it, and a second one replaces the rows. A
-        partition that is not there yet is made. A third one takes the table's statistics, if they
-        are wanting.
+        One transaction makes the table or extends it, and another replaces the rows. A month that
+        is not there yet is made. A last one takes the table's statistics, if they are wanting.
+        Where readers of the month keep its new rows from being swapped in, these wait in a table of
+        their own, and the same call made again need not copy them.
         """
         batches = cleaned.batches()  # which fetches the file, while no lock is held
         if cleaned.month is None:
@@ -132,11 +147,8 @@ class Postgres(Sink):
                 copy_rows(connection, cleaned, batches, table, frozen=False)
                 write_stamp_if_owner(connection, cleaned.table, cleaned.stamp)
         else:
-            columns = self._ensure(cleaned.table, _PARTITIONED)
-            with self._transaction(partition_name(cleaned.table, cleaned.month)) as connection:
-                replace_partition(
-                    connection, cleaned, batches, cleaned.month, columns, self.lock_timeout
-                )
+            columns = self._ensure(cleaned.table, PARTITIONED)
+            self._replace_month(cleaned, batches, cleaned.month, columns)
             # the rows are there: what keeps the statistics from being taken is no reason to fail
             with suppress(PermanentError, TransientError), self._connected() as connection:
                 analyze_parent(connection, cleaned.table, cleaned.month)
@@ -144,9 +156,36 @@ class Postgres(Sink):
     def replace_view(self, view: View) -> None:
         """Make the view, or replace its definition in one transaction; who may read it stays."""
         for source in view.sources:
-            self._ensure(source, _PARTITIONED if source.partitioned_by else "")
+            self._ensure(source, PARTITIONED if source.partitioned_by else "")
         with self._transaction(view.name) as connection:
             replace_view(connection, view, self.lock_timeout)
+
+    def _replace_month(
+        self,
+        cleaned: CleanedFile,
+        batches: "Iterator[pa.RecordBatch]",
+        month: Month,
+        columns: list[ExistingColumn],
+    ) -> None:
+        """Copy a month's rows, and swap them in; only copied, they stay for the next try."""
+        table, held = cleaned.table, None
+        partition = partition_name(table, month)
+        with self._transaction(partition) as connection:
+            # committed before others are copied, for which the disk may have no room beside them
+            drop_other_waiting_rows(connection, cleaned, month, columns)
+        with self._transaction(partition) as connection:
+            month_place(connection, table, month)  # or raises, before any row is copied
+            if not has_waiting_rows(connection, cleaned, month, columns):
+                copy_month(connection, cleaned, batches, month, columns)
+            swap = partial(swap_in, connection, cleaned, month, columns)
+            tables = (table.name, rows_name(table, month), partition)
+            try:
+                in_turns(connection, swap, self.lock_timeout, *tables)
+            except TablesHeldError as error:
+                held = error
+        if held:
+            incoming = f"{SCHEMA}.{incoming_name(table, month)}"
+            raise TransientError(f"{held} The new rows wait in {incoming} for the next try.")
 
     def tallies(
         self,
@@ -213,7 +252,7 @@ class Postgres(Sink):
         from psycopg import sql
 
         with self._connected() as connection:
-            columns = {column.name for column in existing_columns(connection, table)}
+            columns = {column.name for column in existing_columns(connection, table.name)}
             if not columns:
                 return ColumnTallies.of_no_rows(table)
             aggregates = sql.SQL(", ").join(
@@ -229,7 +268,7 @@ class Postgres(Sink):
         from psycopg import sql
 
         with self._connected() as connection:
-            columns = {column.name for column in existing_columns(connection, table)}
+            columns = {column.name for column in existing_columns(connection, table.name)}
             if not columns:
                 return 0
             terms = sql.SQL(" + ").join(
@@ -243,6 +282,8 @@ class Postgres(Sink):
     def _ensure(self, table: Table, partitioning: LiteralString = "") -> list[ExistingColumn]:
         """Create the table if it is not there; add what was declared, or described anew, since.
 
+        A table of months gets an index of the pick-up time, unless it has one of somebody's.
+
         Return the columns that it has. Raises `PermanentError` where one is another than is
         declared, or where rows of ours could not be put into it.
         """
@@ -255,7 +296,8 @@ class Postgres(Sink):
         # two first months at once, of any service: the second waits here and finds what it needs
         with self._transaction("definitions") as connection:
             described = {
-                column.name: column.description for column in existing_columns(connection, table)
+                column.name: column.description
+                for column in existing_columns(connection, table.name)
             }
             if not described:
                 schema = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
@@ -265,7 +307,7 @@ class Postgres(Sink):
                 execute(connection, "CREATE TABLE {table} ({columns}) " + partitioning, created)
                 comment = {"comment": table.description}
                 execute(connection, "COMMENT ON TABLE {table} IS {comment}", names, comment)
-            check_kind(connection, table, partitioning)
+            check_kind(connection, table.name, partitioning)
             for column in table.columns:
                 identifiers = {
                     **names,
@@ -280,8 +322,11 @@ class Postgres(Sink):
                     comment = {"comment": column.description}
                     statement = "COMMENT ON COLUMN {table}.{column} IS {comment}"
                     execute(connection, statement, identifiers, comment)
-            columns = existing_columns(connection, table)
+            columns = existing_columns(connection, table.name)
             check_columns(table, columns, partitioning)
+            if partitioning and not has_day_index(connection, table):
+                create = partial(create_day_index, connection, table)
+                in_turns(connection, create, self.lock_timeout, table.name)
             return columns
 
     @contextmanager

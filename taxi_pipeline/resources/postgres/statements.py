@@ -55,8 +55,25 @@ def identifier(name: str) -> "sql.Identifier":
 
 
 def partition_name(table: Table, month: Month) -> str:
-    """Return the name of the month's partition."""
+    """Return the name of the month's partition, a partitioned table with one partition."""
     return f"{table.name}_{month.year:04}_{month.month:02}"
+
+
+def rows_name(table: Table, month: Month) -> str:
+    """Return the name of the one partition of the month's partition, which has the rows."""
+    return f"{partition_name(table, month)}_rows"
+
+
+def incoming_name(table: Table, month: Month) -> str:
+    """Return the name of the table that the month's new rows are copied into."""
+    return f"{partition_name(table, month)}_incoming"
+
+
+def bounds_check_name(table: Table, month: Month) -> "sql.Identifier":
+    """Return the quoted name of the constraint that proves the incoming rows to be the month's."""
+    from psycopg import sql
+
+    return sql.Identifier(f"{partition_name(table, month)}_bounds")
 
 
 def column_definitions(columns: Iterable[Column]) -> "sql.Composed":

@@ -20,6 +20,7 @@ import psycopg
 
 from taxi_pipeline.ledger import read_ledger
 from taxi_pipeline.local.generator import write_csv_gz
+from taxi_pipeline.resources.postgres.statements import partition_name
 from taxi_pipeline.settings import Resources
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHVHV, GREEN, YELLOW, Service
@@ -142,12 +143,17 @@ class Runs:
         return self.scene.live.dev.events(self.launched[phase.name], kinds)
 
     def waiting_sessions(self, phase: Phase) -> list[int]:
-        """Return the sessions of ours in PostgreSQL that wait for a lock on the phase's table."""
+        """Return the sessions of ours in PostgreSQL that wait for a lock on the phase's month."""
         query = (
             "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted "
             "AND application_name = 'taxi_pipeline' AND relation = %s::regclass"
         )
-        return [pid for (pid,) in self._asked(query, f"tlc.{phase.table}")]
+        return [
+            pid
+            for (pid,) in self._asked(
+                query, f"tlc.{partition_name(phase.service.trips, phase.month)}"
+            )
+        ]
 
     def _open(self, sessions: list[int]) -> list[object]:
         return self._asked("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", sessions)
