@@ -1,20 +1,21 @@
 """NYC taxi trips, month by month, in a GCS lake, BigQuery and PostgreSQL, run from Dagster.
 
-`definitions` is the front door for Dagster, `cli` the one for a shell, `read_trips` the one for a
-notebook; ARCHITECTURE.md shows the house. Importing the package costs nothing.
+`definitions` is the front door for Dagster, `cli` the one for a shell, `read_trips` and
+`read_zone_shapes` the one for a notebook; ARCHITECTURE.md shows the house. Importing the package
+costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taxi_pipeline.frames import read_trips
+    from taxi_pipeline.frames import read_trips, read_zone_shapes
 
-__all__ = ["read_trips"]
+__all__ = ["read_trips", "read_zone_shapes"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "read_trips":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from taxi_pipeline.frames import read_trips
+    from taxi_pipeline import frames
 
-    return read_trips
+    return getattr(frames, name)

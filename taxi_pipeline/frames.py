@@ -1,6 +1,7 @@
 """Trips for a notebook: cleaned months of the lake as a DataFrame, or as Arrow's or Polars' table.
 
-Only reading for people belongs here. Where a month lies, and what its columns are, others say.
+The zones' shapes are there to draw them on. Only reading for people belongs here: where a month
+lies, and what its columns are, others say.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from taxi_pipeline.tlc.shapes import ZoneShape
 
 _LOCATION = "_location_id"
 _ZONE_COLUMNS = ("zone", "borough")  # which come beside a location's id
@@ -117,6 +120,21 @@ def read_trips(
     if library == "polars":
         return _to_polars(trips)
     return _to_pandas(trips)
+
+
+def read_zone_shapes() -> "list[ZoneShape]":
+    """Read the shapes of the taxi zones from the lake, to draw a map of them.
+
+    Returns:
+        The zones, each with its id and its rings of longitudes and latitudes.
+
+    Raises:
+        PermanentError: The lake has no shapes. The message says what to do.
+        TransientError: The lake is away, or the shapes are replaced at this moment.
+    """
+    from taxi_pipeline.lake.shapes import find_zone_shapes
+
+    return find_zone_shapes(load_lake())
 
 
 def _selected(table: Table, names: Iterable[str] | None) -> Table:

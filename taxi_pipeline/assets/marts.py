@@ -31,15 +31,13 @@ from taxi_pipeline.assets.reporting import (
 )
 from taxi_pipeline.assets.trips import month_among, months_from
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.io.scratch import scratch
-from taxi_pipeline.lake.paths import ZONE_SHAPES_PATHS
+from taxi_pipeline.lake.shapes import find_zone_shapes
 from taxi_pipeline.marts import DAILY_TRIPS, MONTHLY_ZONE_REVENUE, Mart
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONE_SHAPES
-from taxi_pipeline.tlc.shapes import read_zone_shapes
+from taxi_pipeline.tlc.services import SERVICES
 
 type Rows = Sequence[Mapping[str, Any]]
 
@@ -189,14 +187,7 @@ def _drawn(
 
 
 def _zones_picture(rows: Rows, lake: Lake) -> dg.MarkdownMetadataValue:
-    shapes = lake.get(ZONE_SHAPES_PATHS.cleaned)
-    if shapes is None:
-        raise PermanentError(
-            f"{lake.uri(ZONE_SHAPES_PATHS.cleaned)} is not in the lake: run the job "
-            f"{TAXI_ZONE_SHAPES.name} first."
-        )
-    with scratch() as folder:
-        zones = read_zone_shapes(lake.download(shapes, folder))
+    zones = find_zone_shapes(lake)
     trips: Counter[int] = Counter()
     for row in rows:
         trips[row["pickup_location_id"]] += row["trips"]

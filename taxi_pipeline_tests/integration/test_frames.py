@@ -7,16 +7,18 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_pipeline import read_trips
+from taxi_pipeline import read_trips, read_zone_shapes
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.schema import arrow_schema
 from taxi_pipeline.tlc.services import GREEN, YELLOW
+from taxi_pipeline.tlc.zones import ZONE_IDS
 from taxi_pipeline_tests.conftest import Platform, Publish
 from taxi_pipeline_tests.support.lake import overwrite
 from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay, passing
@@ -155,6 +157,28 @@ def test_what_cannot_be_read_is_named(
 ) -> None:
     with pytest.raises(PermanentError, match=message):
         read_trips(*arguments, **options)  # type: ignore[call-overload]
+
+
+def test_a_month_in_polars_is_what_it_is_in_arrow(loaded: Platform) -> None:
+    columns = ["pickup_datetime", "pickup_location_id", "payment_type", "total_amount"]
+    table = read_trips("green", "2021-01", columns=columns, zones=True, meanings=True,
+                       library="pyarrow")  # fmt: skip
+    frame = read_trips("green", "2021-01", columns=columns, zones=True, meanings=True,
+                       library="polars")  # fmt: skip
+    assert frame.columns == table.column_names
+    assert frame.rows() == [tuple(row.values()) for row in table.to_pylist()]
+    assert frame["pickup_zone"].dtype == pl.Categorical
+    assert frame["pickup_location_id"].dtype == pl.Int32
+
+
+def test_the_shapes_of_the_zones_are_read_or_said_to_be_missing(loaded: Platform) -> None:
+    with pytest.raises(PermanentError, match="is not in the lake: run the job taxi_zone_shapes"):
+        read_zone_shapes()
+    assert loaded.run("taxi_zone_shapes").success
+    zones = read_zone_shapes()
+    assert {zone.location_id for zone in zones} <= {*ZONE_IDS}
+    assert all(len(ring) > 3 for zone in zones for ring in zone.rings)
+    assert len(zones) > 200
 
 
 def test_polars_that_is_not_installed_is_named(
