@@ -8,7 +8,7 @@ import atexit
 import gc
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -31,6 +31,9 @@ from taxi_pipeline.settings import resources_for_dagster
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.services import SERVICES
 
+if TYPE_CHECKING:
+    from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
+
 
 def build_definitions(
     resources: Mapping[str, object] | None = None, sinks: Sequence[type[Sink]] = SINKS
@@ -52,26 +55,16 @@ def build_definitions(
     checks = {each.table.name: published_checks(each, sinks) for each in published}
     checks |= {mart.name: mart_checks(mart) for mart in MARTS}
     stores = ", ".join(sink.title for sink in sinks)
-    jobs = {
-        name: dg.define_asset_job(
-            name,
-            selection=group,
-            description=f"{name}: {what}.",
-            tags=pod_tags(name),
-        )
-        for groups, what in (
-            (assets, f"from the publisher to the lake and to {stores}"),
-            (marts, "computed in BigQuery from the tables of trips"),
-            (views, "a view of all services' trips, with names and words in place of codes"),
-        )
-        for name, group in groups.items()
-    }
+    jobs = (
+        _jobs(assets, f"from the publisher to the lake and to {stores}")
+        | _jobs(marts, "computed in BigQuery from the tables of trips")
+        | _jobs(views, "a view of all services' trips, with names and words in place of codes")
+    )
     check_jobs = {
-        name: dg.define_asset_job(
+        name: _job(
             f"{name}_checks",
-            selection=dg.AssetSelection.checks(*group),
-            description=f"{name}: its checks alone; nothing is materialized.",
-            tags=pod_tags(f"{name}_checks"),
+            dg.AssetSelection.checks(*group),
+            f"{name}: its checks alone; nothing is materialized.",
         )
         for name, group in checks.items()
     }
@@ -101,6 +94,23 @@ def build_definitions(
         },
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
+    )
+
+
+def _jobs(
+    groups: Mapping[str, Sequence[dg.AssetsDefinition]], description: str
+) -> "dict[str, UnresolvedAssetJobDefinition]":
+    """Return a job of each group's name, which materializes its assets."""
+    return {name: _job(name, group, f"{name}: {description}.") for name, group in groups.items()}
+
+
+def _job(
+    name: str,
+    selection: Sequence[dg.AssetsDefinition] | dg.AssetSelection,
+    description: str,
+) -> "UnresolvedAssetJobDefinition":
+    return dg.define_asset_job(
+        name, selection=selection, description=description, tags=pod_tags(name)
     )
 
 

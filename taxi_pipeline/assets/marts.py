@@ -50,24 +50,7 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
     # not dg.asset, which would name the step as the job is named
     @dg.multi_asset(
         name=f"compute_{mart.name}",
-        specs=[
-            dg.AssetSpec(
-                dg.AssetKey(mart.name),
-                deps=_deps(mart),
-                automation_condition=_due(mart),
-                group_name="marts",
-                kinds={"bigquery", "table"},
-                owners=OWNERS,
-                tags={"layer": "bigquery"},
-                metadata={
-                    "dagster/storage_kind": BigQuery.name,
-                    "dagster/column_schema": table_columns(mart.table),
-                    **table_name(BigQuery, mart.table),
-                },
-                description=f"{mart.table.description} Partitioned by the month of "
-                f"{mart.table.partitioned_by}.",
-            )
-        ],
+        specs=[_spec(mart)],
         partitions_def=MONTHS,
         pool=BigQuery.pool,
         retry_policy=RETRIES,
@@ -108,6 +91,24 @@ def mart_asset(mart: Mart) -> dg.AssetsDefinition:
             )
 
     return compute
+
+
+def _spec(mart: Mart) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        dg.AssetKey(mart.name),
+        deps=_deps(mart),
+        automation_condition=_due(mart),
+        group_name="marts",
+        kinds={"bigquery", "table"},
+        owners=OWNERS,
+        tags={"layer": "bigquery"},
+        metadata={
+            "dagster/storage_kind": BigQuery.name,
+            "dagster/column_schema": table_columns(mart.table),
+            **table_name(BigQuery, mart.table),
+        },
+        description=f"{mart.table.description} Partitioned by the month of {mart.partitioned_by}.",
+    )
 
 
 @dg.resource
