@@ -49,6 +49,8 @@ _STEPS = {
             "postgres_server_new",
         ),
     ),
+    "PostgreSQL's index": ("postgres_ours", ("postgres_no_index",)),
+    "a day in PostgreSQL": ("postgres_day", ("postgres_day_scan",)),
     "Parquet to BigQuery": ("bigquery_ours", ("bigquery_dataframe", "bigquery_load_job")),
     "counting cells, lake": ("lake_columns", ("lake_read", "lake_fingerprint")),
     "counting cells, PostgreSQL": ("postgres_columns", ("postgres_rows", "postgres_fingerprint")),

@@ -182,6 +182,21 @@ def postgres_ours() -> Step:
     return step
 
 
+@_way
+def postgres_no_index() -> Step:
+    """As ours, but without the index of the pick-up time."""
+    from unittest.mock import patch
+
+    import psycopg
+
+    from taxi_pipeline.resources.postgres import sink
+
+    patch.object(sink, "has_day_index", lambda *_: True).start()  # so none is created
+    with psycopg.connect(load_resources().postgres.url) as connection:
+        connection.execute("DROP INDEX IF EXISTS tlc.yellow_trips_pickup_datetime_idx")
+    return postgres_ours()
+
+
 def _cleaned_file(path: Path, uri: str = "", stamp: "Stamp | None" = None) -> "CleanedFile":
     """Return a local file as a sink is given one of the lake."""
     import pyarrow.parquet as pq
@@ -444,6 +459,30 @@ def _look(name: str, look: "Callable[[Sink], object]") -> Step:
         return file.rows
 
     return step
+
+
+@_way
+def postgres_day() -> Step:
+    """The trips of one day and their total."""
+    return _look("postgres", partial(_day, setting=""))
+
+
+@_way
+def postgres_day_scan() -> Step:
+    """As ours, but the planner may not use the index."""
+    return _look("postgres", partial(_day, setting="SET enable_bitmapscan = off"))
+
+
+def _day(sink: "Sink", setting: str) -> object:
+    import psycopg
+
+    with psycopg.connect(load_resources().postgres.url) as connection:
+        if setting:
+            connection.execute(setting.encode())
+        return connection.execute(
+            "SELECT count(*), sum(total_amount) FROM tlc.yellow_trips "
+            "WHERE pickup_datetime >= '2021-01-20' AND pickup_datetime < '2021-01-21'"
+        ).fetchall()
 
 
 def _rows(sink: "Sink") -> object:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from io import BytesIO
-from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -190,16 +189,23 @@ def test_a_map_of_next_to_nothing_is_drawn(trips: Mapping[int, int]) -> None:
     assert map_of([], trips)
 
 
-@pytest.mark.skipif(not REAL_FILES.is_dir(), reason=NOT_THERE)
+@pytest.fixture(scope="module")
+def real_zones(tmp_path_factory: pytest.TempPathFactory) -> list[ZoneShape]:
+    """Return TLC's own zones."""
+    if not REAL_FILES.is_dir():
+        pytest.skip(NOT_THERE)
+    folder = tmp_path_factory.mktemp("zones")
+    source = open_published(REAL_FILES / "misc" / "taxi_zones.zip", TAXI_ZONE_SHAPES)
+    clean_zone_shapes(source, folder / "shapes.parquet", folder / "rejected.parquet")
+    return read_zone_shapes(folder / "shapes.parquet")
+
+
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_a_map_of_all_of_tlcs_zones_is_small_and_has_lines_on_any_page(
-    tmp_path: Path, background: str
+    real_zones: list[ZoneShape], background: str
 ) -> None:
-    cleaned = tmp_path / "shapes.parquet"
-    source = open_published(REAL_FILES / "misc" / "taxi_zones.zip", TAXI_ZONE_SHAPES)
-    clean_zone_shapes(source, cleaned, tmp_path / "rejected.parquet", lambda *_: None)
-    zones = read_zone_shapes(cleaned)
-    image = map_of(zones, {zone.location_id: 3**zone.location_id % 10**6 for zone in zones})
+    trips = {zone.location_id: 3**zone.location_id % 10**6 for zone in real_zones}
+    image = map_of(real_zones, trips)
     page = luminance(Image.new("RGB", (1, 1), background).getpixel((0, 0)))  # type: ignore[arg-type]
     contrasts = [
         (max(luminance(colour), page) + 0.05) / (min(luminance(colour), page) + 0.05)

@@ -1,6 +1,7 @@
 """The data contract: it is one by the standard's own schema, and says what is declared."""
 
 import json
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -29,8 +30,17 @@ PLACES: dict[type[Sink], dict[str, str | int]] = {
 SCHEMA = json.loads((files("open_data_contract_standard") / "schema.json").read_text())
 
 
+@cache
+def written(sink: type[Sink]) -> str:
+    return data_contract(sink, PLACES[sink])
+
+
 def contract_of(sink: type[Sink]) -> Any:
-    return yaml.safe_load(data_contract(sink, PLACES[sink]))
+    return read(written(sink))
+
+
+def read(document: str) -> Any:
+    return yaml.load(document, yaml.CSafeLoader)  # Python's own takes seconds
 
 
 def violations(contract: Any) -> list[str]:
@@ -42,7 +52,11 @@ def test_it_is_a_contract_by_the_standards_schema(sink: type[Sink]) -> None:
     contract = contract_of(sink)
     assert contract["apiVersion"] == SCHEMA["properties"]["apiVersion"]["default"] == "v3.1.0"
     assert violations(contract) == []
-    assert violations(yaml.safe_load(data_contract(sink, {}))) == []
+    without_server = read(data_contract(sink, {}))
+    assert without_server == {key: each for key, each in contract.items() if key != "servers"}
+    first_table = contract["schema"][:1]  # the standard's schema takes seconds for all of them
+    assert violations(without_server | {"schema": first_table}) == []
+    contract["schema"] = first_table
     contract["schema"][0]["properties"][0]["logicalType"] = "whatever"
     del contract["servers"][0]["type"]
     assert len(violations(contract)) >= 2
