@@ -4,7 +4,7 @@
 resource "google_bigquery_dataset" "trips" {
   dataset_id  = var.dataset
   location    = var.location
-  description = "Trips of New York's taxis, by taxi_pipeline: tables of trips, zones and the mart."
+  description = "Trips of New York's taxis, by taxi_pipeline: tables of trips, zones and marts."
 
   delete_contents_on_destroy = false
 

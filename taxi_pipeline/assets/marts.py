@@ -127,11 +127,15 @@ def mart_month(context: dg.InitResourceContext) -> Month:
 def _due(mart: Mart) -> dg.AutomationCondition[dg.AssetKey]:
     """Return the condition under which a month of a mart is asked for.
 
-    The zones count for none of it: they are of no month, and each month would be due for them.
+    New zones make none due: they are of no month, and each month would be. But where a mart reads
+    the zones, its months wait for the first.
     """
-    months = dg.AssetSelection.assets(
-        *(asset_key(source.name, BigQuery.name) for source in mart.sources if source.partitioned_by)
-    )
+    sources = {
+        asset_key(source.name, BigQuery.name): bool(source.partitioned_by)
+        for source in mart.sources
+    }
+    months = dg.AssetSelection.assets(*(key for key, of_months in sources.items() if of_months))
+    zones = dg.AssetSelection.assets(*(key for key, of_months in sources.items() if not of_months))
     # A table's month was replaced. (`any_deps_updated` forgets when, and so would lose what is
     # replaced between a request and the next look.)
     replaced = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).allow(
@@ -147,6 +151,7 @@ def _due(mart: Mart) -> dg.AutomationCondition[dg.AssetKey]:
     requested = dg.AutomationCondition.newly_requested()
     return (
         (replaced.since(requested) | lacking.since(requested))
+        & ~dg.AutomationCondition.any_deps_match(dg.AutomationCondition.missing()).allow(zones)
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     )

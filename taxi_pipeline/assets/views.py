@@ -21,13 +21,16 @@ from taxi_pipeline.assets.reporting import (
 from taxi_pipeline.marts import View
 from taxi_pipeline.sink import Sink
 
-# A table that it reads is there for the first time, or the view is declared otherwise. One that
-# fails is not asked for again.
+# A table that it reads is there for the first time, or the view is declared otherwise.
 _LACKING = (
     dg.AutomationCondition.missing()
     & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
 ).newly_true()
-_DUE = (_LACKING | dg.AutomationCondition.code_version_changed()).since(
+# One that failed is asked for again with the next month of a table.
+_FAILED = (
+    dg.AutomationCondition.missing() | dg.AutomationCondition.execution_failed()
+) & dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+_DUE = (_LACKING | _FAILED | dg.AutomationCondition.code_version_changed()).since(
     dg.AutomationCondition.newly_requested()
 ) & ~dg.AutomationCondition.in_progress()
 

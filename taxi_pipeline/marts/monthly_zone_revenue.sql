@@ -150,18 +150,25 @@ by_zone AS (
     ANY_VALUE(median_minutes) AS median_minutes
   FROM with_medians
   GROUP BY service, pickup_location_id
+),
+
+-- each id once, whatever somebody has put into the zones
+zones AS (
+  SELECT location_id, MIN(zone) AS zone, MIN(borough) AS borough
+  FROM taxi_zones
+  GROUP BY location_id
 )
 
 SELECT
   by_zone.service,
   DATE(@start) AS month,
   by_zone.pickup_location_id,
-  taxi_zones.zone AS pickup_zone,
-  taxi_zones.borough AS pickup_borough,
+  zones.zone AS pickup_zone,
+  zones.borough AS pickup_borough,
   by_zone.trips,
   by_zone.revenue,
   by_zone.tips,
   by_zone.median_distance,
   by_zone.median_minutes
 FROM by_zone
-LEFT JOIN taxi_zones ON taxi_zones.location_id = by_zone.pickup_location_id
+LEFT JOIN zones ON zones.location_id = by_zone.pickup_location_id

@@ -205,5 +205,14 @@ FROM (
     {service_in_words}
   FROM {fhvhv_trips}
 ) AS trips
-LEFT JOIN {taxi_zones} AS pickup ON pickup.location_id = trips.pickup_location_id
-LEFT JOIN {taxi_zones} AS dropoff ON dropoff.location_id = trips.dropoff_location_id
+-- each id once, whatever somebody has put into the zones: no trip may be there twice
+LEFT JOIN (
+  SELECT location_id, MIN(zone) AS zone, MIN(borough) AS borough
+  FROM {taxi_zones}
+  GROUP BY location_id
+) AS pickup ON pickup.location_id = trips.pickup_location_id
+LEFT JOIN (
+  SELECT location_id, MIN(zone) AS zone, MIN(borough) AS borough
+  FROM {taxi_zones}
+  GROUP BY location_id
+) AS dropoff ON dropoff.location_id = trips.dropoff_location_id

@@ -177,12 +177,15 @@ def read_zone_shapes(path: Path, tolerance: float = DRAWN_TO) -> list[ZoneShape]
 
     with opened_parquet(path) as file:
         rows = file.read(["location_id", "borough", "zone", "wkt"], use_threads=False)
-    known = rows.filter(pa.compute.is_valid(rows["location_id"])).to_pylist()
     try:
+        known = rows.filter(pa.compute.is_valid(rows["location_id"])).to_pylist()
         shapes = shapely.from_wkt([row["wkt"] for row in known])
+        if not all(isinstance(shape, shapely.Polygon | shapely.MultiPolygon) for shape in shapes):
+            raise ValueError("there is one that is no polygon")
         if tolerance:
             shapes = shapely.coverage_simplify(shapes, tolerance)
-    except shapely.errors.GEOSException as error:
+    # of columns that are missing, or of another type, in a file of somebody's
+    except (shapely.errors.GEOSException, KeyError, TypeError, ValueError) as error:
         raise PermanentError(
             f"{path.name}: a shape of it is none: {error}. Materialize the cleaned asset again."
         ) from error

@@ -325,6 +325,11 @@ def test_a_table_in_the_views_place_is_left_alone_and_named(
     assert query(there, sink)("SELECT mine FROM trips") == [(7,)]
 
 
+def _doubled() -> View:
+    """Return the view, but with twice the fares."""
+    return replace(TRIPS, query=TRIPS.query.replace("trips.fare,", "2 * trips.fare AS fare,"))
+
+
 def _with_a_column_more() -> View:
     query = TRIPS.query.replace("AS minutes,", "AS minutes,\n  1 AS one,", 1)
     assert query != TRIPS.query
@@ -338,8 +343,7 @@ def test_a_view_that_is_declared_otherwise_is_replaced_or_says_what_to_do(
     store = elsewhere[sink]
     store.replace_view(TRIPS)
     there = with_resources(platform, **{sink: store})
-    doubled = replace(TRIPS, query=TRIPS.query.replace("trips.fare,", "2 * trips.fare AS fare,"))
-    store.replace_view(doubled)
+    store.replace_view(_doubled())
     definition = {
         BigQuery.name: "SELECT view_definition FROM INFORMATION_SCHEMA.VIEWS",
         Postgres.name: "SELECT pg_get_viewdef('tlc.trips'::regclass)",
@@ -369,14 +373,49 @@ def test_who_may_read_the_view_may_do_so_after_it_was_made_again(
         loaded.execute(database, "DROP OWNED BY trips_reader; DROP ROLE trips_reader")
 
 
-def test_a_reader_of_the_view_is_waited_for_and_named(loaded: Platform) -> None:
+def test_a_reader_is_waited_for_only_where_the_view_is_declared_otherwise(
+    loaded: Platform,
+) -> None:
     database = loaded.resources.sinks[Postgres.name]
     assert isinstance(database, Postgres)
     impatient = Postgres(url=database.url, lock_timeout=1)
     with psycopg.connect(database.url, application_name="a dashboard") as reader:
         reader.execute("SELECT FROM tlc.trips LIMIT 1")
+        impatient.replace_view(TRIPS)
         with pytest.raises(TransientError, match=r"tlc\.trips was in use for 1 s .*a dashboard"):
-            impatient.replace_view(TRIPS)
+            impatient.replace_view(_doubled())
+
+
+def test_what_somebody_has_set_on_the_view_stays_when_its_definition_changes(
+    elsewhere: dict[str, Sink], platform: Platform
+) -> None:
+    store = elsewhere[Postgres.name]
+    store.replace_view(TRIPS)
+    there = with_resources(platform, postgres=store)
+    there.execute(store, "ALTER VIEW tlc.trips SET (security_invoker = true)")
+    store.replace_view(_doubled())
+    assert there.postgres("SELECT reloptions FROM pg_class WHERE oid = 'tlc.trips'::regclass") == [
+        (["security_invoker=true"],)
+    ]
+    ((definition,),) = there.postgres("SELECT pg_get_viewdef('tlc.trips'::regclass)")
+    assert "* trips.fare" in definition
+
+
+@each_sink
+def test_a_zone_that_is_there_twice_doubles_no_trip(loaded: Platform, sink: str) -> None:
+    store = loaded.resources.sinks[sink]
+    zones = {BigQuery.name: "taxi_zones", Postgres.name: "tlc.taxi_zones"}[sink]
+    ask = query(loaded, sink)
+    before = ask("SELECT COUNT(*), COUNT(pickup_zone), SUM(minutes) FROM trips")
+    loaded.execute(store, f"INSERT INTO {zones} SELECT * FROM {zones} WHERE location_id < 200")
+    try:
+        after = ask("SELECT COUNT(*), COUNT(pickup_zone), SUM(minutes) FROM trips")
+        assert after == [pytest.approx(row, rel=1e-9) for row in before]
+        result = loaded.run(MART, MONTH)
+        assert evaluations(result)["bigquery", "matches_trips"].passed
+    finally:
+        loaded.execute(store, f"DELETE FROM {zones} WHERE TRUE")
+        assert loaded.run("taxi_zones").success
 
 
 def test_a_store_that_keeps_no_views_has_no_asset_of_one(tmp_path: Path) -> None:

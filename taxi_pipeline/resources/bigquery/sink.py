@@ -12,9 +12,7 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
-from taxi_pipeline.io.sql import (
-    SUM_OF_CENTS,
-)
+from taxi_pipeline.io.sql import SUM_OF_CENTS
 from taxi_pipeline.marts import Mart, View
 from taxi_pipeline.resources.bigquery.cells import (
     read_column_tallies,

@@ -98,6 +98,17 @@ WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum"""
 
 
+# The columns that are NOT NULL in a month and not in its table, but by the month's primary key.
+_NOT_NULL_IN_MONTH: LiteralString = """
+SELECT attname FROM pg_attribute AS of_month
+WHERE attrelid = to_regclass({month}) AND attnum > 0 AND NOT attisdropped AND attnotnull
+  AND NOT EXISTS (SELECT FROM pg_attribute AS of_table
+    WHERE attrelid = to_regclass({table}) AND of_table.attname = of_month.attname AND attnotnull)
+  AND NOT EXISTS (SELECT FROM pg_constraint
+    WHERE conrelid = attrelid AND contype = 'p' AND attnum = ANY (conkey))
+ORDER BY attnum"""
+
+
 def existing_columns(connection: "psycopg.Connection", name: str) -> list[ExistingColumn]:
     """Return the columns of the table of our schema with that name; none where there is none."""
     columns = execute(connection, _CATALOG, {}, {"table": f"{SCHEMA}.{name}"})
@@ -172,7 +183,8 @@ def check_columns(table: Table, columns: Iterable[ExistingColumn], partitioning:
         if declared and declared != column.type:
             raise PermanentError(
                 f"{where} is {column.type}, and is declared as {declared}. "
-                f"{change} TYPE {declared} USING {column.name}::{declared}."
+                f"{change} TYPE {declared} USING {column.name}::{declared}. Views that read the "
+                "column keep it from that: drop them first; the job `trips` makes ours again."
             )
         if column.computed and (declared or partitioning):
             raise PermanentError(
@@ -198,7 +210,8 @@ def month_place(connection: "psycopg.Connection", table: Table, month: Month) ->
         PermanentError: Something is in the place of the month's partition, or of the partition
             that this one has, and is none of ours: it has our name and is no partition of that
             table, or another name or other bounds than the month's; it is being detached; it is
-            partitioned otherwise; or it has a CHECK constraint.
+            partitioned otherwise; or it has a CHECK constraint, or a column that is NOT NULL
+            and is not so in the table.
     """
     name, rows = partition_name(table, month), rows_name(table, month)
     execute(connection, "SET LOCAL datestyle = 'ISO'", {})  # in which bounds are written
@@ -207,10 +220,23 @@ def month_place(connection: "psycopg.Connection", table: Table, month: Month) ->
     is_partitioned = is_there and execute(connection, _KIND, {}, relation).fetchall()[0][0] == "p"
     if is_partitioned:
         check_kind(connection, name, PARTITIONED)
+        _check_not_null(connection, table, name)
     has_rows = _has_partition(connection, name, rows, month)
     if is_partitioned:
         return Place.MONTH if has_rows else Place.EMPTY_MONTH
     return Place.ROWS_THEMSELVES if is_there else Place.NOTHING
+
+
+def _check_not_null(connection: "psycopg.Connection", table: Table, month: str) -> None:
+    """Raise `PermanentError` where a column of a month is NOT NULL, and not in the table."""
+    values = {"table": f"{SCHEMA}.{table.name}", "month": f"{SCHEMA}.{month}"}
+    for (column,) in execute(connection, _NOT_NULL_IN_MONTH, {}, values).fetchall():
+        name = f"{SCHEMA}.{month}"
+        raise PermanentError(
+            f"PostgreSQL: the column {column} of {name} is NOT NULL, which the new rows' table "
+            f"would not be. Nothing was changed: run ALTER TABLE {name} ALTER COLUMN {column} DROP "
+            "NOT NULL."
+        )
 
 
 def _has_partition(

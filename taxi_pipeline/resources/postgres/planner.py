@@ -40,9 +40,9 @@ WHERE indrelid = to_regclass({table}) AND attname = 'pickup_datetime'
 _ANALYZE_ONLY = 180000  # the version since which a table is analyzed without its partitions
 
 # Of each index of two partitioned tables, but those of the one that are parts of the other's:
-# whether it is unique, the definition of its constraint if it
-# has one, and what follows the table's name in its own. The catalog has quoted both. What they do
-# not say is a tablespace, and the storage options of a key.
+# whether it is unique, the definition of its constraint if it has one, and what follows the table's
+# name in its own. The catalog has quoted both. What they do not say is a tablespace, and a key's
+# storage options.
 _INDEXES: LiteralString = """
 SELECT indisunique, pg_get_constraintdef(pg_constraint.oid), substr(
   pg_get_indexdef(indexrelid),

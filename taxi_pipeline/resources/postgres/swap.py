@@ -91,7 +91,7 @@ def swap_in(
         _attach(connection, month, name, table.name)
     else:
         _attach(connection, month, rows, name)
-    execute(connection, "ALTER TABLE {rows} DROP CONSTRAINT {bounds_check}", names)
+    execute(connection, "ALTER TABLE {rows} DROP CONSTRAINT IF EXISTS {bounds_check}", names)
     rename_indexes(connection, rows, old_indexes, incoming)
 
 

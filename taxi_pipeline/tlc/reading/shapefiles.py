@@ -32,6 +32,7 @@ GEOMETRY = "geometry"  # what the column is called that has the shape
 _ENDINGS = (".shp", ".dbf", ".prj")  # what else there is only makes it faster to search
 _ROWS = 256  # of a batch, of which most have some ten kilobytes
 _PRJ_BYTES = 1 << 16
+_MOST_SHAPES = 10_000  # TLC has 263, and each that is none takes time to say so
 # Of a .shp: its header, and each shape's, which has a number and a length in words of two bytes.
 _HEADER_BYTES = 100
 _SHAPE_HEADER = struct.Struct(">ii")
@@ -273,6 +274,8 @@ def _shapes(path: Path, content: bytes) -> list[slice]:
         if not start < place <= len(content):
             raise _broken(path, f"the .shp is broken or cut short after {len(shapes):,} shapes")
         shapes.append(slice(start, place))
+        if len(shapes) > _MOST_SHAPES:
+            raise _broken(path, f"the .shp has more than {_MOST_SHAPES:,} shapes")
     return shapes
 
 

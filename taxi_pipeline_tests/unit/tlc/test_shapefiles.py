@@ -11,7 +11,7 @@ import pyproj
 import pytest
 
 from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.tlc.reading import examine, open_published
+from taxi_pipeline.tlc.reading import examine, open_published, shapefiles
 from taxi_pipeline.tlc.reading.guard import zips
 from taxi_pipeline.tlc.services import TAXI_ZONE_SHAPES
 from taxi_pipeline_tests.support.parquet import read_parquet
@@ -264,6 +264,15 @@ ZIPS: Mapping[str, tuple[Callable[[Path, Mapping[str, bytes]], object], str]] = 
     "damaged": (damaged, "no zip, or a broken one"),
     "cut short": (cut_short, "no zip, or a broken one"),
 }
+
+
+def test_more_shapes_than_tlc_could_have_are_an_error_at_once(
+    tmp_path: Path, files: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapefiles, "_MOST_SHAPES", 9)
+    path = write_zip(tmp_path / NAME, files)
+    with pytest.raises(PermanentError, match=r"the \.shp has more than 9 shapes"):
+        examine(path, 0)
 
 
 @pytest.mark.parametrize("kind", ZIPS)

@@ -1,7 +1,7 @@
 """The zones' shapes: TLC's own and made-up ones, as WKT on the map, and as rings to draw."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -186,11 +186,25 @@ def test_real_shapes_to_draw_have_a_tenth_of_their_points(tmp_path: Path) -> Non
         assert box[1].max(axis=0) == pytest.approx(box[0].max(axis=0), abs=0.01)
 
 
-def test_cleaned_shapes_that_are_none_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "of_somebody",
+    [
+        lambda rows: rows.set_column(6, "wkt", pa.array(["POLYGON ((1 2"] * len(rows))),
+        lambda rows: rows.set_column(6, "wkt", pa.array(["POINT (1 2)"] * len(rows))),
+        lambda rows: rows.set_column(6, "wkt", pa.array(["LINESTRING (1 2, 3 4)"] * len(rows))),
+        lambda rows: rows.set_column(6, "wkt", pa.nulls(len(rows), pa.string())),
+        lambda rows: rows.set_column(6, "wkt", pa.array(range(len(rows)))),
+        lambda rows: rows.drop_columns(["wkt"]),
+        lambda rows: rows.drop_columns(["location_id"]),
+    ],
+    ids=["no WKT", "points", "lines", "nulls", "numbers", "no shapes", "no ids"],
+)
+def test_cleaned_shapes_that_are_none_are_an_error(
+    tmp_path: Path, of_somebody: Callable[[pa.Table], pa.Table]
+) -> None:
     path = tmp_path / NAME
     write_zone_shapes(path)
     _, kept, _ = clean(path)
-    rows = read_parquet(kept)
-    pq.write_table(rows.set_column(6, "wkt", pa.array(["POLYGON ((1 2"] * len(rows))), kept)
+    pq.write_table(of_somebody(read_parquet(kept)), kept)
     with pytest.raises(PermanentError, match="Materialize the cleaned asset again"):
         read_zone_shapes(kept)
