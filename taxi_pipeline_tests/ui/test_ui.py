@@ -72,9 +72,12 @@ def names_and_kinds(
     return Counter(
         (
             node.inner_text().splitlines()[0],
-            kinds.intersection(
-                icon.get_attribute("aria-label") or "" for icon in node.get_by_role("img").all()
-            ),
+            kinds
+            & {
+                # a kind for which Dagster has no icon is text
+                *node.inner_text().splitlines(),
+                *(icon.get_attribute("aria-label") for icon in node.get_by_role("img").all()),
+            },
         )
         for node in nodes(page).all()
     )
