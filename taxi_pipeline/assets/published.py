@@ -113,7 +113,7 @@ def _asset(
     Args:
         published: The table.
         layer: The asset's layer.
-        metadata: What Dagster's catalog shows beside before the first run.
+        metadata: What else Dagster's catalog shows before the first run.
     """
     return partial(
         dg.asset,
