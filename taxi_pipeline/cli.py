@@ -201,9 +201,9 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
     """Run the failed months again.
 
     What has failed is what Dagster's UI shows as failed, as its memory in DAGSTER_HOME has it; a
-    month that is being run again already is left alone. The runs go through the webserver at
-    TAXI_DAGSTER_URL into Dagster's queue. They make all of a month's assets again, but do not fetch
-    a published file that lies in the lake.
+    month that is being run again already is left alone. The runs go into Dagster's queue, through
+    the webserver at TAXI_DAGSTER_API_URL (not set: at TAXI_DAGSTER_URL). They make all of a month's
+    assets again, but do not fetch a published file that lies in the lake.
 
     \b
     taxi local taxi retry-failed --dry-run
@@ -212,7 +212,7 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
     with _errors_shown():
         from taxi_pipeline.automation.failures import failed_partitions, run_again
         from taxi_pipeline.definitions import defs
-        from taxi_pipeline.settings import dagster_instance, dagster_url
+        from taxi_pipeline.settings import dagster_api_url, dagster_instance, dagster_url
 
         names = {service.trips.name for service in services}
         jobs = defs.get_repository_def().get_all_jobs()
@@ -222,9 +222,12 @@ def retry_failed(services: tuple["Service", ...], dry_run: bool) -> None:
         if not failed:
             click.echo("No month has failed.")
         for partition in failed:
-            assets = ", ".join(asset.to_user_string() for asset in partition.assets)
-            ran = f"would run {assets}" if dry_run else run_again(partition, dagster_url())
-            click.echo(f"{partition}: {ran}")
+            if dry_run:
+                assets = ", ".join(asset.to_user_string() for asset in partition.assets)
+                click.echo(f"{partition}: would run {assets}")
+            else:
+                page, run = dagster_url(), run_again(partition, dagster_api_url())
+                click.echo(f"{partition}: {page}/runs/{run}")
 
 
 def _sink(name: str) -> "type[Sink]":

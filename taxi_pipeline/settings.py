@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
@@ -204,28 +205,53 @@ def dagster_url() -> str:
     Raises:
         PermanentError: It is no http(s) URL, or has more than an address and a path in it.
     """
-    text = _setting("TAXI_DAGSTER_URL")
-    refuse_secrets(text, "TAXI_DAGSTER_URL")
-    if not text.startswith(("http://", "https://")):
-        raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
-    return text.rstrip("/")
+    return _web_address("TAXI_DAGSTER_URL")
+
+
+def dagster_api_url() -> str:
+    """Return where programs reach Dagster's webserver: where people do, unless it is set.
+
+    Raises:
+        PermanentError: As `dagster_url` does.
+    """
+    name = "TAXI_DAGSTER_API_URL"
+    return _web_address(name) if os.environ.get(name) else dagster_url()
 
 
 def dagster_instance() -> dg.DagsterInstance:
-    """Return Dagster's memory of its runs; raise `PermanentError` where DAGSTER_HOME has none."""
-    if not os.environ.get("DAGSTER_HOME"):
+    """Return Dagster's memory of its runs.
+
+    Raises:
+        PermanentError: DAGSTER_HOME is not set, has no dagster.yaml, or has one that is wrong.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
         raise PermanentError(
             "DAGSTER_HOME: not set. Set it to the folder that Dagster's webserver has, or run "
             "inside the embedded stack: taxi local COMMAND."
         )
+    # without it Dagster begins an empty memory of its own there, in which nothing has ever failed
+    if not Path(home, "dagster.yaml").is_file():
+        raise PermanentError(
+            f"DAGSTER_HOME: '{home}' has no dagster.yaml, so it is no instance of Dagster. Set it "
+            "to the folder that Dagster's webserver has, or run this where the webserver runs."
+        )
     try:
         return dg.DagsterInstance.get()
-    except dg.DagsterInvariantViolationError as error:
+    except dg.DagsterError as error:
         raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
 
 
 def _setting(name: str) -> str:
     return os.environ.get(name) or _DEFAULTS[name]
+
+
+def _web_address(name: str) -> str:
+    text = _setting(name)
+    refuse_secrets(text, name)
+    if not text.startswith(("http://", "https://")):
+        raise PermanentError(f"{name}: '{text}' is not an http(s) URL.")
+    return text.rstrip("/")
 
 
 def _share(name: str) -> float:

@@ -175,6 +175,13 @@ def test_every_setting_reaches_the_code_location_and_runs() -> None:
     assert re.findall(r"=(.*)$", defaults, re.MULTILINE) == [""] * len(names_in(defaults))
 
 
+def test_every_server_reaches_the_webserver() -> None:
+    command = SERVICES["webserver"]["command"]
+    url = f"http://webserver:{command[command.index('-p') + 1]}"
+    for name in ("webserver", "daemon", "code"):
+        assert SERVICES[name]["environment"]["TAXI_DAGSTER_API_URL"] == url
+
+
 def test_the_instance_is_productions_but_for_where_runs_go_on() -> None:
     production = yaml.safe_load((FOLDER.parent / "dagster.yaml").read_text())
     ours = dict(INSTANCE)
@@ -410,7 +417,7 @@ def test_a_run_that_died_as_it_started_is_described_by_its_state_and_last_lines(
     run: dg.DagsterRun, instance: dg.DagsterInstance, answers: dict[str, Answer]
 ) -> None:
     answers["/containers/c0ffee/json"] = body(
-        b'{"Config": {"Tty": false}, "State": {"Status": "exited", "ExitCode": 1}}'
+        b'{"Id": "c0ffee", "Config": {"Tty": false}, "State": {"Status": "exited", "ExitCode": 1}}'
     )
     printed = b"password authentication failed"
     answers["/containers/c0ffee/logs"] = body(
