@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 import click
 
+from taxi_pipeline.doctor.command import doctor
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.text import printable
@@ -40,7 +41,7 @@ class _Taxi(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_Taxi, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Taxi, commands=[doctor], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="taxi-pipeline")
 def main() -> None:
     """NYC's taxi trips, month by month, in a GCS lake, BigQuery and PostgreSQL.
