@@ -175,8 +175,7 @@ def ledger(
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
     stack. All months that any store has are shown, and the taxi zones and their shapes, unless
-    options choose among the months; below the table stands what does not add up (with --json, on
-    the standard error).
+    options choose among the months; below it stands what does not add up (by --json, on stderr).
 
     Exits with 1 if a line does not add up, or if no store has anything of a service or of the
     months that were asked for.

@@ -16,7 +16,6 @@ from taxi_pipeline.doctor.finding import Check
 # Writes nothing.
 READING = (
     Check("settings", settings.check_settings),
-    Check("scratch disk", machine.check_scratch),
     Check("credentials", google.check_credentials),
     Check("bucket", storage.check_bucket, ("credentials",)),
     Check("bucket permissions", storage.check_bucket_permissions, ("bucket",)),
@@ -34,6 +33,7 @@ READING = (
     Check("Dagster's pools", dagster.check_pools, ("Dagster's instance",)),
     Check("Dagster's daemon", dagster.check_daemon, ("Dagster's instance",)),
     Check("Dagster's webserver", dagster.check_webserver),
+    Check("scratch disk", machine.check_scratch),
 )
 
 # Writes into the stores, and takes it away again.

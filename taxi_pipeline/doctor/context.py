@@ -40,11 +40,14 @@ class Context:
 
     Attributes:
         emulated: Whether Google's services are emulators, of which not everything can be asked.
+        runs_elsewhere: Whether Dagster's instance lets runs go on in containers of their own, as
+            far as it has been looked at.
     """
 
     emulated: bool = field(
         default_factory=lambda: any(os.environ.get(variable) for variable in EMULATORS)
     )
+    runs_elsewhere: bool = False
     _ends: ExitStack = field(default_factory=ExitStack)
 
     @cached_property

@@ -33,13 +33,14 @@ def check_instance(context: Context) -> Finding:
         )
 
     def look() -> tuple[str, str]:
-        instance = context.instance
-        return type(instance.run_storage).__name__, type(instance.run_launcher).__name__
+        # its name alone: a launcher that is made may want a cluster
+        launcher = context.instance.get_ref().run_launcher_data
+        return type(context.instance.run_storage).__name__, launcher.class_name if launcher else ""
 
     storage, launcher = _within_limit(look)
-    is_sqlite = "Sqlite" in storage
+    context.runs_elsewhere = launcher not in ("DefaultRunLauncher", "")
     seen = {"storage": storage, "launcher": launcher}
-    if is_sqlite and launcher != "DefaultRunLauncher":
+    if context.runs_elsewhere and "Sqlite" in storage:
         return failed(
             f"{home}: runs go on elsewhere ({launcher}), but Dagster's storage is files of this "
             "machine (SQLite): name a PostgreSQL in dagster.yaml, as deploy/dagster.yaml does.",
@@ -93,7 +94,8 @@ def check_webserver(context: Context) -> Finding:
     """Check that Dagster's webserver answers."""
     import requests
 
-    url = f"{settings.dagster_url()}/server_info"
+    address = settings.dagster_url()
+    url = f"{address}/server_info"
     try:
         with classified(url):
             answer = requests.get(url, timeout=ANSWER_SECONDS, allow_redirects=False)
@@ -108,7 +110,7 @@ def check_webserver(context: Context) -> Finding:
             f"{url} answered {answer.status_code}, and not as Dagster's webserver does: something "
             "before it asks who we are, or TAXI_DAGSTER_URL is another's."
         )
-    return ok(f"Dagster {version} at {settings.dagster_url()}", version=version)
+    return ok(f"Dagster {version} at {address}", version=version)
 
 
 def _heard(heartbeat: Any) -> str:
