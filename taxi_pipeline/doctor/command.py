@@ -19,8 +19,8 @@ def doctor(as_json: bool, write: bool, notify: bool) -> None:
     """Check whether all is there that the platform needs: a line a check, ok or what to do.
 
     Asks the systems that the environment names: `taxi local taxi doctor` those of the embedded
-    stack. Writes nothing to them without --write. It takes seconds, and no system is waited for
-    longer than half a minute.
+    stack. Writes nothing to them without --write. It takes seconds, and waits for no answer for
+    longer than half a minute, for a load job a minute.
 
     Exits with 1 if a check has failed. What is skipped says why.
 

@@ -65,7 +65,8 @@ def check_project_permissions(context: Context) -> Finding:
         return skipped(NO_ACCESS_MANAGEMENT)
     project = context.bigquery.project
     url = f"{_RESOURCE_MANAGER}/v1/projects/{project}:testIamPermissions"
-    with classified(url), AuthorizedSession(context.credentials) as session:
+    advice = {403: "Check TAXI_GCP_PROJECT."}
+    with classified(url, advice), AuthorizedSession(context.credentials) as session:
         answer = session.post(
             url, json={"permissions": [*PROJECT_PERMISSIONS]}, timeout=ANSWER_SECONDS
         )

@@ -1,6 +1,8 @@
 """How checks follow each other, and how the verb shows what they find."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +21,7 @@ from taxi_pipeline.doctor.finding import (
 )
 from taxi_pipeline.errors import TransientError
 from taxi_pipeline_tests.support.marked import MARK
+from taxi_pipeline_tests.unit.doctor.conftest import SETTINGS
 
 
 def raising(error: Exception) -> Check:
@@ -61,6 +64,15 @@ def test_each_check_comes_after_those_that_it_needs() -> None:
         before.add(check.name)
 
 
+def test_the_page_has_every_check_in_order() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text()
+    section = page.partition("## The checks")[2].partition("\n## ")[0]
+    rows = [row.split(" | ")[0] for row in re.findall(r"^\| (.+) \|$", section, re.MULTILINE)]
+    names = [re.sub(r" \(`--\w+`\)", "", row) for row in rows]
+    made = (*checks.READING, *checks.WRITING, *checks.NOTIFYING)
+    assert names == ["check", *(check.name for check in made)]
+
+
 @pytest.fixture
 def _three(monkeypatch: pytest.MonkeyPatch) -> None:
     three = (
@@ -91,6 +103,30 @@ def test_programs_get_a_list_of_objects() -> None:
         {"check": "two", "status": "skipped", "message": "an emulator"},
         {"check": "three", "status": "failed", "message": "do [this]"},
     ]
+
+
+def test_where_nothing_is_set_what_is_missing_is_said_and_all_else_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*SETTINGS, "DAGSTER_HOME", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "http://127.0.0.1:1")
+    shown = CliRunner().invoke(main, ["doctor", "--write", "--notify", "--json"])
+    assert shown.exit_code == 1
+    found = {each["check"]: each for each in json.loads(shown.output)}
+    assert found["settings"]["message"].startswith(
+        "TAXI_BUCKET, TAXI_GCP_PROJECT, TAXI_POSTGRES_URL, TAXI_PUBLISHER_URLS, TAXI_ZONES_URL: "
+        "not set."
+    )
+    failed = {name for name, each in found.items() if each["status"] == "failed"}
+    expected = {"settings", "credentials", "Dagster's instance", "Dagster's webserver"}
+    assert failed - {"scratch disk"} == expected
+    for name in ("PostgreSQL", "publisher, old month", "publisher, newest month"):
+        assert found[name]["message"] == "needs settings"
+    for name in ("bucket", "dataset"):
+        assert found[name]["message"] == "needs credentials"
 
 
 def test_without_a_failure_it_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:

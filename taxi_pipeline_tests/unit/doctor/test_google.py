@@ -274,6 +274,7 @@ def test_a_project_that_does_not_let_us_ask_fails(context: Context, fake: FakeGo
     fake.refuse(RESOURCE_MANAGER, 403, "PERMISSION_DENIED")
     found = findings(context, "credentials", "project permissions")
     assert found["project permissions"].status is Status.FAILED
+    assert found["project permissions"].message.endswith("Check TAXI_GCP_PROJECT.")
 
 
 # --- what a query reads ---
