@@ -81,14 +81,14 @@ def _permissions_one_by_one(context: Context, table_id: str) -> Finding:
     """Ask for each permission alone, where BigQuery does not take one of them for a table's."""
     from google.api_core.exceptions import BadRequest
 
-    granted, asked = [], []
+    granted, accepted = [], []
     for permission in DATASET_PERMISSIONS:
         try:
             granted += _granted(context, table_id, [permission])
         except BadRequest:
             continue
-        asked.append(permission)
-    return compare_permissions(asked, granted, table_id)
+        accepted.append(permission)
+    return compare_permissions(accepted, granted, table_id)
 
 
 def _granted(context: Context, table_id: str, permissions: Sequence[str]) -> list[str]:
@@ -105,9 +105,9 @@ def check_pruning(context: Context) -> Finding:
     rows of it.
     """
     with _errors_classified():
-        if not (found := _largest_table(context)):
+        if not (largest := _largest_table(context)):
             return skipped("no table of trips has rows yet")
-        service, table = found
+        service, table = largest
         of_all = _bytes_read(context, service, None)
         of_none = _bytes_read(context, service, service.first_month.previous)
         of_month = _bytes_read(context, service, _MONTH)
@@ -119,12 +119,12 @@ def check_pruning(context: Context) -> Finding:
     if not of_all:
         return skipped("the dry run counts no bytes, as an emulator's", **read)
     if of_none * 2 > of_all:
-        why = "BigQuery leaves out no partition"
+        reason = "BigQuery leaves out no partition"
         if not table.time_partitioning:
-            why = "the table is not partitioned: rename it, and run its months again"
+            reason = "the table is not partitioned: rename it, and run its months again"
         return failed(
             f"the tally of one month of {service.trips.name} would read {of_none:,} bytes even "
-            f"where the table has no such month, of {of_all:,} in all: {why}.",
+            f"where the table has no such month, of {of_all:,} in all: {reason}.",
             **read,
         )
     return ok(
@@ -146,7 +146,7 @@ def _largest_table(context: Context) -> "tuple[Service, bigquery.Table] | None":
             continue
         if table.num_rows:
             tables.append((service, table))
-    return max(tables, key=lambda found: found[1].num_bytes or 0, default=None)
+    return max(tables, key=lambda pair: pair[1].num_bytes or 0, default=None)
 
 
 def _bytes_read(context: Context, service: Service, month: Month | None) -> int:

@@ -32,60 +32,60 @@ def check_instance(context: Context) -> Finding:
             "where they run."
         )
 
-    def look() -> tuple[str, str]:
+    def read() -> tuple[str, str]:
         # its name alone: a launcher that is made may want a cluster
         launcher = context.instance.get_ref().run_launcher_data
         return type(context.instance.run_storage).__name__, launcher.class_name if launcher else ""
 
-    storage, launcher = _within_limit(look)
+    storage, launcher = _within_limit(read)
     context.runs_elsewhere = launcher not in ("DefaultRunLauncher", "")
-    seen = {"storage": storage, "launcher": launcher}
+    kinds = {"storage": storage, "launcher": launcher}
     if context.runs_elsewhere and "Sqlite" in storage:
         return failed(
             f"{home}: runs go on elsewhere ({launcher}), but Dagster's storage is files of this "
             "machine (SQLite): name a PostgreSQL in dagster.yaml, as deploy/dagster.yaml does.",
             blocking=False,
-            **seen,
+            **kinds,
         )
-    return ok(f"{home}: {storage}, {launcher}", **seen)
+    return ok(f"{home}: {storage}, {launcher}", **kinds)
 
 
 def check_pools(context: Context) -> Finding:
     """Check that each pool has a limit: one of its own, or the default."""
 
-    def look() -> tuple[int | None, Mapping[str, int]]:
+    def read() -> tuple[int | None, Mapping[str, int]]:
         instance = context.instance
         default = instance.get_concurrency_config().pool_config.default_pool_limit
         limits = instance.event_log_storage.get_pool_limits()
         return default, {pool.name: pool.limit for pool in limits if not pool.from_default}
 
-    default, limits = _within_limit(look)
+    default, limits = _within_limit(read)
     pools = {name: limits.get(name, default) for name in _POOLS}
     if missing := [name for name, limit in pools.items() if limit is None]:
         commands = "; ".join(f"dagster instance concurrency set {name} 2" for name in missing)
         return failed(f"{', '.join(missing)} without a limit: {commands}.", limits=pools)
-    said = (f"{pool} {pools[pool]}{'' if pool in limits else ' (default)'}" for pool in _POOLS)
-    return ok(", ".join(said), limits=pools)
+    texts = (f"{pool} {pools[pool]}{'' if pool in limits else ' (default)'}" for pool in _POOLS)
+    return ok(", ".join(texts), limits=pools)
 
 
 def check_daemon(context: Context) -> Finding:
     """Check that each of the daemon's threads that the instance asks for was heard of lately."""
 
-    def look() -> dict[str, str]:
+    def read() -> dict[str, str]:
         statuses = context.instance.get_daemon_statuses()
         return {
-            name: _heard(status.last_heartbeat)
+            name: _last_heartbeat(status.last_heartbeat)
             for name, status in statuses.items()
             if status.required and not status.healthy
         }
 
-    if not (dead := _within_limit(look)):
+    if not (dead := _within_limit(read)):
         return ok("was heard of lately")
     if context.emulated:
         return skipped(_NOT_STARTED, dead=dead)
-    said = ", ".join(f"{name} ({when})" for name, when in sorted(dead.items()))
+    listed = ", ".join(f"{name} ({when})" for name, when in sorted(dead.items()))
     return failed(
-        f"not heard of lately: {said}. See that dagster-daemon runs, and what its log says.",
+        f"not heard of lately: {listed}. See that dagster-daemon runs, and what its log says.",
         dead=dead,
     )
 
@@ -113,29 +113,29 @@ def check_webserver(context: Context) -> Finding:
     return ok(f"Dagster {version} at {address}", version=version)
 
 
-def _heard(heartbeat: Any) -> str:
+def _last_heartbeat(heartbeat: Any) -> str:
     if heartbeat is None:
         return "never"
     return f"last at {datetime.fromtimestamp(heartbeat.timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _within_limit[T](look: Callable[[], T]) -> T:
+def _within_limit[T](call: Callable[[], T]) -> T:
     """Return what a call of Dagster's returns, or raise what it raises.
 
     Raises:
         TransientError: It did not end in time. Its thread ends with the process.
     """
-    ended: Queue[tuple[T | None, Exception | None]] = Queue()
+    results: Queue[tuple[T | None, Exception | None]] = Queue()
 
     def run() -> None:
         try:
-            ended.put((look(), None))
+            results.put((call(), None))
         except Exception as error:
-            ended.put((None, error))
+            results.put((None, error))
 
     Thread(target=run, daemon=True).start()
     try:
-        value, error = ended.get(timeout=_STORAGE_SECONDS)
+        value, error = results.get(timeout=_STORAGE_SECONDS)
     except Empty:
         raise TransientError(
             f"Dagster's storage does not answer within {_STORAGE_SECONDS} s: see that its "

@@ -15,16 +15,16 @@ def check_scratch(context: Context) -> Finding:
     with scratch() as folder:
         free = shutil.disk_usage(folder).free
     where, needed = gettempdir(), LARGEST.disk << 30
-    said = f"{free / (1 << 30):.1f} GiB free in {where}"
+    message = f"{free / (1 << 30):.1f} GiB free in {where}"
     if context.runs_elsewhere:
-        return skipped(f"runs have disks of their own; here {said}", free_bytes=free)
+        return skipped(f"runs have disks of their own; here {message}", free_bytes=free)
     if free >= needed:
-        return ok(said, free_bytes=free, needed_bytes=needed)
+        return ok(message, free_bytes=free, needed_bytes=needed)
     largest = f"the largest month takes {LARGEST.disk} GiB"
     if free and context.emulated:
-        return skipped(f"{said}; {largest}, but no generated one", free_bytes=free)
+        return skipped(f"{message}; {largest}, but no generated one", free_bytes=free)
     return failed(
-        f"{said}, where {largest}: make room, or set TMPDIR to a folder on a larger disk.",
+        f"{message}, where {largest}: make room, or set TMPDIR to a folder on a larger disk.",
         free_bytes=free,
         needed_bytes=needed,
     )

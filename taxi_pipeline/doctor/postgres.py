@@ -71,17 +71,17 @@ def check_rights(context: Context) -> Finding:
     values = {"schema": SCHEMA, "tables": [table.name for table in PUBLISHED_TABLES]}
     with _connected(context) as connection:
         rows = connection.execute(_RIGHTS, values).fetchall()
-    ((role, database, makes_schemas, makes_tables, enters, others),) = rows
+    ((role, database, may_create_schema, may_create_tables, may_use, foreign),) = rows
     problems = []
-    if makes_tables is None and not makes_schemas:
+    if may_create_tables is None and not may_create_schema:
         problems.append(
             f"there is no schema {SCHEMA}, and the role may make none: CREATE SCHEMA {SCHEMA} "
             f'AUTHORIZATION "{role}", or GRANT CREATE ON DATABASE "{database}" TO "{role}".'
         )
-    if makes_tables is not None and not (makes_tables and enters):
+    if may_create_tables is not None and not (may_create_tables and may_use):
         problems.append(f'GRANT CREATE, USAGE ON SCHEMA {SCHEMA} TO "{role}".')
-    if others:
-        problems.append(f'{", ".join(others)} belong to others: ALTER TABLE … OWNER TO "{role}".')
+    if foreign:
+        problems.append(f'{", ".join(foreign)} belong to others: ALTER TABLE … OWNER TO "{role}".')
     if problems:
         return failed(f"the role {role}: {' '.join(problems)}", problems=problems)
     return ok(f"the role {role} may make and replace the tables of {SCHEMA}")
@@ -94,7 +94,7 @@ def check_limits(context: Context) -> Finding:
         (row,) = connection.execute(_FIGURES).fetchall()
     size, places, *limits, wal, transaction_ms = row
     connections = min([places, *(limit for limit in limits if limit >= 0)])
-    seen = {"database_bytes": size, "connections": connections, "max_wal_size": wal}
+    figures = {"database_bytes": size, "connections": connections, "max_wal_size": wal}
     problems = []
     if connections < _CONNECTIONS:
         problems.append(
@@ -107,11 +107,11 @@ def check_limits(context: Context) -> Finding:
             f"take {timeout} s (TAXI_POSTGRES_TIMEOUT): raise it for the role."
         )
     if problems:
-        return failed(" ".join(problems), problems=problems, **seen)
+        return failed(" ".join(problems), problems=problems, **figures)
     return ok(
         f"{connections} connections, max_wal_size {wal}; the database has {size:,} bytes (what is "
         "free on its disk, SQL does not say)",
-        **seen,
+        **figures,
     )
 
 

@@ -41,12 +41,12 @@ def check_newest_month(context: Context) -> Finding:
 
 
 def _finding(answers: list[dict[str, Any]]) -> Finding | None:
-    """Return the finding where a URL could not be asked, or refused us; None for all others."""
+    """Return the finding where a URL could not be asked, or refused us; None where all answered."""
     problems = [answer["problem"] for answer in answers if "problem" in answer]
     if not problems:
         return None
-    others = [answer for answer in answers if "problem" not in answer]
-    return failed(" ".join([*problems, _as_text(others)]).rstrip(), answers=answers)
+    answered = [answer for answer in answers if "problem" not in answer]
+    return failed(" ".join([*problems, _as_text(answered)]).rstrip(), answers=answers)
 
 
 def _answers(context: Context, month: Month) -> Iterator[dict[str, Any]]:
@@ -56,22 +56,22 @@ def _answers(context: Context, month: Month) -> Iterator[dict[str, Any]]:
     for template in url_templates(context.publisher.urls):
         url = template.format(service=YELLOW.name, month=month.key)
         try:
-            answer = ask_for_headers(url, None, limit, _seen)
+            answer = ask_for_headers(url, None, limit, _shown_headers)
             yield {"url": url, **(answer if isinstance(answer, dict) else {})}
         except (PermanentError, TransientError) as error:
             yield {"url": url, "problem": str(error)}
 
 
-def _seen(response: "requests.Response") -> dict[str, Any]:
+def _shown_headers(response: "requests.Response") -> dict[str, Any]:
     headers = response.headers
-    shown = {name: printable(headers[name], 100) for name in _HEADERS if name in headers}
-    return {"status": response.status_code, "headers": shown}
+    chosen = {name: printable(headers[name], 100) for name in _HEADERS if name in headers}
+    return {"status": response.status_code, "headers": chosen}
 
 
 def _as_text(answers: list[dict[str, Any]]) -> str:
-    said = []
+    texts = []
     for answer in answers:
         headers = "; ".join(f"{name}: {value}" for name, value in answer.get("headers", {}).items())
         status = answer.get("status", "does not have it")
-        said.append(f"{answer['url']} {status}{f' ({headers})' if headers else ''}")
-    return ", ".join(said)
+        texts.append(f"{answer['url']} {status}{f' ({headers})' if headers else ''}")
+    return ", ".join(texts)

@@ -27,12 +27,14 @@ def check_settings(_: Context) -> Finding:
     ]
     if missing:
         names = ", ".join(sorted(missing))
-        said = f"{names}: not set. Set what .env.example shows, or run it inside the embedded stack"
-        problems.insert(0, f"{said}: taxi local taxi doctor.")
+        problem = (
+            f"{names}: not set. Set what .env.example shows, or run it inside the embedded stack"
+        )
+        problems.insert(0, f"{problem}: taxi local taxi doctor.")
     if problems:
         return failed(" ".join(problems), blocking=False, problems=problems)
-    chosen = sum(bool(os.environ.get(name)) for name in _names())
-    return ok(f"{chosen} are set, the others have their defaults")
+    count = sum(bool(os.environ.get(name)) for name in _names())
+    return ok(f"{count} are set, the others have their defaults")
 
 
 def problem_of(variable: str) -> str | None:

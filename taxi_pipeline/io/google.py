@@ -79,8 +79,8 @@ def find_credentials(emulator_variable: str) -> Credentials:
     if credentials := _credentials(emulator_variable):
         return credentials
     with _missing_credentials_named():
-        found: Credentials = google.auth.default(scopes=_SCOPES)[0]
-        return found
+        default: Credentials = google.auth.default(scopes=_SCOPES)[0]
+        return default
 
 
 def _credentials(emulator_variable: str) -> Credentials | None:

@@ -21,7 +21,7 @@ from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.marked import MARK
 
 
-def found(check: Callable[[Context], Finding]) -> Finding:
+def run_check(check: Callable[[Context], Finding]) -> Finding:
     with Context().closed() as context:
         ((_, finding),) = examine([Check("it", check)], context)
     return finding
@@ -89,18 +89,18 @@ def role(
 ) -> Iterator[Callable[..., str]]:
     """Return a function that makes a role, sets it so, and lets TAXI_POSTGRES_URL name it."""
     name, password = f"doctor_{uuid4().hex}", uuid4().hex
-    its = {"role": sql.Identifier(name), "password": sql.Literal(password)}
-    operator.execute(sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**its))
+    names = {"role": sql.Identifier(name), "password": sql.Literal(password)}
+    operator.execute(sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**names))
 
-    def made(*statements: str) -> str:
+    def alter(*statements: str) -> str:
         for statement in statements:
-            operator.execute(sql.SQL(statement).format(**its))
+            operator.execute(sql.SQL(statement).format(**names))
         url = f"postgresql://{name}:{password}@127.0.0.1:{operator.info.port}"
         monkeypatch.setenv("TAXI_POSTGRES_URL", f"{url}/{operator.info.dbname}?sslmode=disable")
         return name
 
-    yield made
-    operator.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(**its))
+    yield alter
+    operator.execute(sql.SQL("DROP OWNED BY {role}; DROP ROLE {role}").format(**names))
 
 
 def test_a_wrong_password_fails_and_is_not_shown(
@@ -124,34 +124,34 @@ def test_a_wrong_password_fails_and_is_not_shown(
 @pytest.mark.usefixtures("loaded")
 def test_a_server_that_is_too_old_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_OLDEST", 99)
-    finding = found(postgres.check_server)
+    finding = run_check(postgres.check_server)
     assert finding.status is Status.FAILED
     assert finding.message.endswith("upgrade it to 99 or later.")
 
 
 def test_a_server_that_takes_no_writes_fails(role: Callable[..., str]) -> None:
     role("ALTER ROLE {role} SET default_transaction_read_only = on")
-    finding = found(postgres.check_server)
+    finding = run_check(postgres.check_server)
     assert finding.status is Status.FAILED
     assert "takes no writes: ALTER ROLE" in finding.message
 
 
 def test_a_standby_fails(role: Callable[..., str]) -> None:
-    """No standby is at hand: the role sees a function of its own in place of the server's."""
+    """No standby is at hand: the role sees a function of names own in place of the server's."""
     role(
         "CREATE SCHEMA standby",
         "CREATE FUNCTION standby.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         "GRANT USAGE ON SCHEMA standby TO {role}",
         "ALTER ROLE {role} SET search_path = standby, pg_catalog",
     )
-    finding = found(postgres.check_server)
+    finding = run_check(postgres.check_server)
     assert finding.status is Status.FAILED
     assert "is a standby" in finding.message
 
 
 def test_a_role_that_may_make_nothing_fails(role: Callable[..., str]) -> None:
     name = role()
-    finding = found(postgres.check_rights)
+    finding = run_check(postgres.check_rights)
     assert finding.status is Status.FAILED
     grant, own = finding.details["problems"]
     assert grant == f'GRANT CREATE, USAGE ON SCHEMA tlc TO "{name}".'
@@ -160,7 +160,7 @@ def test_a_role_that_may_make_nothing_fails(role: Callable[..., str]) -> None:
 
 def test_a_role_that_owns_the_tables_is_right(role: Callable[..., str]) -> None:
     name = role("GRANT taxi TO {role}")
-    finding = found(postgres.check_rights)
+    finding = run_check(postgres.check_rights)
     assert (finding.status, finding.message) == (
         Status.OK,
         f"the role {name} may make and replace the tables of tlc",
@@ -172,20 +172,20 @@ def test_a_database_without_our_schema_asks_for_the_right_to_make_one(
 ) -> None:
     name = role()
     empty = f"doctor_{uuid4().hex}"
-    its = {"database": sql.Identifier(empty), "role": sql.Identifier(name)}
-    operator.execute(sql.SQL("CREATE DATABASE {database}").format(**its))
+    names = {"database": sql.Identifier(empty), "role": sql.Identifier(name)}
+    operator.execute(sql.SQL("CREATE DATABASE {database}").format(**names))
     try:
         with Context().closed() as context:
             url = urlsplit(context.postgres.url)._replace(path=f"/{empty}").geturl()
         monkeypatch.setenv("TAXI_POSTGRES_URL", url)
-        finding = found(postgres.check_rights)
+        finding = run_check(postgres.check_rights)
         assert finding.status is Status.FAILED
         assert f'GRANT CREATE ON DATABASE "{empty}" TO "{name}".' in finding.message
         grant = "GRANT CREATE ON DATABASE {database} TO {role}"
-        operator.execute(sql.SQL(grant).format(**its))
-        assert found(postgres.check_rights).status is Status.OK
+        operator.execute(sql.SQL(grant).format(**names))
+        assert run_check(postgres.check_rights).status is Status.OK
     finally:
-        operator.execute(sql.SQL("DROP DATABASE {database}").format(**its))
+        operator.execute(sql.SQL("DROP DATABASE {database}").format(**names))
 
 
 def test_limits_that_runs_would_meet_fail(role: Callable[..., str]) -> None:
@@ -193,7 +193,7 @@ def test_limits_that_runs_would_meet_fail(role: Callable[..., str]) -> None:
         "ALTER ROLE {role} CONNECTION LIMIT 5",
         "ALTER ROLE {role} SET transaction_timeout = '1min'",
     )
-    finding = found(postgres.check_limits)
+    finding = run_check(postgres.check_limits)
     assert finding.status is Status.FAILED
     connections, transaction = finding.details["problems"]
     assert connections.startswith("5 connections, where 20 runs may ask for one each")
@@ -202,7 +202,7 @@ def test_limits_that_runs_would_meet_fail(role: Callable[..., str]) -> None:
 
 @pytest.mark.usefixtures("loaded")
 def test_limits_are_shown_where_they_suffice() -> None:
-    finding = found(postgres.check_limits)
+    finding = run_check(postgres.check_limits)
     assert finding.status is Status.OK
     assert "connections, max_wal_size 1GB; the database has " in finding.message
     assert finding.details["database_bytes"] > 1_000_000

@@ -69,16 +69,16 @@ def serving_google() -> Iterator[tuple[FakeGoogle, str]]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             what = f"{self.command} {parts.path}"
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            is_json = "json" in self.headers.get("Content-Type", "")
-            body = json.loads(content) if content and is_json else content
-            status, said = fake.answer(what, Request(parse_qs(parts.query), body))
-            written = said if isinstance(said, bytes) else json.dumps(said).encode()
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            is_json = body and "json" in self.headers.get("Content-Type", "")
+            request = Request(parse_qs(parts.query), json.loads(body) if is_json else body)
+            status, answer = fake.answer(what, request)
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(written)))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(written)
+            self.wfile.write(content)
 
         do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 

@@ -35,11 +35,11 @@ def test_a_check_that_breaks_stops_no_other() -> None:
     good = Check("good", lambda _: ok("fine"))
     errors = (TransientError("away"), KeyError("x"), OSError(f"https://u:{MARK}@h/?sig={MARK}"))
     for error in errors:
-        found = dict(examine([raising(error), good], Context(emulated=False)))
-        assert found["broken"].status is Status.FAILED
-        assert found["good"] == ok("fine")
-        assert MARK not in found["broken"].message
-    assert found["broken"].message == "OSError: https://…@h/?…"
+        by_name = dict(examine([raising(error), good], Context(emulated=False)))
+        assert by_name["broken"].status is Status.FAILED
+        assert by_name["good"] == ok("fine")
+        assert MARK not in by_name["broken"].message
+    assert by_name["broken"].message == "OSError: https://…@h/?…"
 
 
 def test_what_needs_a_check_that_did_not_pass_is_skipped_and_so_is_what_needs_that() -> None:
@@ -50,10 +50,10 @@ def test_what_needs_a_check_that_did_not_pass_is_skipped_and_so_is_what_needs_th
         Check("other", lambda _: skipped("an emulator")),
         Check("after other", lambda _: ok("fine"), ("other",)),
     ]
-    found = dict(examine(chain, Context(emulated=False)))
-    assert found["second"].message == "needs first"
-    assert found["third"].message == "needs second"
-    assert found["after other"].status is Status.OK
+    by_name = dict(examine(chain, Context(emulated=False)))
+    assert by_name["second"].message == "needs first"
+    assert by_name["third"].message == "needs second"
+    assert by_name["after other"].status is Status.OK
 
 
 def test_each_check_comes_after_those_that_it_needs() -> None:
@@ -115,18 +115,18 @@ def test_where_nothing_is_set_what_is_missing_is_said_and_all_else_is_skipped(
     monkeypatch.setenv("TAXI_DAGSTER_URL", "http://127.0.0.1:1")
     shown = CliRunner().invoke(main, ["doctor", "--write", "--notify", "--json"])
     assert shown.exit_code == 1
-    found = {each["check"]: each for each in json.loads(shown.output)}
-    assert found["settings"]["message"].startswith(
+    by_name = {each["check"]: each for each in json.loads(shown.output)}
+    assert by_name["settings"]["message"].startswith(
         "TAXI_BUCKET, TAXI_GCP_PROJECT, TAXI_POSTGRES_URL, TAXI_PUBLISHER_URLS, TAXI_ZONES_URL: "
         "not set."
     )
-    failed = {name for name, each in found.items() if each["status"] == "failed"}
+    failed = {name for name, each in by_name.items() if each["status"] == "failed"}
     expected = {"settings", "credentials", "Dagster's instance", "Dagster's webserver"}
     assert failed - {"scratch disk"} == expected
     for name in ("PostgreSQL", "publisher, old month", "publisher, newest month"):
-        assert found[name]["message"] == "needs settings"
+        assert by_name[name]["message"] == "needs settings"
     for name in ("bucket", "dataset"):
-        assert found[name]["message"] == "needs credentials"
+        assert by_name[name]["message"] == "needs credentials"
 
 
 def test_without_a_failure_it_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,13 +84,16 @@ def test_a_service_account_is_named_once_google_gives_it_a_token(key: FakeGoogle
 
 def test_a_key_that_was_disabled_fails_and_blocks_what_needs_it(key: FakeGoogle) -> None:
     key["POST /token"] = lambda _: (400, {"error": "invalid_grant", "error_description": "no key"})
-    found = findings(Context(), "credentials", "bucket", "dataset", "location")
-    assert found["credentials"].status is Status.FAILED
-    assert "invalid_grant" in found["credentials"].message
+    by_name = findings(Context(), "credentials", "bucket", "dataset", "location")
+    assert by_name["credentials"].status is Status.FAILED
+    assert "invalid_grant" in by_name["credentials"].message
     for name in ("bucket", "dataset"):
-        assert (found[name].status, found[name].message) == (Status.SKIPPED, "needs credentials")
-    assert found["location"].message == "needs bucket"
-    assert MARK not in str(found)
+        assert (by_name[name].status, by_name[name].message) == (
+            Status.SKIPPED,
+            "needs credentials",
+        )
+    assert by_name["location"].message == "needs bucket"
+    assert MARK not in str(by_name)
 
 
 def test_no_credentials_say_how_to_get_some(
@@ -115,7 +118,7 @@ def test_one_emulator_beside_google_itself_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("credentials", "said"),
+    ("credentials", "message"),
     [
         (AnonymousCredentials(), "anonymous: an emulator"),
         (UserCredentials("token", account="me@example.org"), "user credentials of me@example.org"),
@@ -126,8 +129,8 @@ def test_one_emulator_beside_google_itself_is_refused(
         ),
     ],
 )
-def test_an_identity_is_said_for_people(credentials: Any, said: str) -> None:
-    assert identity_of(credentials) == said
+def test_an_identity_is_said_for_people(credentials: Any, message: str) -> None:
+    assert identity_of(credentials) == message
 
 
 def test_other_credentials_are_named_by_their_type() -> None:
@@ -145,10 +148,10 @@ def test_other_credentials_are_named_by_their_type() -> None:
 def test_bucket_and_dataset_in_one_region_are_right(context: Context, fake: FakeGoogle) -> None:
     fake[f"GET {STORAGE}"] = {"name": BUCKET, "location": "US-EAST4"}
     fake[f"GET {TABLES}"] = dataset()
-    found = findings(context, "credentials", "bucket", "dataset", "location")
-    assert {finding.status for finding in found.values()} == {Status.OK}
-    assert found["bucket"].message == f"gs://{BUCKET} in US-EAST4"
-    assert found["dataset"].message == f"{PROJECT}.{DATASET} in us-east4"
+    by_name = findings(context, "credentials", "bucket", "dataset", "location")
+    assert {finding.status for finding in by_name.values()} == {Status.OK}
+    assert by_name["bucket"].message == f"gs://{BUCKET} in US-EAST4"
+    assert by_name["dataset"].message == f"{PROJECT}.{DATASET} in us-east4"
 
 
 def test_a_bucket_in_another_region_than_the_dataset_fails(
@@ -156,9 +159,9 @@ def test_a_bucket_in_another_region_than_the_dataset_fails(
 ) -> None:
     fake[f"GET {STORAGE}"] = {"name": BUCKET, "location": "US"}
     fake[f"GET {TABLES}"] = dataset()
-    found = findings(context, "credentials", "bucket", "dataset", "location")
-    assert found["location"].status is Status.FAILED
-    assert found["location"].message.startswith("the bucket is in US, the dataset in us-east4")
+    by_name = findings(context, "credentials", "bucket", "dataset", "location")
+    assert by_name["location"].status is Status.FAILED
+    assert by_name["location"].message.startswith("the bucket is in US, the dataset in us-east4")
 
 
 def test_a_bucket_that_is_missing_fails_and_what_needs_it_is_skipped(
@@ -166,19 +169,19 @@ def test_a_bucket_that_is_missing_fails_and_what_needs_it_is_skipped(
 ) -> None:
     fake[f"GET {TABLES}"] = dataset()
     names = ("credentials", "bucket", "bucket permissions", "dataset", "location")
-    found = findings(context, *names, "write an object", "load a table")
-    assert found["bucket"].status is Status.FAILED
-    assert found["bucket"].message.endswith("Make the bucket, or check TAXI_BUCKET.")
+    by_name = findings(context, *names, "write an object", "load a table")
+    assert by_name["bucket"].status is Status.FAILED
+    assert by_name["bucket"].message.endswith("Make the bucket, or check TAXI_BUCKET.")
     for name in ("bucket permissions", "location", "write an object", "load a table"):
-        assert (found[name].status, found[name].message) == (Status.SKIPPED, "needs bucket")
-    assert found["dataset"].status is Status.OK
+        assert (by_name[name].status, by_name[name].message) == (Status.SKIPPED, "needs bucket")
+    assert by_name["dataset"].status is Status.OK
 
 
 def test_a_dataset_that_is_missing_fails(context: Context) -> None:
-    found = findings(context, "credentials", "dataset", "partitions", "location", "bucket")
-    assert found["dataset"].status is Status.FAILED
-    assert "Check TAXI_GCP_PROJECT and TAXI_DATASET" in found["dataset"].message
-    assert found["partitions"].message == "needs dataset"
+    by_name = findings(context, "credentials", "dataset", "partitions", "location", "bucket")
+    assert by_name["dataset"].status is Status.FAILED
+    assert "Check TAXI_GCP_PROJECT and TAXI_DATASET" in by_name["dataset"].message
+    assert by_name["partitions"].message == "needs dataset"
 
 
 # --- what we may do ---
@@ -206,8 +209,8 @@ def test_rights_that_are_all_there_are_asked_for_exactly(
     fake[RESOURCE_MANAGER] = by_body
     fake[f"POST {TABLES}/tables/{YELLOW.trips.name}:testIamPermissions"] = by_body
     names = ("bucket permissions", "project permissions", "dataset permissions")
-    found = findings(context, "credentials", "bucket", *names)
-    assert [found[name].status for name in names] == [Status.OK] * 3
+    by_name = findings(context, "credentials", "bucket", *names)
+    assert [by_name[name].status for name in names] == [Status.OK] * 3
     wanted = [[*BUCKET_PERMISSIONS], [*PROJECT_PERMISSIONS], [*DATASET_PERMISSIONS]]
     assert asked == wanted
 
@@ -220,19 +223,19 @@ def test_a_right_that_is_missing_is_named_with_its_role(context: Context, fake: 
     lacking = granting(*(name for name in DATASET_PERMISSIONS if "update" not in name))
     fake[f"POST {TABLES}/tables/{GREEN.trips.name}:testIamPermissions"] = lacking
     names = ("bucket permissions", "project permissions", "dataset permissions")
-    found = findings(context, "credentials", "bucket", *names)
-    assert found["bucket"].status is Status.FAILED
-    assert "see the check bucket permissions" in found["bucket"].message
-    assert [found[name].status for name in names] == [Status.FAILED] * 3
-    assert found["bucket permissions"].message == (
+    by_name = findings(context, "credentials", "bucket", *names)
+    assert by_name["bucket"].status is Status.FAILED
+    assert "see the check bucket permissions" in by_name["bucket"].message
+    assert [by_name[name].status for name in names] == [Status.FAILED] * 3
+    assert by_name["bucket permissions"].message == (
         f"storage.buckets.get, storage.objects.update not granted on gs://{BUCKET}: grant "
         "roles/storage.legacyBucketReader on the bucket and roles/storage.objectUser on the bucket."
     )
-    assert found["project permissions"].details["missing"] == ["bigquery.jobs.create"]
-    assert found["project permissions"].details["roles"] == [
+    assert by_name["project permissions"].details["missing"] == ["bigquery.jobs.create"]
+    assert by_name["project permissions"].details["roles"] == [
         "roles/bigquery.jobUser on the project"
     ]
-    missing = found["dataset permissions"].details["missing"]
+    missing = by_name["dataset permissions"].details["missing"]
     assert missing == ["bigquery.tables.update", "bigquery.tables.updateData"]
 
 
@@ -272,9 +275,9 @@ def test_what_cannot_be_asked_is_skipped(context: Context, fake: FakeGoogle) -> 
 
 def test_a_project_that_does_not_let_us_ask_fails(context: Context, fake: FakeGoogle) -> None:
     fake.refuse(RESOURCE_MANAGER, 403, "PERMISSION_DENIED")
-    found = findings(context, "credentials", "project permissions")
-    assert found["project permissions"].status is Status.FAILED
-    assert found["project permissions"].message.endswith("Check TAXI_GCP_PROJECT.")
+    by_name = findings(context, "credentials", "project permissions")
+    assert by_name["project permissions"].status is Status.FAILED
+    assert by_name["project permissions"].message.endswith("Check TAXI_GCP_PROJECT.")
 
 
 # --- what a query reads ---
@@ -330,17 +333,17 @@ def test_a_table_that_has_one_month_alone_is_right(context: Context, fake: FakeG
 
 
 @pytest.mark.parametrize(
-    ("partitioned", "said"),
+    ("partitioned", "message"),
     [(True, "BigQuery leaves out no partition"), (False, "the table is not partitioned")],
 )
 def test_a_query_of_a_month_that_reads_all_of_them_fails(
-    context: Context, fake: FakeGoogle, partitioned: bool, said: str
+    context: Context, fake: FakeGoogle, partitioned: bool, message: str
 ) -> None:
     counting(fake, of_a_month=3_000, of_none=3_000, partitioned=partitioned)
     finding = bigquery.check_pruning(context)
     assert finding.status is Status.FAILED
     assert "would read 3,000 bytes even where" in finding.message
-    assert said in finding.message
+    assert message in finding.message
 
 
 def test_where_no_table_has_rows_no_query_is_tried(context: Context) -> None:

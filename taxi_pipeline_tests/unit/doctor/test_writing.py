@@ -64,13 +64,13 @@ def store(fake: FakeGoogle) -> Store:
     return Store(fake)
 
 
-def found(check: Any, context: Context) -> Finding:
+def run_check(check: Any, context: Context) -> Finding:
     ((_, finding),) = examine([Check("it", check)], context)
     return finding
 
 
 def test_an_object_is_put_read_replaced_and_deleted(context: Context, store: Store) -> None:
-    finding = found(check_object, context)
+    finding = run_check(check_object, context)
     assert finding.status is Status.OK
     (name,) = {*store.written}
     assert finding.message == f"gs://{BUCKET}/{name} put, read, replaced and deleted"
@@ -81,7 +81,7 @@ def test_an_object_is_put_read_replaced_and_deleted(context: Context, store: Sto
 
 def test_a_store_that_takes_a_stale_precondition_fails(context: Context, store: Store) -> None:
     store.keeps_preconditions = False
-    finding = found(check_object, context)
+    finding = run_check(check_object, context)
     assert finding.status is Status.FAILED
     assert "does not keep to preconditions" in finding.message
     assert store.objects == {}
@@ -89,7 +89,7 @@ def test_a_store_that_takes_a_stale_precondition_fails(context: Context, store: 
 
 def test_bytes_that_are_read_otherwise_fail(context: Context, store: Store) -> None:
     store.damages = True
-    finding = found(check_object, context)
+    finding = run_check(check_object, context)
     assert finding.status is Status.FAILED
     assert "other bytes were read" in finding.message
     assert store.objects == {}
@@ -97,7 +97,7 @@ def test_bytes_that_are_read_otherwise_fail(context: Context, store: Store) -> N
 
 def test_a_bucket_that_takes_no_object_fails(context: Context, fake: FakeGoogle) -> None:
     fake.refuse(f"POST /upload{STORAGE}/o", 403)
-    finding = found(check_object, context)
+    finding = run_check(check_object, context)
     assert finding.status is Status.FAILED
     assert "See the check bucket permissions." in finding.message
     assert not [each for each in fake.asked if each.startswith("DELETE")]
@@ -113,14 +113,14 @@ def test_an_object_whose_writing_has_no_answer_is_deleted(
         return error(503, "backendError")
 
     fake[f"POST /upload{STORAGE}/o"] = lose_the_answer
-    assert found(check_object, context).status is Status.FAILED
+    assert run_check(check_object, context).status is Status.FAILED
     assert store.written
     assert store.objects == {}
 
 
 def test_an_object_that_cannot_be_deleted_is_named(context: Context, store: Store) -> None:
     store.takes_deletions = False
-    finding = found(check_object, context)
+    finding = run_check(check_object, context)
     assert finding.status is Status.FAILED
     (name,) = store.objects
     assert f"gs://{BUCKET}/{name}" in finding.message
@@ -178,7 +178,7 @@ def warehouse(fake: FakeGoogle) -> Warehouse:
 def test_a_file_without_rows_is_loaded_into_a_partition(
     context: Context, store: Store, warehouse: Warehouse
 ) -> None:
-    finding = found(check_load, context)
+    finding = run_check(check_load, context)
     assert finding.status is Status.OK
     ((made,), (load,)) = warehouse.made, warehouse.loads
     name = made["tableReference"]["tableId"]
@@ -197,7 +197,7 @@ def test_a_load_that_fails_leaves_nothing_behind(
 ) -> None:
     wrong = {"reason": "invalid", "message": "Parquet without row groups"}
     warehouse.status = {"state": "DONE", "errorResult": wrong, "errors": [wrong]}
-    finding = found(check_load, context)
+    finding = run_check(check_load, context)
     assert finding.status is Status.FAILED
     assert "Parquet without row groups" in finding.message
     assert warehouse.made
@@ -206,7 +206,7 @@ def test_a_load_that_fails_leaves_nothing_behind(
 
 def test_rows_out_of_nowhere_fail(context: Context, store: Store, warehouse: Warehouse) -> None:
     warehouse.rows = "3"
-    finding = found(check_load, context)
+    finding = run_check(check_load, context)
     assert (finding.status, finding.message) == (
         Status.FAILED,
         "3 rows arrived of a file that has none.",
@@ -218,7 +218,7 @@ def test_a_dataset_that_takes_no_table_fails_and_the_file_is_deleted(
     context: Context, store: Store, fake: FakeGoogle
 ) -> None:
     fake.refuse(f"POST {TABLES}/tables", 403, "accessDenied")
-    finding = found(check_load, context)
+    finding = run_check(check_load, context)
     assert finding.status is Status.FAILED
     assert "Grant the credentials in use the right" in finding.message
     assert store.written
@@ -229,7 +229,7 @@ def test_a_table_that_cannot_be_dropped_is_named(
     context: Context, store: Store, warehouse: Warehouse
 ) -> None:
     warehouse.takes_drops = False
-    finding = found(check_load, context)
+    finding = run_check(check_load, context)
     assert finding.status is Status.FAILED
     (name,) = warehouse.tables
     assert f"{name} was left behind for an hour." in finding.message
