@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 import click
 
+from taxi_pipeline.doctor.command import doctor
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.text import printable
@@ -40,7 +41,7 @@ class _Taxi(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_Taxi, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Taxi, commands=[doctor], context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="taxi-pipeline")
 def main() -> None:
     """NYC's taxi trips, month by month, in a GCS lake, BigQuery and PostgreSQL.
@@ -174,8 +175,7 @@ def ledger(
 
     Reads the stores that the environment names: `taxi local taxi ledger` those of the embedded
     stack. All months that any store has are shown, and the taxi zones and their shapes, unless
-    options choose among the months; below the table stands what does not add up (with --json, on
-    the standard error).
+    options choose among the months; below it stands what does not add up (by --json, on stderr).
 
     Exits with 1 if a line does not add up, or if no store has anything of a service or of the
     months that were asked for.

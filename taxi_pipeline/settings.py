@@ -123,10 +123,11 @@ def load_resources(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
     return _resources(sinks, os.environ.__getitem__)
 
 
-def load_lake() -> Lake:
-    """Return the lake with its variables read; raise as `load_resources` does."""
-    _ensure_set({name: Lake.model_fields[field] for field, name in Lake.variables.items()})
-    return Lake(**_fields(Lake, os.environ.__getitem__))
+def load_resource[R: _Resource](resource: type[R]) -> R:
+    """Return one resource with its variables read; raise as `load_resources` does."""
+    fields = resource.model_fields
+    _ensure_set({name: fields[field] for field, name in resource.variables.items()})
+    return resource(**_fields(cast("type[_Resource]", resource), os.environ.__getitem__))
 
 
 def find_sink(sink: type[Sink]) -> Sink | None:
@@ -138,6 +139,17 @@ def find_sink(sink: type[Sink]) -> Sink | None:
     ):
         return None
     return sink(**_fields(sink, os.environ.__getitem__))
+
+
+def read_number(variable: str, field: FieldInfo) -> int:
+    """Return the number that a variable sets a resource's field to.
+
+    Raises:
+        PermanentError: It is not set to a whole number above 0.
+    """
+    extra = field.json_schema_extra
+    unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else "seconds"
+    return _above_zero(variable, unit, _UNITS[unit])
 
 
 def rejected_share() -> float:
@@ -304,14 +316,10 @@ def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resou
 def _fields(resource: type[_Resource], read: Callable[[str], str]) -> dict[str, Any]:
     """Return the values of a resource's fields that are required or set; `read` gives texts."""
     fields = resource.model_fields
-
-    def number(field: str, variable: str) -> int:
-        extra = fields[field].json_schema_extra
-        unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else "seconds"
-        return _above_zero(variable, unit, _UNITS[unit])
-
     return {
-        field: read(variable) if fields[field].annotation is str else number(field, variable)
+        field: read(variable)
+        if fields[field].annotation is str
+        else read_number(variable, fields[field])
         for field, variable in resource.variables.items()
         if fields[field].is_required() or os.environ.get(variable)
     }

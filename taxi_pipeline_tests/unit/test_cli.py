@@ -14,7 +14,8 @@ TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["local", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]]
+    "arguments",
+    [["--help"], ["local", "-h"], ["doctor", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]],
 )
 def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
