@@ -55,6 +55,17 @@ query {
   }
 }
 """
+_ERRORS = """
+query ($run: ID!) {
+  runOrError(runId: $run) {
+    ... on Run {
+      eventConnection {
+        events { ... on RunFailureEvent { message error { message causes { message } } } }
+      }
+    }
+  }
+}
+"""
 
 
 def commands(heading: str) -> list[str]:
@@ -157,6 +168,11 @@ class Deployment(Webserver):
         """Return the months of which a run has succeeded."""
         return {run.month for run in self.runs() if run.status == "SUCCESS"}
 
+    def error_of(self, run: str) -> str:
+        """Return what a run failed with, its causes too, as the UI shows it."""
+        events = self.graphql(_ERRORS, run=run)["runOrError"]["eventConnection"]["events"]
+        return json.dumps([event for event in events if event])
+
     def await_done(self, count: int, seconds: float) -> None:
         """Wait until so many months are done; fail if one has failed that is not retried."""
 
@@ -207,7 +223,7 @@ def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
     finally:
         for container in there.containers_of_runs():
             engine.start("rm", "--force", "--volumes", container)
-        there.start("down", "--volumes", "--timeout", "20")
+        there.compose("down", "--volumes", "--timeout", "20")
 
 
 def start(there: Deployment) -> None:

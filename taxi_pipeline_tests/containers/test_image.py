@@ -78,8 +78,8 @@ def test_it_has_no_compiler_no_installer_no_emulator_and_no_test(engine: Engine)
 
 
 def test_every_module_that_it_has_is_compiled(engine: Engine) -> None:
-    code = "import taxi_pipeline, dagster, os; print(*map(os.path.exists, "
-    code += "(taxi_pipeline.__cached__, dagster.__cached__, os.__cached__)))"
+    code = "import taxi_pipeline, dagster, json, os; print(*map(os.path.exists, "
+    code += "(taxi_pipeline.__cached__, dagster.__cached__, json.__cached__)))"
     assert run(engine, "python", "-c", code) == "True True True"
 
 
@@ -143,7 +143,7 @@ def test_no_layer_has_a_secret_or_a_setting_of_somebodys(engine: Engine) -> None
             "dagster-daemon run",
             "DAGSTER_POSTGRES_URL: not set, and /opt/dagster/dagster.yaml needs it",
         ),
-        ("taxi ledger", "TAXI_BUCKET, TAXI_DATASET, TAXI_GCP_PROJECT, TAXI_POSTGRES_URL"),
+        ("taxi ledger", "TAXI_BUCKET, TAXI_GCP_PROJECT, TAXI_POSTGRES_URL, TAXI_PUBLISHER_URLS"),
         ("taxi local true", "The embedded stack is not installed here"),
     ],
 )

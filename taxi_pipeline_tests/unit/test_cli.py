@@ -148,7 +148,7 @@ def test_a_fault_that_is_not_of_the_output_keeps_its_traceback(
     def fails(*_: object) -> None:
         raise OSError("the disk is on fire")
 
-    monkeypatch.setattr("taxi_pipeline.cli._show_ledger", fails)
+    monkeypatch.setattr(sys.modules["taxi_pipeline.cli.ledger"], "show_ledger", fails)
     shown = CliRunner().invoke(main, ["ledger"])
     assert isinstance(shown.exception, OSError)
     assert str(shown.exception) == "the disk is on fire"

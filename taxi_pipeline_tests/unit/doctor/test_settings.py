@@ -44,7 +44,8 @@ MALFORMED = {
 
 
 def test_every_setting_can_be_malformed_below() -> None:
-    assert MALFORMED.keys() == {*variables(), *_DEFAULTS}
+    # the last's default is another setting's value
+    assert MALFORMED.keys() == {*variables(), *_DEFAULTS, "TAXI_DAGSTER_API_URL"}
 
 
 def test_settings_that_are_right_are_counted() -> None:
