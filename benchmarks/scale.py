@@ -20,7 +20,7 @@ import psycopg
 
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.tlc.services import SERVICES
-from taxi_pipeline_tests.containers.deployment import Deployment, set_up, start
+from taxi_pipeline_tests.containers.deployment import Deployment, clear, set_up, start
 from taxi_pipeline_tests.containers.engine import docker_engine
 from taxi_pipeline_tests.containers.images import FOLDER, make_images
 
@@ -159,6 +159,7 @@ def main(months: int, minutes: int) -> None:
         TemporaryDirectory(prefix="taxi-scale-") as folder,
         docker_engine(FOLDER) as engine,
     ):
+        clear(engine)
         make_images(engine, click.echo)
         with set_up(engine, Path(folder)) as there:
             start(there)

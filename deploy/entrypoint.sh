@@ -18,7 +18,8 @@ done
 case ${1-} in
   dagster-webserver | dagster-daemon)
     instance=${DAGSTER_HOME-}/dagster.yaml
-    [ ! -f "$instance" ] || for name in $(sed -n 's/^ *env: *//p' "$instance"); do
+    variables='s/^ *env: *"\{0,1\}\([A-Za-z_][A-Za-z0-9_]*\).*/\1/p'
+    [ ! -f "$instance" ] || for name in $(sed -n "$variables" "$instance"); do
       [ -n "$(printenv "$name")" ] || {
         echo "$name: not set, and $instance needs it. Set it in the environment, or mount it as the" \
           "file /run/secrets/$name." >&2

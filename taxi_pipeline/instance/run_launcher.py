@@ -19,12 +19,14 @@ from dagster_docker.container_context import DockerContainerContext
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from taxi_pipeline.errors import PermanentError
+
 # What the daemon's container has here, containers of runs have where the image's entrypoint looks.
 RUN_SECRETS = "/run/run_secrets"
 SECRETS = "/run/secrets"
 
 _CONTAINER_ID = "docker/container_id"  # the tag that DockerRunLauncher gives to a run
-_IS_RUN = {"label": "dagster/run_id"}
+_LAUNCHED_BY = "taxi_pipeline/launched_by"  # a label: the host may have other deployments' runs
 _FAILED_ARE_KEPT = timedelta(days=1)
 _LAST_LINES = 20
 _OUT_OF_MEMORY = (
@@ -45,18 +47,19 @@ class ContainerRunLauncher(DockerRunLauncher):
 
         A run that was queued before a new version was deployed would start in the old image.
         """
-        _remove_ended()
-        run = _in_image(context.dagster_run, self._daemon["Config"]["Image"])
+        _remove_ended(self._own["Name"])
+        run = _in_image(context.dagster_run, self._own["Config"]["Image"])
         super().launch_run(LaunchRunContext(run, context.workspace))
 
     def get_container_context(self, dagster_run: dg.DagsterRun) -> DockerContainerContext:
-        """Return the container's settings, with the folder of secrets that the daemon has.
+        """Return the container's settings, with our label and the daemon's folder of secrets.
 
         By its place on the host, which Docker knows of the daemon's container: so a checkout may be
         moved, and a secret that is changed is in the next run.
         """
         context: DockerContainerContext = super().get_container_context(dagster_run)
         settings = dict(context.container_kwargs)
+        settings["labels"] = {**settings.get("labels", {}), _LAUNCHED_BY: self._own["Name"]}
         settings["mounts"] = [*settings.get("mounts", []), *self._mounts()]
         return context._replace(container_kwargs=settings)
 
@@ -80,13 +83,20 @@ class ContainerRunLauncher(DockerRunLauncher):
         return "\n".join(lines)
 
     @cached_property
-    def _daemon(self) -> Mapping[str, Any]:
+    def _own(self) -> Mapping[str, Any]:
         """What the engine knows of the container that this process is in."""
-        found: Mapping[str, Any] = docker.from_env().containers.get(socket.gethostname()).attrs
+        name = socket.gethostname()  # Docker's default for it is the container's id
+        try:
+            found: Mapping[str, Any] = docker.from_env().containers.get(name).attrs
+        except NotFound as error:
+            raise PermanentError(
+                f"Docker has no container {name}: Dagster's daemon and webserver have to be in "
+                "containers that keep the host name that Docker gives them, as in deploy/compose."
+            ) from error
         return found
 
     def _mounts(self) -> Iterator[dict[str, object]]:
-        for mount in self._daemon["Mounts"]:
+        for mount in self._own["Mounts"]:
             if mount["Destination"] == RUN_SECRETS:
                 yield {
                     "Type": "bind",
@@ -96,10 +106,11 @@ class ContainerRunLauncher(DockerRunLauncher):
                 }
 
 
-def _remove_ended() -> None:
+def _remove_ended(launched_by: str) -> None:
     """Remove the containers of runs that nobody needs any more, with their scratch disks."""
+    of_ours = f"{_LAUNCHED_BY}={launched_by}"
     for container in docker.from_env().containers.list(
-        all=True, filters={**_IS_RUN, "status": "exited"}, ignore_removed=True
+        all=True, filters={"label": of_ours, "status": "exited"}, ignore_removed=True
     ):
         state = container.attrs["State"]
         ended = datetime.fromisoformat(state["FinishedAt"])

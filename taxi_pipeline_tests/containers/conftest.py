@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from taxi_pipeline_tests.containers.deployment import Deployment, set_up, start
+from taxi_pipeline_tests.containers.deployment import Deployment, clear, set_up, start
 from taxi_pipeline_tests.containers.engine import Engine, NoEngineError, docker_engine
 from taxi_pipeline_tests.containers.images import FOLDER, make_images
 
@@ -26,6 +26,7 @@ def engine() -> Iterator[Engine]:
     """Return an engine that has the images; skip where there can be none."""
     try:
         with docker_engine(FOLDER) as found:
+            clear(found)
             make_images(found, _say)
             yield found
     except NoEngineError as error:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import yaml
 from taxi_pipeline.local import servers
 from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
 from taxi_pipeline_tests.containers.emulators import BIGQUERY, GCS, HOST, PUBLISHER
-from taxi_pipeline_tests.containers.engine import Engine
+from taxi_pipeline_tests.containers.engine import Engine, NoEngineError
 from taxi_pipeline_tests.containers.gate import Month, RemoteGate
 from taxi_pipeline_tests.containers.images import STANDINS
 from taxi_pipeline_tests.support.dagster_dev import free_port
@@ -205,7 +205,6 @@ class Deployment(Webserver):
 @contextmanager
 def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
     """Clone the repository and follow the README up to its start; remove all of it in the end."""
-    _refuse_another(engine)
     origin = folder / "origin"
     _copy_repository(origin)
     subprocess.run(["git", "clone", "-q", origin, folder / "taxi_pipeline"], check=True)
@@ -233,14 +232,24 @@ def start(there: Deployment) -> None:
     until(there.is_loaded, 120, every=0.5)
 
 
-def _refuse_another(engine: Engine) -> None:
-    kinds: Sequence[Sequence[str]] = (("ps", "--all"), ("volume", "ls"))
-    for kind in kinds:
-        label = f"label=com.docker.compose.project={_PROJECT}"
-        assert not engine.run(*kind, "--quiet", "--filter", label), (
+def clear(engine: Engine) -> None:
+    """Remove what tests that were killed have left in an engine of theirs.
+
+    Raises:
+        NoEngineError: The engine is somebody's, and has a deployment that they would replace.
+    """
+    label = f"label=com.docker.compose.project={_PROJECT}"
+    containers = engine.run("ps", "--all", "--quiet", "--filter", label).split()
+    volumes = engine.run("volume", "ls", "--quiet", "--filter", label).split()
+    if (containers or volumes) and not engine.daemon:
+        raise NoEngineError(
             "This engine has a deployment of taxi_pipeline, which the tests would replace: remove "
             "it with `docker compose down --volumes` in its deploy/compose, or use another engine."
         )
+    for container in containers:
+        engine.run("rm", "--force", container)
+    for volume in volumes:
+        engine.run("volume", "rm", volume)
 
 
 def _copy_repository(to: Path) -> None:

@@ -1,5 +1,6 @@
 """Docker's engine, with compose: the one that answers, else one that is started and ended here."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from taxi_pipeline_tests.support.processes import until
 
@@ -23,7 +26,7 @@ class Engine:
     """The engine, asked by Docker's command line; `daemon` is its process, if it is ours."""
 
     folder: Path
-    daemon: subprocess.Popen[bytes] | None = None
+    daemon: psutil.Process | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def run(
@@ -78,37 +81,44 @@ class Engine:
         self.end()
         self.begin()
 
+    def adopt(self) -> None:
+        """Take over an engine's process that tests which were killed have left."""
+        try:
+            left = psutil.Process(int(self._pid_file.read_text()))
+            if str(self._pid_file) in left.cmdline():
+                self.daemon = left
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            pass
+
     def begin(self) -> None:
         """Start the engine's process; raise `NoEngineError` where it cannot live."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        command = ["dockerd", "--data-root", self.folder / "data", "--host", f"unix://{_SOCKET}"]
         with (self.folder / "dockerd.log").open("ab") as log:
-            self.daemon = subprocess.Popen(
-                [
-                    "dockerd",
-                    "--data-root",
-                    str(self.folder / "data"),
-                    "--host",
-                    f"unix://{_SOCKET}",
-                ],
+            self.daemon = psutil.Popen(
+                [*map(str, command), "--pidfile", str(self._pid_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the test's, which ends it in order
             )
-        until(lambda: self.daemon_ended() or self.answers(), 60, every=0.2)
-        if self.daemon_ended():
+        until(lambda: not self._runs() or self.answers(), 60, every=0.2)
+        if not self._runs():
             last = (self.folder / "dockerd.log").read_text().splitlines()[-3:]
             raise NoEngineError("Docker's engine cannot be started here: " + " ".join(last))
 
-    def daemon_ended(self) -> bool:
-        """Return whether the process that was started is gone."""
-        return self.daemon is not None and self.daemon.poll() is not None
-
     def end(self) -> None:
         """End the engine's process, if it is ours."""
-        if self.daemon:
+        if self.daemon and self._runs():
             self.daemon.terminate()
             self.daemon.wait(60)
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "dockerd.pid"
+
+    def _runs(self) -> bool:
+        daemon = self.daemon
+        return bool(daemon and daemon.is_running() and daemon.status() != psutil.STATUS_ZOMBIE)
 
 
 @contextmanager
@@ -123,17 +133,22 @@ def docker_engine(folder: Path) -> Iterator[Engine]:
     """
     if not shutil.which("docker"):
         raise NoEngineError("There is no docker here: `make engine` installs one on Debian.")
-    engine = Engine(folder)
-    if not engine.answers():
-        if os.geteuid() != 0 or not shutil.which("dockerd"):
-            raise NoEngineError(
-                "Docker's engine does not answer, and only root can start one, where dockerd is."
-            )
-        engine.begin()
-    try:
-        yield engine
-    finally:
-        engine.end()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # others of this checkout wait until it is free
+        engine = Engine(folder)
+        engine.adopt()
+        if not engine.answers():
+            if os.geteuid() != 0 or not shutil.which("dockerd"):
+                raise NoEngineError(
+                    "Docker's engine does not answer, and only root can start one, where dockerd "
+                    "is installed."
+                )
+            engine.begin()
+        try:
+            yield engine
+        finally:
+            engine.end()
 
 
 def install_plugins(engine: Engine, base: str) -> None:

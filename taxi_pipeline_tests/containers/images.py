@@ -62,6 +62,7 @@ def make_images(engine: Engine, say: Callable[[str], None]) -> None:
 def _make_base(engine: Engine) -> None:
     """Have the official base, or one like it: Debian, with this machine's Python in its place."""
     if not engine.pull(BASE):
+        _refuse_anothers(engine, BASE)
         root = engine.folder / "base"
         _debootstrap(root)
         _put_python(root)
@@ -75,6 +76,15 @@ def _make_base(engine: Engine) -> None:
         assert packed.wait() == 0
         shutil.rmtree(root)
     install_plugins(engine, BASE)
+
+
+def _refuse_anothers(engine: Engine, image: str) -> None:
+    """Raise `NoEngineError` where a stand-in under an official name would stay for others."""
+    if not engine.daemon:
+        raise NoEngineError(
+            f"No registry has {image}. A stand-in for it is made only in an engine that the tests "
+            "start themselves, and one answers already."
+        )
 
 
 def _debootstrap(root: Path) -> None:
@@ -163,6 +173,7 @@ def _make_postgres(engine: Engine) -> None:
     """Have the official PostgreSQL, or PyPI's of the same version under its name."""
     label = ("image", "inspect", "--format", "{{.Config.Labels.standin}}", POSTGRES)
     if not engine.pull(POSTGRES) or engine.run(*label) == "yes":
+        _refuse_anothers(engine, POSTGRES)
         engine.run("tag", STANDINS, POSTGRES)
 
 

@@ -233,6 +233,7 @@ def answers() -> dict[str, Answer]:
     """Return what takes the place of Docker's API answers, by path without the version."""
     daemon = {
         "Id": "d43m0n",
+        "Name": "/taxi_pipeline-daemon-1",
         "Config": {"Image": IMAGE},
         "Mounts": [
             {"Destination": "/var/run/docker.sock", "Source": "/var/run/docker.sock"},
@@ -362,7 +363,9 @@ def test_a_launch_removes_what_ended_well_and_a_day_later_what_failed(
     run: dg.DagsterRun, engine: dict[str, Any]
 ) -> None:
     filters = json.loads(parse_qs(engine["/containers/json"])["filters"][0])
-    assert filters == {"label": ["dagster/run_id"], "status": ["exited"]}
+    label = "taxi_pipeline/launched_by"  # not that of every run, which other deployments' have, too
+    assert filters == {"label": [f"{label}=/taxi_pipeline-daemon-1"], "status": ["exited"]}
+    assert engine["/containers/create"]["Labels"][label] == "/taxi_pipeline-daemon-1"
     removed = [path.partition("?") for path in engine["removed"]]
     assert [path for path, _, _ in removed] == [
         "/containers/succeeded",

@@ -116,7 +116,7 @@ def test_the_entrypoint_does_without_secrets_and_passes_the_exit_code_on(tmp_pat
 
 
 def test_the_entrypoint_names_what_dagsters_servers_need_and_lack(tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text("a:\n  env: TAXI_SET\nb:\n  env: TAXI_UNSET\n")
+    (tmp_path / "dagster.yaml").write_text('a:\n  env: "TAXI_SET"\nb:\n  env: TAXI_UNSET  # why\n')
     environment = {"PATH": os.defpath, "DAGSTER_HOME": str(tmp_path), "TAXI_SET": "yes"}
     entrypoint = str(REPOSITORY / "deploy/entrypoint.sh")
     for command in ("dagster-webserver", "dagster-daemon"):
