@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,8 +173,8 @@ class Deployment(Webserver):
         events = self.graphql(_ERRORS, run=run)["runOrError"]["eventConnection"]["events"]
         return json.dumps([event for event in events if event])
 
-    def await_done(self, count: int, seconds: float) -> None:
-        """Wait until so many months are done; fail if one has failed that is not retried."""
+    def await_done(self, months: Collection[Month], seconds: float) -> None:
+        """Wait until these months are done; fail if one has failed that is not retried."""
 
         def all_done() -> bool:
             given_up = [
@@ -182,8 +182,8 @@ class Deployment(Webserver):
                 for run in self.runs()
                 if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
             ]
-            assert not given_up, given_up
-            return len(self.done()) >= count
+            assert not [run for run in given_up if run.month in months], given_up
+            return self.done() >= {*months}
 
         until(all_done, seconds, every=2)
 
