@@ -1,6 +1,5 @@
 """The engine, its images and the deployment, once for all tests; the table of what befell."""
 
-import sys
 import time
 from collections.abc import Iterator
 
@@ -11,6 +10,8 @@ from taxi_pipeline_tests.containers.engine import Engine, NoEngineError, docker_
 from taxi_pipeline_tests.containers.images import FOLDER, make_images
 
 BEFELL = "befell"
+
+_LINES: list[str] = []
 
 _HEAD = [
     "what befell",
@@ -27,7 +28,7 @@ def engine() -> Iterator[Engine]:
     try:
         with docker_engine(FOLDER) as found:
             clear(found)
-            make_images(found, _say)
+            make_images(found, _LINES.append)
             yield found
     except NoEngineError as error:
         pytest.skip(f"{error} So the image is not built, nor deploy/compose started.")
@@ -39,16 +40,16 @@ def deployment(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with set_up(engine, tmp_path_factory.mktemp("deployment")) as there:
         began = time.monotonic()
         start(there)
-        _say(f'{time.monotonic() - began:6.1f} s  deploy/compose, by its README\'s "Start"')
+        _LINES.append(
+            f'{time.monotonic() - began:6.1f} s  deploy/compose, by its README\'s "Start"'
+        )
         yield there
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.__stdout__, flush=True)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of what befell, if anything did."""
+    """Print how long what took, how large images are, and the table of what befell."""
+    for line in _LINES:
+        terminalreporter.write_line(line)
     rows = [
         value
         for outcome in ("passed", "failed")

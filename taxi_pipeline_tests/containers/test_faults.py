@@ -42,7 +42,7 @@ class Befell:
 
 
 def befall(there: Deployment, what: str) -> Befell:
-    """Let it happen while some months are under way, which the publisher's gate holds until then."""
+    """Let it happen while months are under way, which the publisher's gate holds until then."""
 
     def under_way() -> set[Month]:
         runs = there.runs()
