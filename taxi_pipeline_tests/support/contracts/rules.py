@@ -65,7 +65,7 @@ def _faults_of_names(names: Mapping[str, Any]) -> Iterator[str]:
             if fault:
                 yield fault
         elif name in _NAMES and not _NAMES[name].fullmatch(value):
-            yield f"'{value}' is no legal {name}"
+            yield f"{value!r} is no legal {name}"
 
 
 def _table_fault(name: str) -> str | None:
@@ -73,16 +73,16 @@ def _table_fault(name: str) -> str | None:
     categories = (unicodedata.category(character) for character in table)
     is_legal = all(each in _TABLE_CATEGORIES or each[0] in _TABLE_CATEGORIES for each in categories)
     if not is_legal or not 1 <= len(table.encode()) <= 1024:
-        return f"'{name}' is no legal tableId"
+        return f"{name!r} is no legal tableId"
     if dollar and not _DECORATOR.fullmatch(decorator):
-        return f"'{name}' names no partition: '{decorator}'"
+        return f"{name!r} names no partition: {decorator!r}"
     return None
 
 
 def _object_fault(name: str) -> str | None:
     is_legal = not re.search("[\r\n]", name) and name not in (".", "..")
     if not is_legal or not 1 <= len(name.encode()) <= _OBJECT_NAME_BYTES:
-        return f"'{name}' is no legal object's name"
+        return f"{name!r} is no legal object's name"
     return None
 
 
