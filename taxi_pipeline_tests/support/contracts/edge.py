@@ -50,7 +50,7 @@ def install() -> None:
         return send(session, request, **options)
 
     look_and_send.looks_at_requests = True  # type: ignore[attr-defined]
-    requests.Session.send = look_and_send  # type: ignore[method-assign]
+    requests.Session.send = look_and_send  # type: ignore[assignment,method-assign]
 
 
 @contextmanager

@@ -8,12 +8,9 @@ before the two servers: answers in pages, jobs that take long, tables of an olde
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-
-from google.cloud import bigquery
 
 from taxi_pipeline.errors import TransientError
 from taxi_pipeline.ledger import Depth, read_ledger
@@ -87,7 +84,7 @@ def _logs(bucket: str, folder: Path) -> None:
 def _rare_in_the_lake(lake: Lake, folder: Path) -> None:
     large = folder / "large"
     large.write_bytes(bytes(_LARGE))
-    stored = lake.upload(large, "raw/large", {}, 0)
+    stored = lake.upload(large, "raw/large", {"rows": "0"}, 0)
     stored = lake.upload(large, "raw/large", {}, stored.generation)
     lake.delete(stored)
     paged = [_point("GET", "/o[?]", lambda reply: reply | {"nextPageToken": "more"})]

@@ -43,7 +43,7 @@ def _read(query: str) -> tuple[str | None, str]:
 def _foreign_words(query: str) -> str | None:
     """Return what sqlglot reads of other dialects where it is to read BigQuery's."""
     from sqlglot.dialects.bigquery import BigQuery
-    from sqlglot.tokens import TokenType
+    from sqlglot.tokenizer_core import TokenType
 
     foreign = {TokenType.DCOLON, TokenType.ILIKE}
     for token in BigQuery().tokenize(query):
@@ -52,13 +52,13 @@ def _foreign_words(query: str) -> str | None:
     return None
 
 
-def _is_distinct_on(tree: "exp.Expression") -> bool:
+def _is_distinct_on(tree: "exp.Expr") -> bool:
     from sqlglot import exp
 
     return any(distinct.args.get("on") for distinct in tree.find_all(exp.Distinct))
 
 
-def _kind(tree: "exp.Expression") -> str:
+def _kind(tree: "exp.Expr") -> str:
     from sqlglot import exp
 
     if isinstance(tree, exp.Query):

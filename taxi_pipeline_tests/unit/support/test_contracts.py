@@ -25,7 +25,10 @@ def sent(method: str, address: str, body: Any = None) -> requests.Response:
     """Send a request as Google's clients do."""
     content = None if body is None else json.dumps(body)
     with AuthorizedSession(AnonymousCredentials()) as session:
-        return session.request(method, f"{NOBODY}{address}", data=content, headers=JSON)
+        answer: requests.Response = session.request(
+            method, f"{NOBODY}{address}", data=content, headers=JSON
+        )
+        return answer
 
 
 def refusal(method: str, address: str, body: Any = None) -> str:
@@ -85,7 +88,7 @@ REFUSED: dict[str, tuple[str, str, Any, str]] = {
     ),
     "text for a list": (
         *("POST", JOBS, load(sourceUris="gs://a-bucket/a")),
-        "body.configuration.load.sourceUris' is \"gs://a-bucket/a\", and is declared as array",
+        'body.configuration.load.sourceUris\' is "gs://a-bucket/a", and is declared as array',
     ),
     "number for a boolean": (
         *("POST", JOBS, load(ignoreUnknownValues=1)),
@@ -93,7 +96,7 @@ REFUSED: dict[str, tuple[str, str, Any, str]] = {
     ),
     "no number": (
         *("POST", JOBS, query(maximumBytesBilled="many")),
-        "maximumBytesBilled' is \"many\", and is declared as int64",
+        'maximumBytesBilled\' is "many", and is declared as int64',
     ),
     "body where there is none": ("GET", OBJECTS, {"a": 1}, "the method takes none"),
     "label's key": ("POST", JOBS, labelled(Run="a"), "the label's key 'Run' is illegal"),
@@ -210,7 +213,6 @@ def test_the_first_part_of_an_upload_is_the_objects_resource() -> None:
     ]
 
 
-
 @pytest.mark.parametrize(
     ("content_range", "size", "words"),
     [
@@ -235,10 +237,9 @@ def test_a_part_of_an_upload_has_the_size_that_it_may_have(
 
 
 def test_a_test_fails_by_what_was_refused_meanwhile_even_where_its_code_has_hidden_it() -> None:
-    with edge.refusals_expected() as refused:
-        with pytest.raises(AssertionError, match="Google would refuse:\nGET /storage/v1/b/Lake: "):
-            with edge.no_refusals():
-                sent("GET", "/storage/v1/b/Lake")
+    failure = pytest.raises(AssertionError, match="Google would refuse:\nGET /storage/v1/b/Lake: ")
+    with edge.refusals_expected() as refused, failure, edge.no_refusals():
+        sent("GET", "/storage/v1/b/Lake")
     assert len(refused) == 1
 
 
