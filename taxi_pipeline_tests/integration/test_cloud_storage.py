@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -165,11 +166,14 @@ def test_an_object_that_is_stored_compressed_comes_as_it_is_stored(
 def test_a_month_that_a_tool_has_uploaded_as_compressed_is_read(
     google: CloudStorage, lake: Lake, tmp_path: Path
 ) -> None:
+    def asked(*_: object) -> NoReturn:
+        pytest.fail("the publisher was asked")
+
     month, rows = Month(2021, 3), 50
     content = green_month(tmp_path, month.key, rows).read_bytes()
     paths = object_paths(GREEN, month)
     google.put(f"{paths.raw}csv.gz", content, contentEncoding="gzip", contentType="text/csv")
-    raw = store_raw(lake, paths, GREEN.trips, pytest.fail, logging.getLogger())
+    raw = store_raw(lake, paths, GREEN.trips, asked, logging.getLogger())
     assert raw.examination.rows == rows
     assert raw.stored.metadata["rows"] == str(rows)
 

@@ -29,6 +29,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline_tests.support.contracts.edge import emulator_alone
 from taxi_pipeline_tests.support.processes import until
 
 PROJECT = "test-project"
@@ -289,7 +290,8 @@ def test_a_decorator_that_is_no_month_is_refused(
 ) -> None:
     uri = emulator.put("jan", pickups(JANUARY, 3))
 
-    with pytest.raises(BadRequest, match=f"Invalid partition id '{decorator}'"):
+    refused = pytest.raises(BadRequest, match=f"Invalid partition id '{decorator}'")
+    with emulator_alone(), refused:
         load(client, uri, table, decorator)
 
     assert months(client, table) == {}

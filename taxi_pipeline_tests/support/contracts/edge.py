@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -33,6 +34,7 @@ _LOGS = f"{os.sep}dagster_gcp{os.sep}"
 type Listener = Callable[[Call], None]
 
 _listeners: list[Listener] = []
+_emulator_is_alone = Event()
 
 
 def install() -> None:
@@ -45,7 +47,8 @@ def install() -> None:
     def look_and_send(
         session: requests.Session, request: requests.PreparedRequest, **options: Any
     ) -> requests.Response:
-        if type(session).__module__ == _SESSIONS and (words := _refusal(request)):
+        is_googles = type(session).__module__ == _SESSIONS and not _emulator_is_alone.is_set()
+        if is_googles and (words := _refusal(request)):
             return _refused(session, request, words)
         return send(session, request, **options)
 
@@ -78,6 +81,16 @@ def no_refusals() -> Iterator[None]:
         with path.open() as file:
             file.seek(before)
             raise AssertionError(f"Google would refuse:\n{file.read()}")
+
+
+@contextmanager
+def emulator_alone() -> Iterator[None]:
+    """Let the emulator be the one that refuses: for tests of what it says then."""
+    _emulator_is_alone.set()
+    try:
+        yield
+    finally:
+        _emulator_is_alone.clear()
 
 
 @contextmanager

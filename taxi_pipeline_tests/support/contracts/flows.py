@@ -19,7 +19,7 @@ from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, TAXI_ZONE_SHAPES, TAXI_ZONES
-from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.conftest import Platform, with_resources
 from taxi_pipeline_tests.support.contracts import edge
 from taxi_pipeline_tests.support.contracts.calls import Call
 from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay, passing
@@ -39,6 +39,11 @@ def recorded(platform: Platform, folder: Path) -> Sequence[Call]:
         platform: A platform with a bucket and a dataset that nobody else uses.
         folder: A folder for files.
     """
+    warehouse = platform.resources.bigquery
+    limited = BigQuery(  # no limit is set by default
+        project=warehouse.project, dataset=warehouse.dataset, maximum_bytes_billed=1 << 40
+    )
+    platform = with_resources(platform, bigquery=limited)
     with edge.recording() as calls:
         _every_day(platform)
         _logs(platform.resources.lake.bucket, folder)
@@ -112,12 +117,10 @@ def _rare_in_bigquery(warehouse: BigQuery) -> None:
     ]
     with _relayed("BIGQUERY_EMULATOR_HOST", points):
         relayed = BigQuery(project=warehouse.project, dataset=warehouse.dataset)
-        # a limit of bytes, which is not set by default
-        limited = relayed.model_copy(update={"maximum_bytes_billed": 1 << 40})
-        limited.replace_month_by_query(
+        relayed.replace_month_by_query(
             DAILY_TRIPS.table, MONTH, DAILY_TRIPS.query, DAILY_TRIPS.sources, labels
         )
-        limited.query_month(DAILY_TRIPS.query, MONTH, labels)
+        relayed.query_month(DAILY_TRIPS.query, MONTH, labels)
         _describe_shapes_again(relayed)
     impatient = warehouse.model_copy(update={"job_timeout": 0.2})
     with suppress(TransientError):
