@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-live test-deploy faults rehearsal fuzz mutants bench browser test-ui lint format docs lock clean
+.PHONY: help demo dev test test-live faults fuzz mutants bench browser test-ui engine images containers lint format docs lock clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -26,15 +26,15 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long and not deploy" \
-  --durations 10
+SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long" --durations 10
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
 
 # Integration first: its files are long, and whoever got one last would end long after the others.
 test: $(READY) $(DBT)/.ready ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
 ifdef COVERAGE
 	coverage erase
-	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui --junitxml build/tests.xml
+	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui \
+	  --ignore taxi_pipeline_tests/containers --junitxml build/tests.xml
 	coverage combine -q && coverage report --skip-covered
 else
 	$(SIDE_BY_SIDE) taxi_pipeline_tests/integration taxi_pipeline_tests/unit \
@@ -44,15 +44,9 @@ endif
 test-live: $(READY) ## processes of their own: Dagster's daemon, command lines, stacks, the quick faults
 	$(SIDE_BY_SIDE) $(LIVE) --junitxml build/live.xml
 
-test-deploy: $(READY) ## what is deployed: the image's content, and production through one deploy
-	pytest -m deploy taxi_pipeline_tests --junitxml build/deploy.xml
-
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
-	pytest -m long --ignore taxi_pipeline_tests/faults --ignore taxi_pipeline_tests/rehearsal
+	pytest -m long --ignore taxi_pipeline_tests/faults
 	pytest -n 2 taxi_pipeline_tests/faults
-
-rehearsal: $(READY) ## production's processes on this machine, through a deploy, kills and restarts
-	pytest -m long taxi_pipeline_tests/rehearsal
 
 browser: ## a Chromium for the browser tests, if this machine has none
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
@@ -69,6 +63,23 @@ browser: ## a Chromium for the browser tests, if this machine has none
 
 test-ui: $(READY) ## Dagster's UI in a browser; the pictures lie in build/screenshots/
 	pytest taxi_pipeline_tests/ui
+
+engine: ## Docker's engine for the tests in containers, if this machine has none
+	@if docker version > /dev/null 2>&1; then \
+	  docker version --format 'An engine answers: {{.Server.Version}}.'; \
+	elif command -v dockerd > /dev/null && command -v debootstrap > /dev/null; then \
+	  echo "The tests start an engine of their own."; \
+	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -q && apt-get install -qy docker.io debootstrap; \
+	else \
+	  echo "No engine answers, and it is not root who asks, on Debian: the tests say that they skip."; \
+	fi
+
+images: $(READY) engine ## the images that the tests in containers run
+	python -m taxi_pipeline_tests.containers.images
+
+containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts
+	pytest taxi_pipeline_tests/containers --junitxml build/containers.xml
 
 lint: $(READY) ## style, types and import directions
 	ruff format --check .
@@ -111,7 +122,7 @@ lock: ## pin the newest versions that fit pyproject.toml
 clean: ## remove the environment and the embedded stack's data
 	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
 	  "was killed, 'make demo' clears it away." >&2; exit 1; }
-	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi
+	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi .containers
 
 $(READY): LOCK := requirements-dev.lock
 $(READY): requirements-dev.lock

@@ -1,16 +1,16 @@
 """All of TLC's history through the real queue and storage, with tiny months: what stays usable.
 
-Runs production's processes (`taxi_pipeline_tests.rehearsal`) on stores of their own, launches a
-backfill of each service as the UI does, and measures what the UI and the sensors ask for: before,
-with all of it queued, and with it run; then once more with ten times as many runs and events in
-Dagster's storage, copied there by SQL.
+Starts deploy/compose (`taxi_pipeline_tests.containers`) on an engine of Docker, launches a backfill
+of each service as the UI does, and measures what the UI and the sensors ask for: before, with all
+of it queued, and with it run; then once more with ten times as many runs and events in the storage
+of Dagster, copied there by SQL.
 
     python -m benchmarks.scale
 """
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +19,10 @@ import click
 import psycopg
 
 from taxi_pipeline.assets.trips import months_of
-from taxi_pipeline.local.stack import PublisherOptions, running
 from taxi_pipeline.tlc.services import SERVICES
-from taxi_pipeline_tests.rehearsal.production import Production, production
+from taxi_pipeline_tests.containers.deployment import Deployment, clear, set_up, start
+from taxi_pipeline_tests.containers.engine import docker_engine
+from taxi_pipeline_tests.containers.images import FOLDER, make_images
 
 _TIMES = 5
 _COPIES = 9  # which make ten with what is there
@@ -105,7 +106,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(took)
 
 
-def _measure(there: Production) -> dict[str, str]:
+def _measure(there: Deployment) -> dict[str, str]:
     """Return a column of the table, by what was measured."""
 
     def tick(sensor: str) -> None:
@@ -113,7 +114,7 @@ def _measure(there: Production) -> dict[str, str]:
         if said["__typename"] != "DryRunInstigationTick" or said["evaluationResult"]["error"]:
             raise click.ClickException(f"{sensor}: {said}")
 
-    with psycopg.connect(there.storage) as connection:
+    with psycopg.connect(there.storage()) as connection:
         runs, ended, events, event_bytes, all_bytes = connection.execute(_COUNTS).fetchall()[0]
     found = {
         "runs": f"{runs:,}",
@@ -154,30 +155,35 @@ def main(months: int, minutes: int) -> None:
     wanted = {
         of.trips.name: months_of(of).get_partition_keys()[:months] for of in SERVICES.values()
     }
+    with (
+        TemporaryDirectory(prefix="taxi-scale-") as folder,
+        docker_engine(FOLDER) as engine,
+    ):
+        clear(engine)
+        make_images(engine, click.echo)
+        with set_up(engine, Path(folder)) as there:
+            start(there)
+            there.gate().open()
+            click.echo(_table(_measure_all(there, wanted, minutes)))
+
+
+def _measure_all(
+    there: Deployment, wanted: Mapping[str, Sequence[str]], minutes: int
+) -> dict[str, dict[str, str]]:
+    """Return the table's columns, by when they were measured."""
     total = sum(map(len, wanted.values()))
-    columns = {}
-    with TemporaryDirectory(prefix="taxi-scale-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with (
-            running(folder / "stores", PublisherOptions(None, 20)) as stores,
-            production(folder / "production", stores) as there,
-        ):
-            columns["before"] = _measure(there)
-            for table, keys in wanted.items():
-                there.backfill(table, keys)
-            began = time.monotonic()
-            _await(lambda: len(there.runs()) >= total, 900)
-            queued = time.monotonic() - began
-            columns["all queued"] = _measure(there)
-            _await(
-                lambda: sum(run.ended is not None for run in there.runs()) >= total, minutes * 60
-            )
-            columns["run"] = _measure(there)
-            _multiply(there.storage)
-            columns["ten times"] = _measure(there)
-    click.echo(f"{total} months, all queued after {queued:.0f} s.\n")
-    click.echo(_table(columns))
+    columns = {"before": _measure(there)}
+    began = time.monotonic()
+    for table, keys in wanted.items():
+        there.backfill(table, keys)
+    _await(lambda: len(there.runs()) >= total, 900)
+    click.echo(f"{total} months, all queued after {time.monotonic() - began:.0f} s.\n")
+    columns["all queued"] = _measure(there)
+    _await(lambda: sum(run.ended is not None for run in there.runs()) >= total, minutes * 60)
+    columns["run"] = _measure(there)
+    _multiply(there.storage())
+    columns["ten times"] = _measure(there)
+    return columns
 
 
 def _await(condition: Callable[[], bool], seconds: float) -> None:

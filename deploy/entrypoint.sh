@@ -14,4 +14,25 @@ for file in "${SECRETS_DIR:-/run/secrets}"/*; do
   fi
 done
 
+# Dagster's servers start, or say in a traceback, without what the first run needs.
+case ${1-} in
+  dagster-webserver | dagster-daemon)
+    instance=${DAGSTER_HOME-}/dagster.yaml
+    variables='s/^ *env: *"\{0,1\}\([A-Za-z_][A-Za-z0-9_]*\).*/\1/p'
+    [ ! -f "$instance" ] || for name in $(sed -n "$variables" "$instance"); do
+      [ -n "$(printenv "$name")" ] || {
+        echo "$name: not set, and $instance needs it. Set it in the environment, or mount it as the" \
+          "file /run/secrets/$name." >&2
+        exit 1
+      }
+    done
+    socket=/var/run/docker.sock
+    [ ! -S $socket ] || [ -w $socket ] || {
+      echo "$socket may not be used: it belongs to group $(stat -c %g $socket). Set DOCKER_GID to" \
+        "that." >&2
+      exit 1
+    }
+    ;;
+esac
+
 exec "$@"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.lake.paths import ZONES_PATHS, ObjectPaths, object_paths
 from taxi_pipeline.resources.gcs import Lake
-from taxi_pipeline.settings import load_lake
+from taxi_pipeline.settings import load_resource
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, TAXI_ZONES, Column, Table
 
@@ -105,7 +105,7 @@ def read_trips(
         raise PermanentError(f"library='{library}' is none of pandas, pyarrow and polars.")
     if service not in SERVICES:
         raise PermanentError(f"'{service}' is none of TLC's services: {', '.join(SERVICES)}.")
-    of, lake = SERVICES[service], load_lake()
+    of, lake = SERVICES[service], load_resource(Lake)
     table = _selected(of.trips, columns)
     trips = pa.concat_tables(
         _read(lake, object_paths(of, each), table, f"{service} {each}")
@@ -134,7 +134,7 @@ def read_zone_shapes() -> "list[ZoneShape]":
     """
     from taxi_pipeline.lake.shapes import find_zone_shapes
 
-    return find_zone_shapes(load_lake())
+    return find_zone_shapes(load_resource(Lake))
 
 
 def _selected(table: Table, names: Iterable[str] | None) -> Table:

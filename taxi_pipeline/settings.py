@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
@@ -122,10 +123,11 @@ def load_resources(sinks: Sequence[type[Sink]] = SINKS) -> Resources:
     return _resources(sinks, os.environ.__getitem__)
 
 
-def load_lake() -> Lake:
-    """Return the lake with its variables read; raise as `load_resources` does."""
-    _ensure_set({name: Lake.model_fields[field] for field, name in Lake.variables.items()})
-    return Lake(**_fields(Lake, os.environ.__getitem__))
+def load_resource[R: _Resource](resource: type[R]) -> R:
+    """Return one resource with its variables read; raise as `load_resources` does."""
+    fields = resource.model_fields
+    _ensure_set({name: fields[field] for field, name in resource.variables.items()})
+    return resource(**_fields(cast("type[_Resource]", resource), os.environ.__getitem__))
 
 
 def find_sink(sink: type[Sink]) -> Sink | None:
@@ -137,6 +139,17 @@ def find_sink(sink: type[Sink]) -> Sink | None:
     ):
         return None
     return sink(**_fields(sink, os.environ.__getitem__))
+
+
+def read_number(variable: str, field: FieldInfo) -> int:
+    """Return the number that a variable sets a resource's field to.
+
+    Raises:
+        PermanentError: It is not set to a whole number above 0.
+    """
+    extra = field.json_schema_extra
+    unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else "seconds"
+    return _above_zero(variable, unit, _UNITS[unit])
 
 
 def rejected_share() -> float:
@@ -204,28 +217,53 @@ def dagster_url() -> str:
     Raises:
         PermanentError: It is no http(s) URL, or has more than an address and a path in it.
     """
-    text = _setting("TAXI_DAGSTER_URL")
-    refuse_secrets(text, "TAXI_DAGSTER_URL")
-    if not text.startswith(("http://", "https://")):
-        raise PermanentError(f"TAXI_DAGSTER_URL: '{text}' is not an http(s) URL.")
-    return text.rstrip("/")
+    return _web_address("TAXI_DAGSTER_URL")
+
+
+def dagster_api_url() -> str:
+    """Return where programs reach Dagster's webserver: where people do, unless it is set.
+
+    Raises:
+        PermanentError: As `dagster_url` does.
+    """
+    name = "TAXI_DAGSTER_API_URL"
+    return _web_address(name) if os.environ.get(name) else dagster_url()
 
 
 def dagster_instance() -> dg.DagsterInstance:
-    """Return Dagster's memory of its runs; raise `PermanentError` where DAGSTER_HOME has none."""
-    if not os.environ.get("DAGSTER_HOME"):
+    """Return Dagster's memory of its runs.
+
+    Raises:
+        PermanentError: DAGSTER_HOME is not set, has no dagster.yaml, or has one that is wrong.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
         raise PermanentError(
             "DAGSTER_HOME: not set. Set it to the folder that Dagster's webserver has, or run "
             "inside the embedded stack: taxi local COMMAND."
         )
+    # without it Dagster begins an empty memory of its own there, in which nothing has ever failed
+    if not Path(home, "dagster.yaml").is_file():
+        raise PermanentError(
+            f"DAGSTER_HOME: '{home}' has no dagster.yaml, so it is no instance of Dagster. Set it "
+            "to the folder that Dagster's webserver has, or run this where the webserver runs."
+        )
     try:
         return dg.DagsterInstance.get()
-    except dg.DagsterInvariantViolationError as error:
+    except dg.DagsterError as error:
         raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
 
 
 def _setting(name: str) -> str:
     return os.environ.get(name) or _DEFAULTS[name]
+
+
+def _web_address(name: str) -> str:
+    text = _setting(name)
+    refuse_secrets(text, name)
+    if not text.startswith(("http://", "https://")):
+        raise PermanentError(f"{name}: '{text}' is not an http(s) URL.")
+    return text.rstrip("/")
 
 
 def _share(name: str) -> float:
@@ -278,14 +316,10 @@ def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resou
 def _fields(resource: type[_Resource], read: Callable[[str], str]) -> dict[str, Any]:
     """Return the values of a resource's fields that are required or set; `read` gives texts."""
     fields = resource.model_fields
-
-    def number(field: str, variable: str) -> int:
-        extra = fields[field].json_schema_extra
-        unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else "seconds"
-        return _above_zero(variable, unit, _UNITS[unit])
-
     return {
-        field: read(variable) if fields[field].annotation is str else number(field, variable)
+        field: read(variable)
+        if fields[field].annotation is str
+        else read_number(variable, fields[field])
         for field, variable in resource.variables.items()
         if fields[field].is_required() or os.environ.get(variable)
     }

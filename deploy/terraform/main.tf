@@ -7,10 +7,16 @@ provider "google" {
 
 resource "google_project_service" "needed" {
   for_each = toset(concat(
-    ["bigquery.googleapis.com", "iam.googleapis.com", "storage.googleapis.com"],
-    var.database ? ["secretmanager.googleapis.com", "sqladmin.googleapis.com"] : [],
+    [
+      "bigquery",
+      "cloudresourcemanager", # a role on the project is written by it
+      "iam",
+      "iamcredentials", # pods get the service account's tokens from it
+      "storage",
+    ],
+    var.database ? ["compute", "secretmanager", "servicenetworking", "sqladmin"] : [],
   ))
 
-  service            = each.key
+  service            = "${each.key}.googleapis.com"
   disable_on_destroy = false # others may use it
 }

@@ -25,6 +25,6 @@ output "kubernetes" {
   description = "What deploy/kubernetes/values.yaml asks for besides the image, for a shell."
   value       = <<-EOT
     export TAXI_SERVICE_ACCOUNT=${google_service_account.taxi.email}
-    export DAGSTER_POSTGRES_HOST=${local.database_host}
+    export DAGSTER_POSTGRES_HOST=${local.database_hosts["dagster"]}
   EOT
 }

@@ -13,6 +13,11 @@ resource "google_storage_bucket" "lake" {
     enabled = true
   }
 
+  # else each old version would be kept, and paid for, seven days longer
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
   lifecycle_rule {
     condition {
       with_state                 = "ARCHIVED"

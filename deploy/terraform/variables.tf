@@ -32,9 +32,9 @@ variable "dataset" {
 }
 
 variable "location" {
-  description = "Where bucket and dataset lie, both: a region or a multi-region, such as US or EU."
+  description = "Where bucket and dataset lie, both: best var.region, since reading across regions costs. It can be a multi-region, US or EU, too."
   type        = string
-  default     = "US"
+  default     = "us-east4"
 
   validation {
     condition     = can(regex("^([A-Z]{2}|[a-z]+-[a-z]+[0-9]+)$", var.location))
@@ -43,7 +43,7 @@ variable "location" {
 }
 
 variable "region" {
-  description = "Where Cloud SQL runs: the cluster's region, and best in var.location."
+  description = "Where Cloud SQL runs: the cluster's region."
   type        = string
   default     = "us-east4"
 
@@ -148,7 +148,7 @@ variable "database_version" {
 }
 
 variable "database_tier" {
-  description = "The server's machine. Of 2 cores and 7.5 GB, 400 connections: 20 runs at once need some 100."
+  description = "The machine of the server that has the trips."
   type        = string
   default     = "db-custom-2-7680"
 
@@ -158,8 +158,19 @@ variable "database_tier" {
   }
 }
 
+variable "dagster_database_tier" {
+  description = "The machine of Dagster's own server. 20 runs at once need some 100 connections, of which shared cores have fewer."
+  type        = string
+  default     = "db-custom-1-3840"
+
+  validation {
+    condition     = can(regex("^db-", var.dagster_database_tier))
+    error_message = "A tier of Cloud SQL, such as db-custom-1-3840."
+  }
+}
+
 variable "database_availability" {
-  description = "ZONAL, or REGIONAL for a second server in another zone that takes over."
+  description = "ZONAL, or REGIONAL for a second server in another zone, for each of the two, that takes over."
   type        = string
   default     = "ZONAL"
 
@@ -170,7 +181,7 @@ variable "database_availability" {
 }
 
 variable "database_disk_gb" {
-  description = "The disk that the server begins with, in GB; it grows by itself."
+  description = "The disk that the trips' server begins with, in GB. It grows by itself and never shrinks, and a larger one is faster: 700 for all of history."
   type        = number
   default     = 100
 

@@ -5,8 +5,9 @@ terraform {
 
   required_providers {
     google = {
-      source  = "hashicorp/google"
-      version = ">= 6.0, < 8.0"
+      source = "hashicorp/google"
+      # the first that leaves the dataset's other rights alone when it changes the dataset
+      version = ">= 7.45, < 8.0"
     }
     random = {
       source  = "hashicorp/random"

@@ -156,7 +156,7 @@ def failed_months(
 
 
 def run_again(failed: FailedPartition, url: str) -> str:
-    """Launch a run of what failed, through Dagster's webserver at `url`; return the run's page.
+    """Launch a run of what failed, through Dagster's webserver at `url`; return the run's id.
 
     So the run is queued as any other. Raises `PermanentError` where the webserver does not answer,
     or does not launch it.
@@ -169,7 +169,7 @@ def run_again(failed: FailedPartition, url: str) -> str:
         parts.netloc, use_https=parts.scheme == "https", path_prefix=parts.path, timeout=60
     )
     try:
-        run = client.submit_job_execution(
+        return client.submit_job_execution(
             failed.job,
             tags={**failed.tags, "dagster/partition": failed.key},
             asset_selection=failed.assets,
@@ -178,12 +178,11 @@ def run_again(failed: FailedPartition, url: str) -> str:
         if isinstance(error.__cause__, TransportConnectionFailed):
             raise PermanentError(
                 f"Dagster's webserver does not answer at {url}: start it (make dev), or set "
-                "TAXI_DAGSTER_URL to where it runs."
+                "TAXI_DAGSTER_API_URL to where it is reached from here."
             ) from error
         raise PermanentError(
             f"Dagster's webserver at {url} did not launch {failed}: {error.__cause__ or error}"
         ) from error
-    return f"{url}/runs/{run}"
 
 
 def _by_job(failed: Iterable[FailedPartition]) -> list[str]:

@@ -123,7 +123,7 @@ def classified(
         diagnosis = diagnose(error)
         if diagnosis is None:
             raise
-        message = f"{where}: {_message(diagnosis.message or error)}".rstrip(". ") + "."
+        message = f"{where}: {message_of(diagnosis.message or error)}".rstrip(". ") + "."
         hints = (text for sign, text in (advice or {}).items() if sign in diagnosis.signs)
         if hint := next(hints, None):
             message = f"{message} {hint}"
@@ -211,7 +211,7 @@ def _retry_after_of(error: Exception) -> float | None:
     return None if headers is None else retry_after(headers)
 
 
-def _message(error: Exception | str) -> str:
+def message_of(error: Exception | str) -> str:
     """Return an error's own words on one line, without any URL's query, user and password."""
     words = " ".join(str(getattr(error, "message", None) or error).split())
     return _USER.sub("…@", _QUERY.sub("?…", words))[:_MESSAGE_CHARACTERS] or type(error).__name__

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import google.auth
 from dagster_gcp import BigQueryResource, GCSResource
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.exceptions import DefaultCredentialsError, MalformedError
@@ -64,6 +65,22 @@ class GoogleBigQuery(BigQueryResource):
                 location=self.location,
                 credentials=_credentials("BIGQUERY_EMULATOR_HOST"),
             )
+
+
+def find_credentials(emulator_variable: str) -> Credentials:
+    """Return the credentials that a client of ours gets.
+
+    Args:
+        emulator_variable: The variable that names the emulator of what the client asks.
+
+    Raises:
+        PermanentError: There are no credentials, or GCP_CREDENTIALS is no key.
+    """
+    if credentials := _credentials(emulator_variable):
+        return credentials
+    with _missing_credentials_named():
+        default: Credentials = google.auth.default(scopes=_SCOPES)[0]
+        return default
 
 
 def _credentials(emulator_variable: str) -> Credentials | None:

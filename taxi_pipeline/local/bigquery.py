@@ -1,7 +1,7 @@
 """BigQuery's stand-in: the `local_bigquery` emulator, taught to write single partitions.
 
 It lives in `local/` and is no part of production, which talks to BigQuery itself. It answers
-BigQuery's REST API on 127.0.0.1, reads `gs://` objects from the folder of the GCS emulator beside
+BigQuery's REST API on an address, reads `gs://` objects from the folder of the GCS emulator beside
 it and keeps all it stores in its data directory.
 
 Only what the emulator gets wrong belongs here. It takes `trips$202101` for a table of its own;
@@ -37,9 +37,10 @@ PARTITION_IDS = {"HOUR": "%Y%m%d%H", "DAY": "%Y%m%d", "MONTH": "%Y%m", "YEAR": "
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(description="Run the BigQuery emulator on 127.0.0.1.")
+    parser = argparse.ArgumentParser(description="Run the BigQuery emulator.")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--gcs-root", type=Path, required=True)
+    parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--project", required=True)
     args = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
         signal.signal(signum, lambda *_: sys.exit())
     uvicorn.run(
         app,
-        host="127.0.0.1",
+        host=args.host,
         port=args.port,
         log_level="warning",
         timeout_graceful_shutdown=5,

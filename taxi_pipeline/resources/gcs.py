@@ -273,11 +273,7 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def _bucket(self) -> "storage.Bucket":
-        if not _BUCKET.fullmatch(self.bucket):
-            raise PermanentError(
-                f"TAXI_BUCKET: '{self.bucket}' is not a bucket's name: lower-case letters, digits, "
-                "dots, - and _, without gs://."
-            )
+        check_bucket_name(self.bucket)
         return self._client.bucket(self.bucket)
 
     def _describe(self, blob: "storage.Blob") -> LakeObject:
@@ -310,6 +306,15 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
                 403: "Grant the credentials in use access to the objects of TAXI_BUCKET.",
                 404: "Check TAXI_BUCKET, and that the bucket and the object exist.",
             },
+        )
+
+
+def check_bucket_name(text: str) -> None:
+    """Raise `PermanentError` where TAXI_BUCKET is no bucket's name."""
+    if not _BUCKET.fullmatch(text):
+        raise PermanentError(
+            f"TAXI_BUCKET: '{text}' is not a bucket's name: lower-case letters, digits, dots, - "
+            "and _, without gs://."
         )
 
 

@@ -4,12 +4,15 @@ Knows how a message leaves. What is worth telling, and in which words, is for `a
 """
 
 import logging
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 _RETRIES = 2  # half a second apart, unless the URL says otherwise: ?retry=3&wait=1
 
@@ -47,18 +50,9 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         if not self.url:
             return
-        from apprise import Apprise, AppriseAsset, NotifyFormat
+        from apprise import NotifyFormat
 
-        # it writes URLs, and with them their secrets, into the log
-        logging.getLogger("apprise").disabled = True
-        services = Apprise(asset=AppriseAsset(default_service_retry=_RETRIES))
-        if not services.add(self.url):
-            raise PermanentError(
-                "TAXI_NOTIFY_URL: not a URL that Apprise understands, or one of several is not. It "
-                "is not shown here, for the secrets in it; https://appriseit.com has each "
-                "service's form."
-            )
-        result = services.notify(
+        result = self.services().notify(
             body=body, title=title, body_format=NotifyFormat.TEXT, timeout=float(self.timeout)
         )
         if not result:
@@ -70,3 +64,18 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
             if not result.success_count:
                 raise TransientError(problem)
             dg.get_dagster_logger().warning(problem)
+
+    def services(self) -> "Apprise":
+        """Return the services that the URLs name; raise `PermanentError` where one names none."""
+        from apprise import Apprise, AppriseAsset
+
+        # it writes URLs, and with them their secrets, into the log
+        logging.getLogger("apprise").disabled = True
+        services = Apprise(asset=AppriseAsset(default_service_retry=_RETRIES))
+        if not services.add(self.url):
+            raise PermanentError(
+                "TAXI_NOTIFY_URL: not a URL that Apprise understands, or one of several is not. It "
+                "is not shown here, for the secrets in it; https://appriseit.com has each "
+                "service's form."
+            )
+        return services

@@ -1,21 +1,25 @@
 """deploy/compose: a sound compose file, no second truth beside the others, and runs as it says.
 
-There is no engine: an API that takes Docker's place is asked for runs, and notes what for.
+No engine is needed: an API that takes Docker's place is asked for runs, and notes what for.
+taxi_pipeline_tests/containers starts all this on a real one.
 """
 
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import parse_qs
 
 import dagster as dg
 import pytest
@@ -23,25 +27,26 @@ import yaml
 from dagster._config import process_config
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
-from dagster_docker import DockerRunLauncher
-from dagster_gcp.gcs import GCSComputeLogManager
 from dagster_postgres import DagsterPostgresStorage
 
 from taxi_pipeline.definitions import build_definitions
+from taxi_pipeline.instance.compute_logs import BucketComputeLogManager
+from taxi_pipeline.instance.run_launcher import RUN_SECRETS, SECRETS, ContainerRunLauncher
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY
 from taxi_pipeline_tests.support.http import Answer, body, listening, status
 
 FOLDER = REPOSITORY / "deploy/compose"
-SECRETS = {"TAXI_POSTGRES_URL", "TAXI_NOTIFY_URL", "GCP_CREDENTIALS"}
+SECRET_SETTINGS = {"TAXI_POSTGRES_URL", "TAXI_NOTIFY_URL", "GCP_CREDENTIALS"}
 INSTANCE = yaml.safe_load((FOLDER / "dagster.yaml").read_text())
 LAUNCHER = INSTANCE["run_launcher"]["config"]
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+IMAGE: str = SERVICES["daemon"]["image"]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -82,7 +87,12 @@ def test_docker_compose_takes_it(tmp_path: Path) -> None:
     config = json.loads(done.stdout)
     for name in ("webserver", "daemon", "code"):
         assert config["services"][name]["environment"]["TAXI_BUCKET"] == "a-lake"
-    assert config["volumes"]["run_secrets"]["driver_opts"]["device"] == f"{folder}/secrets/runs"
+    (mount,) = [
+        volume
+        for volume in config["services"]["daemon"]["volumes"]
+        if volume["target"] == RUN_SECRETS
+    ]
+    assert mount["source"] == f"{folder}/secrets/runs"
 
 
 def _docker_compose() -> list[str] | None:
@@ -151,18 +161,25 @@ def test_every_variable_is_the_examples_dagsters_or_postgresqls() -> None:
             assert variable in EXAMPLE or theirs.fullmatch(variable), variable
     text = (FOLDER / "compose.yaml").read_text()
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
-    assert asked == {"DOCKER_GID", "PWD", "REVISION"}
+    assert asked == {"DOCKER_GID", "REVISION"}
 
 
 def test_every_setting_reaches_the_code_location_and_runs() -> None:
     for name in ("webserver", "daemon", "code"):
         assert SERVICES[name]["env_file"] == ["defaults.env", ".env"]
-    assert set(LAUNCHER["env_vars"]) == set(EXAMPLE) - SECRETS
+    assert set(LAUNCHER["env_vars"]) == set(EXAMPLE) - SECRET_SETTINGS
     # the launcher refuses a variable that the daemon does not have, and these need not be set
     defaults = (FOLDER / "defaults.env").read_text()
     optional = re.findall(r"^# ([A-Z_]+)=", (REPOSITORY / ".env.example").read_text(), re.MULTILINE)
-    assert names_in(defaults) == [name for name in optional if name not in SECRETS]
+    assert names_in(defaults) == [name for name in optional if name not in SECRET_SETTINGS]
     assert re.findall(r"=(.*)$", defaults, re.MULTILINE) == [""] * len(names_in(defaults))
+
+
+def test_every_server_reaches_the_webserver() -> None:
+    command = SERVICES["webserver"]["command"]
+    url = f"http://webserver:{command[command.index('-p') + 1]}"
+    for name in ("webserver", "daemon", "code"):
+        assert SERVICES[name]["environment"]["TAXI_DAGSTER_API_URL"] == url
 
 
 def test_the_instance_is_productions_but_for_where_runs_go_on() -> None:
@@ -170,19 +187,22 @@ def test_the_instance_is_productions_but_for_where_runs_go_on() -> None:
     ours = dict(INSTANCE)
     del ours["run_launcher"]
     ours["concurrency"] = {**ours["concurrency"], "runs": production["concurrency"]["runs"]}
+    # no machine has to be found for a run first
+    timeout = {"start_timeout_seconds": production["run_monitoring"]["start_timeout_seconds"]}
+    ours["run_monitoring"] = {**ours["run_monitoring"], **timeout}
     assert ours == production
     assert set(INSTANCE["concurrency"]["runs"]) == {"max_concurrent_runs"}
 
 
 def test_dagster_takes_the_instance() -> None:
     ref = InstanceRef.from_dir(str(FOLDER))
-    assert isinstance(ref.run_launcher, DockerRunLauncher)
+    assert isinstance(ref.run_launcher, ContainerRunLauncher)
     assert ref.run_launcher.supports_check_run_worker_health
     assert isinstance(ref.run_coordinator, QueuedRunCoordinator)
     with patch.dict(os.environ, DAGSTER_POSTGRES_URL="postgresql://u:p@h/d", TAXI_BUCKET="a-lake"):
         for data, kind in (
             (ref.storage_data, DagsterPostgresStorage),
-            (ref.compute_logs_data, GCSComputeLogManager),
+            (ref.compute_logs_data, BucketComputeLogManager),
         ):
             # checked and not made, as that would ask its server
             assert data
@@ -193,7 +213,6 @@ def test_dagster_takes_the_instance() -> None:
 def test_the_image_has_the_projects_version() -> None:
     image = f"taxi_pipeline:{PROJECT['version']}"
     assert {SERVICES[name]["image"] for name in ("webserver", "daemon", "code")} == {image}
-    assert SERVICES["code"]["environment"]["DAGSTER_CURRENT_IMAGE"] == image
     assert SERVICES["code"]["build"]["args"]["VERSION"] == PROJECT["version"]
     (location,) = yaml.safe_load((FOLDER / "workspace.yaml").read_text())["load_from"]
     assert location["grpc_server"]["host"] in SERVICES
@@ -210,16 +229,37 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Take the place of Docker's API; return what it was asked, by path without the version."""
-    asked: dict[str, Any] = {}
-    answers: dict[str, Answer] = {
+def answers() -> dict[str, Answer]:
+    """Return what takes the place of Docker's API answers, by path without the version."""
+    daemon = {
+        "Id": "d43m0n",
+        "Name": "/taxi_pipeline-daemon-1",
+        "Config": {"Image": IMAGE},
+        "Mounts": [
+            {"Destination": "/var/run/docker.sock", "Source": "/var/run/docker.sock"},
+            {"Destination": RUN_SECRETS, "Source": "/srv/compose/secrets/runs"},
+        ],
+    }
+    ended = [{"Id": name} for name in ("succeeded", "failed", "failed_yesterday")]
+    now, yesterday = datetime.now(UTC), datetime.now(UTC) - timedelta(hours=25)
+    return {
         "/version": body(b'{"ApiVersion": "1.50"}'),
+        f"/containers/{socket.gethostname()}/json": body(json.dumps(daemon).encode()),
+        "/containers/json": body(json.dumps(ended).encode()),
+        "/containers/succeeded/json": body(_exited("succeeded", 0, now)),
+        "/containers/failed/json": body(_exited("failed", 137, now)),
+        "/containers/failed_yesterday/json": body(_exited("failed_yesterday", 1, yesterday)),
         "/containers/create": body(b'{"Id": "c0ffee", "Warnings": []}'),
         "/containers/c0ffee/json": body(b'{"Id": "c0ffee", "State": {"Status": "running"}}'),
         "/containers/c0ffee/start": status(204),
         "/containers/c0ffee/stop": status(204),
     }
+
+
+@pytest.fixture
+def engine(answers: dict[str, Answer], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Take the place of Docker's API; return what it was asked."""
+    asked: dict[str, Any] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -230,12 +270,22 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
         do_POST = do_GET  # noqa: N815
 
+        def do_DELETE(self) -> None:
+            path, _, query = re.sub(r"^/v1\.\d+", "", self.path).partition("?")
+            asked.setdefault("removed", []).append(f"{path}?{query}")
+            status(204)(self)
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     with listening(Handler) as address:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://{address}")
         yield asked
+
+
+def _exited(container: str, code: int, at: datetime) -> bytes:
+    state = {"Status": "exited", "ExitCode": code, "FinishedAt": at.isoformat()}
+    return json.dumps({"Id": container, "State": state}).encode()
 
 
 @pytest.fixture
@@ -250,7 +300,7 @@ def run(
     origin = RepositoryPythonOrigin(
         executable_path="/opt/taxi/bin/python",
         code_pointer=ModuleCodePointer("taxi_pipeline.definitions", "defs"),
-        container_image=SERVICES["code"]["environment"]["DAGSTER_CURRENT_IMAGE"],
+        container_image="taxi_pipeline:of_when_it_was_queued",
         entry_point=["dagster"],
     )
     job = build_definitions().resolve_job_def("taxi_zones")
@@ -261,19 +311,24 @@ def run(
     return found
 
 
-def test_a_run_is_a_confined_container_of_the_code_locations_image(
+def test_a_run_is_a_confined_container_of_the_daemons_image(
     run: dg.DagsterRun, engine: dict[str, Any]
 ) -> None:
     asked = engine["/containers/create"]
     assert "/containers/c0ffee/start" in engine
-    assert asked["Image"] == SERVICES["code"]["image"]
+    assert asked["Image"] == IMAGE
     *command, arguments = asked["Cmd"]
     assert command == ["dagster", "api", "execute_run"]
-    assert deserialize_value(arguments, ExecuteRunArgs).run_id == run.run_id
+    deserialized = deserialize_value(arguments, ExecuteRunArgs)
+    assert deserialized.run_id == run.run_id
+    assert deserialized.job_origin.repository_origin.container_image == IMAGE
+    # for compose it is none of its services, whatever the labels of an image that compose built
+    assert asked["Labels"]["com.docker.compose.project"] != COMPOSE["name"]
     assert asked.get("Entrypoint") is None  # the image's, which reads the secrets
     assert asked["Healthcheck"]["Test"] == ["NONE"]
     host = asked["HostConfig"]
-    assert host["AutoRemove"] is host["ReadonlyRootfs"] is host["Init"] is True
+    assert host["ReadonlyRootfs"] is host["Init"] is True
+    assert not host.get("AutoRemove")  # so that it can be seen why it ended
     assert host["Memory"] == host["MemorySwap"] == 2 * 2**30
     assert host["NanoCpus"] == 2 * 10**9
     assert host["PidsLimit"] == SERVICES["code"]["pids_limit"]
@@ -291,20 +346,32 @@ def test_a_run_has_the_settings_by_name_and_the_secrets_by_file(
     assert variables == {**dict.fromkeys(LAUNCHER["env_vars"], ""), "TAXI_BUCKET": "a-lake"}
     assert "s3cr3t" not in json.dumps(asked)
 
-    secrets, scratch = asked["HostConfig"]["Mounts"]
-    volume = COMPOSE["volumes"]["run_secrets"]
+    scratch, secrets = asked["HostConfig"]["Mounts"]
+    assert scratch == {"Type": "volume", "Target": "/tmp"}
     assert secrets == {
-        "Type": "volume",
-        "Source": volume["name"],
-        "Target": "/run/secrets",
+        "Type": "bind",
+        "Source": "/srv/compose/secrets/runs",  # where the daemon's container has it from
+        "Target": SECRETS,
         "ReadOnly": True,
     }
-    assert scratch == {"Type": "volume", "Target": "/tmp"}
-    # compose makes the volume because the daemon has it, with what compose's own secrets have
-    assert any(mount.startswith("run_secrets:") for mount in SERVICES["daemon"]["volumes"])
-    assert volume["driver_opts"]["device"].endswith("/secrets/runs")
+    assert f"./secrets/runs:{RUN_SECRETS}:ro" in SERVICES["daemon"]["volumes"]
     for secret in SERVICES["code"]["secrets"]:
         assert COMPOSE["secrets"][secret]["file"] == f"./secrets/runs/{secret}"
+
+
+def test_a_launch_removes_what_ended_well_and_a_day_later_what_failed(
+    run: dg.DagsterRun, engine: dict[str, Any]
+) -> None:
+    filters = json.loads(parse_qs(engine["/containers/json"])["filters"][0])
+    label = "taxi_pipeline/launched_by"  # not that of every run, which other deployments' have, too
+    assert filters == {"label": [f"{label}=/taxi_pipeline-daemon-1"], "status": ["exited"]}
+    assert engine["/containers/create"]["Labels"][label] == "/taxi_pipeline-daemon-1"
+    removed = [path.partition("?") for path in engine["removed"]]
+    assert [path for path, _, _ in removed] == [
+        "/containers/succeeded",
+        "/containers/failed_yesterday",
+    ]
+    assert all("v=True" in query for _, _, query in removed)  # their scratch disks, too
 
 
 def test_a_run_reaches_the_databases_and_neither_webserver_nor_code_location(
@@ -331,3 +398,38 @@ def test_a_terminated_run_has_a_minute_to_end(
 ) -> None:
     assert instance.run_launcher.terminate(run.run_id)
     assert engine["/containers/c0ffee/stop"] == "t=60"
+
+
+def test_a_run_whose_container_was_killed_for_its_memory_says_so(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, answers: dict[str, Answer]
+) -> None:
+    launcher = instance.run_launcher
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+    state = {"Status": "exited", "ExitCode": 137, "OOMKilled": False}
+    for killed_for_memory in (True, False):
+        state["OOMKilled"] = killed_for_memory
+        found = json.dumps({"Id": "c0ffee", "State": state}).encode()
+        answers["/containers/c0ffee/json"] = body(found)
+        health = launcher.check_run_worker_health(run)
+        assert health.status is WorkerStatus.FAILED
+        assert ("needed more memory than it may have" in (health.msg or "")) is killed_for_memory
+        assert '"ExitCode": 137' in (health.msg or "")
+
+
+def test_a_run_that_died_as_it_started_is_described_by_its_state_and_last_lines(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, answers: dict[str, Answer]
+) -> None:
+    answers["/containers/c0ffee/json"] = body(
+        b'{"Id": "c0ffee", "Config": {"Tty": false}, "State": {"Status": "exited", "ExitCode": 1}}'
+    )
+    printed = b"password authentication failed"
+    answers["/containers/c0ffee/logs"] = body(
+        bytes([2, 0, 0, 0]) + len(printed).to_bytes(4, "big") + printed
+    )
+    described = instance.run_launcher.get_run_worker_debug_info(run)
+    assert described == (
+        'Its container\'s state: {"Status": "exited", "ExitCode": 1}\n'
+        "password authentication failed"
+    )
+    answers["/containers/c0ffee/json"] = status(404)
+    assert instance.run_launcher.get_run_worker_debug_info(run) == "Its container is gone."

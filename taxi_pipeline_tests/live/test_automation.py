@@ -47,6 +47,7 @@ NEWEST = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or le
 PUBLISHED, ARRIVED, FAILED = GREEN, FHV, YELLOW
 
 EVERY = 1  # seconds between two looks: no person's page asks more often
+PEOPLES = "https://dagster.example.org"  # which no program here reaches
 FAILED_MONTH = f"{FAILED.trips.name} {NEWEST}"
 LATER = [asset_key(ARRIVED.trips.name, layer) for layer in LAYERS[1:]]
 _TICKS = """
@@ -101,7 +102,8 @@ class Stage:
     @contextmanager
     def in_this_process(self) -> Iterator[Platform]:
         """Yield the platform in this process, with the live one's memory of runs."""
-        settings = {**self.urls, "TAXI_DAGSTER_URL": self.live.dev.url}
+        dagster = {"TAXI_DAGSTER_URL": PEOPLES, "TAXI_DAGSTER_API_URL": self.live.dev.url}
+        settings = {**self.urls, **dagster}
         with (
             self.live.in_this_process(**settings) as resources,
             dg.DagsterInstance.get() as instance,
@@ -267,7 +269,7 @@ def test_a_month_that_failed_runs_again(stage: Stage, retried: Retried, settled:
     assets = ", ".join(f"{FAILED.name}_{layer}" for layer in LAYERS)
     assert retried.would_run == f"{FAILED_MONTH}: would run {assets}\n"
     assert retried.of_another_service == "No month has failed.\n"
-    launched = re.fullmatch(rf"{FAILED_MONTH}: {stage.live.dev.url}/runs/(\S+)\n", retried.launched)
+    launched = re.fullmatch(rf"{FAILED_MONTH}: {PEOPLES}/runs/(\S+)\n", retried.launched)
     assert launched
     assert retried.after == "No month has failed.\n"  # it runs, or has succeeded
     with stage.in_this_process() as platform:

@@ -83,10 +83,11 @@ def test_the_command_finds_every_server_and_its_exit_code_is_ours(whole: Path) -
     check = """
 import os, urllib.request, psycopg, psutil, json, sys
 from taxi_pipeline import settings
+from taxi_pipeline.resources.publisher.urls import url_templates
 stores = settings.load_resources()
 psycopg.connect(stores.postgres.url).close()
 assert stores.lake.find("") == []
-assert stores.publisher._templates()
+assert url_templates(stores.publisher.urls)
 for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
     assert os.environ[name].startswith("http://127.0.0.1:")
 home = os.environ["DAGSTER_HOME"]

@@ -14,7 +14,8 @@ TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["local", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]]
+    "arguments",
+    [["--help"], ["local", "-h"], ["doctor", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]],
 )
 def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
@@ -80,16 +81,22 @@ def test_without_an_instance_retry_failed_says_what_to_set(
     assert shown.exit_code == 1
     assert shown.output.startswith("Error: DAGSTER_HOME: not set. Set it to the folder that")
     assert "taxi local COMMAND" in shown.output
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "nowhere"))
+    for home in (tmp_path / "nowhere", tmp_path):
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        shown = CliRunner().invoke(main, ["retry-failed"])
+        assert shown.exit_code == 1
+        assert shown.output.startswith(f"Error: DAGSTER_HOME: '{home}' has no dagster.yaml, so it")
+    assert not list(tmp_path.iterdir())  # Dagster would begin an empty instance
+    (tmp_path / "dagster.yaml").write_text("storage: nowhere")
     shown = CliRunner().invoke(main, ["retry-failed"])
     assert shown.exit_code == 1
     assert shown.output.startswith("Error: DAGSTER_HOME has no instance of Dagster: ")
-    assert "nowhere" in shown.output
 
 
 def test_where_nothing_failed_nothing_runs_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "dagster.yaml").touch()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")
@@ -141,7 +148,7 @@ def test_a_fault_that_is_not_of_the_output_keeps_its_traceback(
     def fails(*_: object) -> None:
         raise OSError("the disk is on fire")
 
-    monkeypatch.setattr("taxi_pipeline.cli._show_ledger", fails)
+    monkeypatch.setattr(sys.modules["taxi_pipeline.cli.ledger"], "show_ledger", fails)
     shown = CliRunner().invoke(main, ["ledger"])
     assert isinstance(shown.exception, OSError)
     assert str(shown.exception) == "the disk is on fire"

@@ -14,6 +14,7 @@ from taxi_pipeline.settings import (
     _DEFAULTS,
     automation_is_on,
     check_depth,
+    dagster_api_url,
     dagster_url,
     fewer_rows_share,
     load_resources,
@@ -104,6 +105,20 @@ def test_dagsters_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -
         dagster_url()
 
 
+def test_programs_reach_dagster_where_people_do_unless_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TAXI_DAGSTER_API_URL", "")
+    monkeypatch.setenv("TAXI_DAGSTER_URL", "https://dagster.example.org/taxi")
+    assert dagster_api_url() == "https://dagster.example.org/taxi"
+    monkeypatch.setenv("TAXI_DAGSTER_API_URL", "http://webserver:3000/")
+    assert dagster_api_url() == "http://webserver:3000"
+    assert dagster_url() == "https://dagster.example.org/taxi"
+    monkeypatch.setenv("TAXI_DAGSTER_API_URL", "webserver:3000")
+    with pytest.raises(PermanentError, match="TAXI_DAGSTER_API_URL: 'webserver:3000'"):
+        dagster_api_url()
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -117,11 +132,15 @@ def test_dagsters_url_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -
 def test_dagsters_url_has_nothing_in_it_that_nobody_may_see(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setenv("TAXI_DAGSTER_URL", url)
-    with pytest.raises(PermanentError) as caught:
-        dagster_url()
-    assert str(caught.value).startswith("TAXI_DAGSTER_URL: a URL must have no user, password")
-    assert "s3cr3t" not in str(caught.value)
+    for name, read in (
+        ("TAXI_DAGSTER_URL", dagster_url),
+        ("TAXI_DAGSTER_API_URL", dagster_api_url),
+    ):
+        monkeypatch.setenv(name, url)
+        with pytest.raises(PermanentError) as caught:
+            read()
+        assert str(caught.value).startswith(f"{name}: a URL must have no user, password")
+        assert "s3cr3t" not in str(caught.value)
 
 
 def test_the_publisher_is_looked_at_every_hour_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,5 +229,5 @@ def test_a_limit_of_bytes_is_a_whole_number_of_them(monkeypatch: pytest.MonkeyPa
 
 def test_the_example_names_every_setting() -> None:
     example = (Path(__file__).parents[2] / ".env.example").read_text()
-    names = {*variables(), *_DEFAULTS}
+    names = {*variables(), *_DEFAULTS, "TAXI_DAGSTER_API_URL"}
     assert names <= set(re.findall(r"^(?:# )?(TAXI_\w+)=", example, re.MULTILINE))

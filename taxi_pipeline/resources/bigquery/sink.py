@@ -12,13 +12,11 @@ from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.io.classification import classified
-from taxi_pipeline.io.sql import SUM_OF_CENTS
 from taxi_pipeline.marts import Mart, View
 from taxi_pipeline.resources.bigquery.cells import (
     read_column_tallies,
     read_fingerprint,
     rows_if_there,
-    rows_in_range,
 )
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
@@ -29,6 +27,7 @@ from taxi_pipeline.resources.bigquery.tables import (
     ensure_table,
     schema_of,
 )
+from taxi_pipeline.resources.bigquery.tallies import tally_query
 from taxi_pipeline.resources.bigquery.views import ensure_geography_view, replace_view
 from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
@@ -263,23 +262,7 @@ class BigQuery(Sink):
         last: Month | None = None,
     ) -> dict[Month, Tally]:
         """Tally a month-partitioned table by month; only the partitions of the months are read."""
-        from google.cloud import bigquery
-
-        conditions, bounds = [], []
-        if first:
-            conditions.append("pickup_datetime >= @first")
-            bounds.append(bigquery.ScalarQueryParameter("first", "DATETIME", first.start))
-        if last:
-            conditions.append("pickup_datetime < @end")
-            bounds.append(bigquery.ScalarQueryParameter("end", "DATETIME", last.end))
-        cents = SUM_OF_CENTS.format(f"`{table[total].name}`") if total else "NULL"
-        columns = ["pickup_datetime", *([total] if total else [])]
-        by_month = (
-            "SELECT EXTRACT(YEAR FROM pickup_datetime) AS year, "  # noqa: S608 - declared names
-            f"EXTRACT(MONTH FROM pickup_datetime) AS month, COUNT(*) AS trips, {cents} AS cents "
-            f"FROM {rows_in_range(self._table_id(table), columns, conditions)} "
-            "GROUP BY year, month"
-        )
+        by_month, bounds = tally_query(self._table_id(table), table, total, first, last)
         with self._connected() as jobs:
             rows_by_month = rows_if_there(jobs, by_month, table, "tally", bounds)
             by_start = {(row.year, row.month): (row.trips, row.cents) for row in rows_by_month}

@@ -142,6 +142,36 @@ def ask[T](
         return answer
 
 
+def ask_for_headers[T](
+    url: str,
+    known_version: FileVersion | None,
+    limit: Limit,
+    read: "Callable[[requests.Response], T]",
+) -> T | NotModified | None:
+    """Ask for a URL without its body, by HEAD, or by GET where a server refuses HEAD.
+
+    Args:
+        url: The URL.
+        known_version: The version that is there already.
+        limit: How long each exchange may take.
+        read: Reads the headers of an answer that has the file.
+
+    Returns:
+        As `ask`.
+
+    Raises:
+        PermanentError: The answer is one that asking again cannot change.
+        TransientError: The publisher could not be asked.
+    """
+    timeouts = (limit.seconds, limit.seconds)
+    try:
+        return ask("HEAD", url, known_version, timeouts, limit, read)
+    except HeadRefusedError:
+        # a byte, which is not read: an empty range cannot be asked for
+        one_byte = {"Range": "bytes=0-0"}
+        return ask("GET", url, known_version, timeouts, limit, read, one_byte)
+
+
 def _request(
     session: "requests.Session",
     method: str,

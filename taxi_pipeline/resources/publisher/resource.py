@@ -1,35 +1,32 @@
 """The Dagster resource for the publisher: whichever mirror has the month, asked over HTTP."""
 
-import string
 from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import dagster as dg
 from pydantic import Field
 
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.io.urls import refuse_secrets
 from taxi_pipeline.resources.publisher.answers import (
     Download,
     FileVersion,
-    HeadRefusedError,
     Limit,
     NotModified,
     RemoteFile,
     ask,
+    ask_for_headers,
     refuse_to_change,
     remote_file,
     save,
 )
+from taxi_pipeline.resources.publisher.urls import check_file_url, url_templates
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
-_ENDINGS = (".csv.gz", ".parquet")
-_ENDING_OF = {"TAXI_ZONES_URL": (".csv",), "TAXI_ZONE_SHAPES_URL": (".zip",)}
 _ZONE_SHAPES = "taxi_zones.zip"  # TLC's own name
 _LATER_MONTHS = 3  # that are asked for where a month is missing
 
@@ -138,17 +135,9 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
             TransientError: A publisher could not be asked, or no longer has the known version's
                 file.
         """
-        timeouts = (self.look_timeout, self.look_timeout)
         limit = Limit(self.look_timeout, "TAXI_PUBLISHER_LOOK_TIMEOUT")
         for url in self._urls(service, month):
-            read = partial(remote_file, url)
-            try:
-                answer = ask("HEAD", url, known_version, timeouts, limit, read)
-            except HeadRefusedError:
-                # a byte, which is not read: an empty range cannot be asked for
-                answer = ask(
-                    "GET", url, known_version, timeouts, limit, read, {"Range": "bytes=0-0"}
-                )
+            answer = ask_for_headers(url, known_version, limit, partial(remote_file, url))
             if answer is not None:
                 return answer
             refuse_to_change(url, known_version)
@@ -198,8 +187,7 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         on_progress: Callable[[int], None],
     ) -> Download | NotModified:
         """Fetch a file that has one URL, which a variable sets; `content` begins a sentence."""
-        refuse_secrets(url, variable)
-        _check_url(url, variable, _ENDING_OF[variable])
+        check_file_url(url, variable)
         answer = self._fetch(url, folder, known_version, on_progress)
         if answer is None:
             raise PermanentError(f"{content} are not at {url}. Set {variable} to where they are.")
@@ -218,27 +206,9 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _urls(self, service: Service, month: Month) -> list[str]:
         return [
-            template.format(service=service.name, month=month.key) for template in self._templates()
+            template.format(service=service.name, month=month.key)
+            for template in url_templates(self.urls)
         ]
-
-    def _templates(self) -> list[str]:
-        refuse_secrets(self.urls, "TAXI_PUBLISHER_URLS")
-        templates = [template.strip() for template in self.urls.split(",")]
-        for template in templates:
-            try:
-                parsed = list(string.Formatter().parse(template))
-            except ValueError as error:
-                raise PermanentError(
-                    f"TAXI_PUBLISHER_URLS: '{template}' is no URL template: {error}."
-                ) from error
-            fields = {name for _, name, _, _ in parsed if name is not None}
-            if fields != {"service", "month"} or any(form or kind for _, _, form, kind in parsed):
-                raise PermanentError(
-                    f"TAXI_PUBLISHER_URLS: '{template}' must have {{service}} and {{month}} in it "
-                    "and nothing else in braces; several templates are separated by commas."
-                )
-            _check_url(template, "TAXI_PUBLISHER_URLS", _ENDINGS)
-        return templates
 
     def _fetch(
         self,
@@ -253,11 +223,3 @@ class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
         return ask(
             "GET", url, known_version, timeouts, limit, partial(save, url, folder, on_progress)
         )
-
-
-def _check_url(url: str, variable: str, endings: tuple[str, ...]) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise PermanentError(f"{variable}: '{url}' is not an http(s) URL.")
-    if not parts.path.endswith(endings):
-        raise PermanentError(f"{variable}: '{url}' must end in {' or '.join(endings)}.")

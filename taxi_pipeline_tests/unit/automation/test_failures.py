@@ -277,7 +277,10 @@ def test_a_webserver_that_does_not_answer_is_named(instance: dg.DagsterInstance)
     (failed,) = failed_partitions(instance, code_location().resolve_all_job_defs())
     with receiving() as (url, _):
         gone = url.replace("json://", "http://").rstrip("/")
-    with pytest.raises(PermanentError, match=r"does not answer at .* start it .make dev., or set"):
+    with pytest.raises(
+        PermanentError,
+        match=r"does not answer at .* start it .make dev., or set TAXI_DAGSTER_API_URL",
+    ):
         run_again(failed, gone)
 
 

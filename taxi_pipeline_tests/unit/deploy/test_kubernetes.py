@@ -1,9 +1,9 @@
 """deploy/kubernetes, as far as it can be looked at without a cluster and without Helm.
 
-The chart's own schema is in no package, so it is not asked. What the chart makes of the values is
-written down here, after its templates, for what counts: Dagster's settings and the pods. What comes
-of that is given to the code that would get it: Dagster's instance, K8sRunLauncher, and the
-Kubernetes client's models, which refuse a key that they do not know.
+What the chart makes of the values is in `support/chart.py`, after its templates (`test_chart.py`
+asks the chart itself). What comes of that is given to the code that would get it: Dagster's
+instance, K8sRunLauncher, and the Kubernetes client's models, which refuse a key that they do not
+know.
 """
 
 import re
@@ -22,7 +22,6 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import construct_dagster_k8s_job
-from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
 from kubernetes.client import (  # type: ignore[import-untyped]
     V1LabelSelector,
     V1NetworkPolicy,
@@ -33,64 +32,16 @@ from kubernetes.client import (  # type: ignore[import-untyped]
 
 from taxi_pipeline.automation.pods import LARGEST
 from taxi_pipeline.definitions import defs
+from taxi_pipeline_tests.support.chart import (
+    SECTIONS,
+    dagster_settings,
+    k8s_model,
+    launcher_config,
+)
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "kubernetes"
 UID = 10001
-
-_POD = (
-    "image env envConfigMaps envSecrets labels volumes volumeMounts annotations nodeSelector "
-    "affinity tolerations podSecurityContext securityContext resources schedulerName "
-    "readinessProbe livenessProbe startupProbe"
-)
-# The keys that the chart's values.yaml has, by section, of the sections in which ours sets some.
-CHART = {
-    "": "global nameOverride fullnameOverride rbacEnabled imagePullSecrets dagsterWebserver "
-    "computeLogManager pythonLogs dagster-user-deployments scheduler runLauncher postgresql "
-    "generatePostgresqlPasswordSecret generateCeleryConfigSecret rabbitmq redis flower ingress "
-    "dagsterDaemon busybox extraManifests migrate telemetry serviceAccount retention concurrency "
-    "additionalInstanceConfig pipelineRun",
-    "global": "postgresqlSecretName dagsterHome serviceAccountName celeryConfigSecretName "
-    "dagsterInstanceConfigMap",
-    "serviceAccount": "create name annotations",
-    "dagster-user-deployments": "enabled enableSubchart imagePullSecrets deployments",
-    "dagster-user-deployments.deployments.0": f"{_POD} name dagsterApiGrpcArgs codeServerArgs port "
-    "includeConfigInLaunchedRuns initContainers sidecarContainers deploymentStrategy service",
-    "runLauncher": "type config",
-    "runLauncher.config.k8sRunLauncher": "imagePullPolicy image jobNamespace loadInclusterConfig "
-    "kubeconfigFile envConfigMaps envSecrets envVars volumes volumeMounts labels resources "
-    "schedulerName failPodOnRunFailure securityContext runK8sConfig",
-    "runLauncher.config.k8sRunLauncher.runK8sConfig": "containerConfig podSpecConfig "
-    "podTemplateSpecMetadata jobSpecConfig jobMetadata",
-    "dagsterDaemon": f"{_POD} enabled heartbeatTolerance logFormat runCoordinator runMonitoring "
-    "runRetries sensors schedules deploymentLabels extraContainers extraPrependedInitContainers "
-    "initContainerResources checkDbReadyInitContainer",
-    "dagsterDaemon.runCoordinator": "enabled type config",
-    "dagsterDaemon.runCoordinator.config.queuedRunCoordinator": "maxConcurrentRuns "
-    "tagConcurrencyLimits dequeueIntervalSeconds dequeueUseThreads dequeueNumWorkers",
-    "dagsterDaemon.runMonitoring": "enabled startTimeoutSeconds cancelTimeoutSeconds "
-    "maxRuntimeSeconds pollIntervalSeconds maxResumeRunAttempts freeSlotsAfterRunEndSeconds",
-    "dagsterDaemon.runRetries": "enabled maxRetries retryOnAssetOrOpFailure",
-    "dagsterDaemon.sensors": "useThreads numWorkers numSubmitWorkers",
-    "dagsterDaemon.schedules": "useThreads numWorkers numSubmitWorkers",
-    "concurrency": "enabled pools runs",
-    "concurrency.pools": "defaultLimit granularity opGranularityRunBuffer",
-    "concurrency.runs": "maxConcurrentRuns tagConcurrencyLimits",
-    "retention": "enabled schedule sensor autoMaterialize",
-    "telemetry": "enabled",
-    "computeLogManager": "type config",
-    "computeLogManager.config.gcsComputeLogManager": "bucket localDir prefix jsonCredentialsEnvvar "
-    "uploadInterval",
-    "postgresql": "enabled image postgresqlHost postgresqlUsername postgresqlPassword "
-    "postgresqlDatabase postgresqlParams postgresqlScheme service",
-    "dagsterWebserver": f"{_POD} replicaCount nameOverride pathPrefix service workspace "
-    "enableReadOnly logFormat dbStatementTimeout dbPoolRecycle dbPoolMaxOverflow logLevel "
-    "deploymentLabels extraContainers extraPrependedInitContainers initContainerResources "
-    "checkDbReadyInitContainer",
-    "dagsterWebserver.service": "type port annotations",
-    "ingress": "enabled annotations labels ingressClassName dagsterWebserver "
-    "readOnlyDagsterWebserver flower",
-}
 
 
 @pytest.fixture(scope="module")
@@ -109,75 +60,13 @@ def servers(values: Any) -> dict[str, Any]:
     }
 
 
-def snake(told: Any) -> Any:
-    """Return what the chart writes into dagster.yaml of what it is told in its own spelling."""
-    if not isinstance(told, Mapping):
-        return told
-    return {re.sub("([A-Z])", r"_\1", key).lower(): snake(value) for key, value in told.items()}
-
-
-def instance(values: Any) -> dict[str, Any]:
-    """Return the settings of the chart's dagster.yaml, without the database and the launcher.
-
-    What the chart sets by default is left out: all of it is Dagster's default too, but for
-    dequeue_use_threads, by which runs are launched four at a time.
-    """
-    daemon, logs = values["dagsterDaemon"], values["computeLogManager"]
-    coordinator = daemon["runCoordinator"]
-    switches = values["retention"], values["concurrency"], coordinator
-    assert [switch["enabled"] for switch in switches] == [True] * 3
-    return {
-        "telemetry": values["telemetry"],
-        "compute_logs": {
-            "module": "dagster_gcp.gcs.compute_log_manager",
-            "class": logs["type"],
-            "config": snake(logs["config"]["gcsComputeLogManager"]),
-        },
-        "run_coordinator": {
-            "module": "dagster.core.run_coordinator",
-            "class": coordinator["type"],
-            "config": snake(coordinator["config"]["queuedRunCoordinator"]),
-        },
-        **{
-            section: {
-                key: value for key, value in snake(values[section]).items() if key != "enabled"
-            }
-            for section in ("concurrency", "retention")
-        },
-        **snake(
-            {key: daemon[key] for key in ("runRetries", "runMonitoring", "sensors", "schedules")}
-        ),
-        **values["additionalInstanceConfig"],
-    }
-
-
-def launcher_config(values: Any) -> dict[str, Any]:
-    """Return the configuration of the run launcher in the chart's dagster.yaml."""
-    told = values["runLauncher"]["config"]["k8sRunLauncher"]
-    named = {key: [one["name"] for one in told[key]] for key in ("envConfigMaps", "envSecrets")}
-    by_key = {**told, **named, "runK8sConfig": snake_keys(told["runK8sConfig"])}
-    return snake_keys(by_key) | {
-        "load_incluster_config": True,
-        "job_namespace": "taxi",
-        "service_account_name": values["global"]["serviceAccountName"],
-        "dagster_home": values["global"]["dagsterHome"],
-        "instance_config_map": "taxi-dagster-instance",
-        "postgres_password_secret": values["global"]["postgresqlSecretName"],
-    }
-
-
-def snake_keys(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell the keys as Dagster does, and leave what stands under them as Kubernetes has it."""
-    return {next(iter(snake({key: None}))): value for key, value in told.items()}
-
-
 @pytest.fixture(scope="module")
 def launcher(values: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K8sRunLauncher]:
     """Return the run launcher that Dagster makes of the chart's whole dagster.yaml."""
     home = tmp_path_factory.mktemp("home")
     password = {"env": "DAGSTER_PG_PASSWORD"}
     database = {"username": "dagster", "password": password, "hostname": "x", "db_name": "dagster"}
-    whole = instance(values) | {
+    whole = dagster_settings(values) | {
         "storage": {"postgres": {"postgres_db": database}},
         "run_launcher": {
             "module": "dagster_k8s",
@@ -219,7 +108,7 @@ def size(quantity: str) -> float:
 def test_dagsters_settings_are_those_of_every_other_deployment(values: Any) -> None:
     ours = yaml.safe_load((ROOT / "deploy" / "dagster.yaml").read_text())
     del ours["storage"]
-    assert instance(values) == ours
+    assert dagster_settings(values) == ours
 
 
 def test_dagsters_memory_is_a_database_outside(values: Any) -> None:
@@ -240,7 +129,7 @@ def read(name: str) -> str:
 
 
 def test_no_key_is_one_that_the_chart_does_not_have(values: Any) -> None:
-    for section, keys in CHART.items():
+    for section, keys in SECTIONS.items():
         told = values
         for step in filter(None, section.split(".")):
             told = told[int(step)] if step.isdecimal() else told[step]
@@ -305,7 +194,7 @@ def server_pod(told: Mapping[str, Any]) -> V1PodSpec:
     container = {"name": "dagster"} | {
         key: told[key] for key in ("securityContext", "resources", "volumeMounts")
     }
-    return model(
+    return k8s_model(
         V1PodSpec,
         {
             "containers": [container],
@@ -313,11 +202,6 @@ def server_pod(told: Mapping[str, Any]) -> V1PodSpec:
             "volumes": told["volumes"],
         },
     )
-
-
-def model(kind: type[Any], told: Mapping[str, Any]) -> Any:
-    """Return the Kubernetes client's model; a key that it does not know raises."""
-    return k8s_model_from_dict(kind, dict(k8s_snake_case_dict(kind, told)))
 
 
 def test_every_server_says_what_it_needs(servers: Mapping[str, Any]) -> None:
@@ -333,7 +217,7 @@ def test_servers_are_asked_whether_they_live(servers: Mapping[str, Any]) -> None
     for told in (webserver, code_location):
         for name in ("readinessProbe", "livenessProbe", "startupProbe"):
             probe = {key: value for key, value in told[name].items() if key != "enabled"}
-            made = model(V1Probe, probe)
+            made = k8s_model(V1Probe, probe)
             assert made.timeout_seconds <= made.period_seconds
             if told is webserver:
                 assert made.http_get.port == webserver["service"]["port"]
@@ -346,6 +230,18 @@ def test_one_image_is_all_there_is(servers: Mapping[str, Any], values: Any) -> N
     launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
     assert "image" not in launcher  # the code location's
     assert launcher["imagePullPolicy"] == images[0]["pullPolicy"]
+
+
+def test_every_server_has_dagsters_settings_and_reaches_the_webserver(
+    servers: Mapping[str, Any], values: Any
+) -> None:
+    assert values["dagster-user-deployments"]["includeInstance"]  # the others' pods always have
+    settings = launcher_config(values)["instance_config_map"]
+    assert values["global"]["dagsterInstanceConfigMap"] == settings
+    url = f"http://taxi-dagster-webserver:{values['dagsterWebserver']['service']['port']}"
+    for told in servers.values():
+        assert told["env"] == [{"name": "TAXI_DAGSTER_API_URL", "value": url}]
+    assert "upgrade --install taxi dagster/dagster" in (FOLDER / "README.md").read_text()
 
 
 def test_the_code_location_serves_the_definitions(servers: Mapping[str, Any]) -> None:
@@ -361,7 +257,7 @@ def test_nobody_outside_reaches_the_webserver(values: Any) -> None:
     assert values["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     assert not values["ingress"]["enabled"]
     policy = yaml.safe_load((FOLDER / "networkpolicy.yaml").read_text())
-    made = model(V1NetworkPolicy, policy)
+    made = k8s_model(V1NetworkPolicy, policy)
     assert made.spec.policy_types == ["Ingress"]
     assert made.spec.pod_selector == V1LabelSelector()  # every pod
     (rule,) = made.spec.ingress
@@ -381,7 +277,7 @@ def test_runs_reach_neither_webserver_nor_code_location(launcher: K8sRunLauncher
     (asked,) = cluster.create_namespaced_job_with_retries.call_args_list
     labels = asked.kwargs["body"].spec.template.metadata.labels
     policy = yaml.safe_load((FOLDER / "networkpolicy.yaml").read_text())
-    (source,) = model(V1NetworkPolicy, policy).spec.ingress[0]._from
+    (source,) = k8s_model(V1NetworkPolicy, policy).spec.ingress[0]._from
     (expression,) = source.pod_selector.match_expressions
     assert source.pod_selector.match_labels is None
     assert expression.operator == "DoesNotExist"
@@ -397,7 +293,7 @@ def test_runs_reach_neither_webserver_nor_code_location(launcher: K8sRunLauncher
 
 def test_google_knows_the_pods_without_a_key(values: Any) -> None:
     told = values["serviceAccount"]
-    made = model(
+    made = k8s_model(
         V1ServiceAccount,
         {"metadata": {"name": told["name"], "annotations": told["annotations"]}},
     )

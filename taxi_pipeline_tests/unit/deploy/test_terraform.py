@@ -117,6 +117,7 @@ def test_the_bucket_is_nobody_elses_and_forgets_nothing_at_once(
     assert bucket["public_access_prevention"] == "enforced"
     assert bucket["force_destroy"] is False
     assert bucket["versioning"] == [{"enabled": True}]
+    assert bucket["soft_delete_policy"] == [{"retention_duration_seconds": 0}]  # versions are kept
     assert bucket["lifecycle"] == [{"prevent_destroy": True}]
 
 
@@ -162,6 +163,8 @@ def test_dataset_and_bucket_lie_in_one_place(blocks: dict[str, list[Any]]) -> No
     (bucket,) = resources(blocks, "google_storage_bucket").values()
     (dataset,) = resources(blocks, "google_bigquery_dataset").values()
     assert bucket["location"] == dataset["location"] == "${var.location}"
+    variables = named(blocks["variable"])
+    assert variables["location"]["default"] == variables["region"]["default"]
     assert dataset["delete_contents_on_destroy"] is False
     assert dataset["lifecycle"] == [{"prevent_destroy": True}]
 
@@ -226,8 +229,15 @@ def test_the_database_is_inside_encrypted_kept_and_only_where_it_is_asked_for(
     blocks: dict[str, list[Any]],
 ) -> None:
     (server,) = resources(blocks, "google_sql_database_instance").values()
-    assert server["count"] == "${var.database ? 1 : 0}"
+    assert server["for_each"] == "${local.databases}"
+    (values,) = blocks["locals"]
+    assert values["databases"] == "${var.database ? local.servers : {}}"
     assert server["deletion_protection"] is True
+    # it grows by itself, and Terraform would make it anew
+    assert server["lifecycle"] == [{"ignore_changes": ["${settings[0].disk_size}"]}]
+    for owned in ("google_sql_database", "google_sql_user"):
+        (made,) = resources(blocks, owned).values()
+        assert made["deletion_policy"] == "ABANDON"
     (settings,) = server["settings"]
     assert settings["ip_configuration"] == [
         {
@@ -237,7 +247,26 @@ def test_the_database_is_inside_encrypted_kept_and_only_where_it_is_asked_for(
         }
     ]
     (backups,) = settings["backup_configuration"]
-    assert backups == {"enabled": True, "point_in_time_recovery_enabled": True}
+    kept = '${each.key == "dagster" || var.database_availability == "REGIONAL"}'
+    assert backups == {"enabled": kept, "point_in_time_recovery_enabled": kept}
+
+
+def test_the_services_that_the_resources_are_made_by_are_enabled(
+    blocks: dict[str, list[Any]],
+) -> None:
+    (services,) = resources(blocks, "google_project_service").values()
+    always, database = re.findall(r"\[(.*?)\]", services["for_each"].partition(": []")[0])
+    assert set(re.findall(r'"(\w+)"', always)) == {
+        "bigquery",
+        "cloudresourcemanager",
+        "iam",
+        "iamcredentials",
+        "storage",
+    }
+    named = re.findall(r'"(\w+)"', database)
+    assert set(named) == {"compute", "secretmanager", "servicenetworking", "sqladmin"}
+    readme = (FOLDER / "README.md").read_text()
+    assert "gcloud services enable cloudresourcemanager.googleapis.com" in readme
 
 
 def test_passwords_are_drawn_and_shown_to_nobody_unasked(blocks: dict[str, list[Any]]) -> None:
@@ -329,6 +358,7 @@ REFUSED = {
     "network": "default",
     "database_version": "15",
     "database_tier": "small",
+    "dagster_database_tier": "shared",
     "database_availability": "both",
     "database_disk_gb": "1",
     "publisher_urls": "https://example.org/{service}.parquet",

@@ -1,19 +1,21 @@
 """A gate before the publisher: it holds the file of a month until a test lets the month through."""
 
+import json
 import re
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import urllib.request
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from taxi_pipeline.local.publisher import ZONES, application, url_templates
-from taxi_pipeline_tests.rehearsal.production import Month
-from taxi_pipeline_tests.support.http import serving_application
+type Month = tuple[str, str]  # a table's name, and a partition's key
 
 _FILE = re.compile(r"/(?P<service>[a-z]+)_tripdata_(?P<month>\d{4}-\d\d)\.")
 
@@ -78,16 +80,66 @@ class Gate:
         self._changed.notify_all()
 
 
-@contextmanager
-def gated_publisher(folder: Path, rows: int) -> Iterator[tuple[Gate, dict[str, str]]]:
-    """Generate and serve files behind a gate; yield it and the variables that lead there."""
-    folder.mkdir()
-    gate = Gate(application(folder, rows))
-    with serving_application(Starlette(routes=[Mount("/", gate)])) as url:
-        try:
-            yield (
-                gate,
-                {"TAXI_PUBLISHER_URLS": url_templates(url), "TAXI_ZONES_URL": f"{url}/{ZONES}"},
-            )
-        finally:
-            gate.open()  # the server ends when every request has its answer
+def control(gate: Gate) -> Starlette:
+    """Return the application by which a test in another container works the gate."""
+
+    async def let(request: Request) -> Response:
+        gate.let(int(request.query_params["months"]))
+        return Response(status_code=204)
+
+    async def let_through(request: Request) -> Response:
+        gate.let_through([(table, month) for table, month in await request.json()])
+        return Response(status_code=204)
+
+    async def open_it(request: Request) -> Response:
+        gate.open()
+        return Response(status_code=204)
+
+    async def state(request: Request) -> Response:
+        return JSONResponse({"places": gate.places, "passed": sorted(gate.passed)})
+
+    return Starlette(
+        routes=[
+            Route("/let", let, methods=["POST"]),
+            Route("/let_through", let_through, methods=["POST"]),
+            Route("/open", open_it, methods=["POST"]),
+            Route("/", state),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class RemoteGate:
+    """The gate of another container, by the URL of its control."""
+
+    url: str
+
+    @property
+    def places(self) -> int:
+        """How many months were let through that have not asked yet."""
+        places: int = self._state()["places"]
+        return places
+
+    @property
+    def passed(self) -> set[Month]:
+        """The months that were let through."""
+        return {(table, month) for table, month in self._state()["passed"]}
+
+    def let(self, months: int) -> None:
+        """Let so many more months through, whether they wait already or come later."""
+        self._post(f"let?months={months}")
+
+    def let_through(self, months: Collection[Month]) -> None:
+        """Let these months through, and those that wait already."""
+        self._post("let_through", json.dumps(sorted(months)).encode())
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._post("open")
+
+    def _state(self) -> Any:
+        with urllib.request.urlopen(f"{self.url}/", timeout=10) as answer:
+            return json.load(answer)
+
+    def _post(self, path: str, body: bytes = b"") -> None:
+        urllib.request.urlopen(f"{self.url}/{path}", body, timeout=10).close()

@@ -1,0 +1,142 @@
+"""Dagster: its instance, the pools' limits, the daemon, and the webserver.
+
+Dagster's calls to its storage have no limit of time, so each is waited for in a thread.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+
+from taxi_pipeline import settings
+from taxi_pipeline.doctor.context import ANSWER_SECONDS, Context
+from taxi_pipeline.doctor.finding import Finding, failed, ok, skipped
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.io.classification import classified
+
+_STORAGE_SECONDS = 30
+_POOLS = ("publisher", "bigquery", "postgres")
+_NOT_STARTED = "the embedded stack's alone, where make dev starts it"
+
+
+def check_instance(context: Context) -> Finding:
+    """Check that DAGSTER_HOME has an instance, whose storage all processes of a run reach."""
+
+    def read() -> tuple[str, str]:
+        # its name alone: a launcher that is made may want a cluster
+        launcher = context.instance.get_ref().run_launcher_data
+        return type(context.instance.run_storage).__name__, launcher.class_name if launcher else ""
+
+    storage, launcher = _within_limit(read)
+    home = os.environ["DAGSTER_HOME"]
+    context.runs_elsewhere = launcher not in ("DefaultRunLauncher", "")
+    kinds = {"storage": storage, "launcher": launcher}
+    if context.runs_elsewhere and "Sqlite" in storage:
+        return failed(
+            f"{home}: runs go on elsewhere ({launcher}), but Dagster's storage is files of this "
+            "machine (SQLite): name a PostgreSQL in dagster.yaml, as deploy/dagster.yaml does.",
+            blocking=False,
+            **kinds,
+        )
+    return ok(f"{home}: {storage}, {launcher}", **kinds)
+
+
+def check_pools(context: Context) -> Finding:
+    """Check that each pool has a limit: one of its own, or the default."""
+
+    def read() -> tuple[int | None, Mapping[str, int]]:
+        instance = context.instance
+        default = instance.get_concurrency_config().pool_config.default_pool_limit
+        limits = instance.event_log_storage.get_pool_limits()
+        return default, {pool.name: pool.limit for pool in limits if not pool.from_default}
+
+    default, limits = _within_limit(read)
+    pools = {name: limits.get(name, default) for name in _POOLS}
+    if missing := [name for name, limit in pools.items() if limit is None]:
+        commands = "; ".join(f"dagster instance concurrency set {name} 2" for name in missing)
+        return failed(f"{', '.join(missing)} without a limit: {commands}.", limits=pools)
+    texts = (f"{pool} {pools[pool]}{'' if pool in limits else ' (default)'}" for pool in _POOLS)
+    return ok(", ".join(texts), limits=pools)
+
+
+def check_daemon(context: Context) -> Finding:
+    """Check that each of the daemon's threads that the instance asks for was heard of lately."""
+
+    def read() -> dict[str, str]:
+        statuses = context.instance.get_daemon_statuses()
+        return {
+            name: _last_heartbeat(status.last_heartbeat)
+            for name, status in statuses.items()
+            if status.required and not status.healthy
+        }
+
+    if not (dead := _within_limit(read)):
+        return ok("was heard of lately")
+    if context.emulated:
+        return skipped(_NOT_STARTED, dead=dead)
+    listed = ", ".join(f"{name} ({when})" for name, when in sorted(dead.items()))
+    return failed(
+        f"not heard of lately: {listed}. See that dagster-daemon runs, and what its log says.",
+        dead=dead,
+    )
+
+
+def check_webserver(context: Context) -> Finding:
+    """Check that Dagster's webserver answers."""
+    import requests
+
+    address = settings.dagster_api_url()
+    url = f"{address}/server_info"
+    try:
+        with classified(url):
+            answer = requests.get(url, timeout=ANSWER_SECONDS, allow_redirects=False)
+    except (PermanentError, TransientError) as error:
+        if context.emulated:
+            return skipped(_NOT_STARTED)
+        return failed(
+            f"{error} Start Dagster's webserver, or set TAXI_DAGSTER_API_URL to "
+            "where it is reached from here."
+        )
+    try:
+        version = answer.json()["dagster_version"]
+    except (ValueError, KeyError, TypeError):
+        return failed(
+            f"{url} answered {answer.status_code}, and not as Dagster's webserver does: something "
+            "before it asks who we are, or TAXI_DAGSTER_API_URL is another's."
+        )
+    return ok(f"Dagster {version} at {address}", version=version)
+
+
+def _last_heartbeat(heartbeat: Any) -> str:
+    if heartbeat is None:
+        return "never"
+    return f"last at {datetime.fromtimestamp(heartbeat.timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _within_limit[T](call: Callable[[], T]) -> T:
+    """Return what a call of Dagster's returns, or raise what it raises.
+
+    Raises:
+        TransientError: It did not end in time. Its thread ends with the process.
+    """
+    results: Queue[tuple[T | None, Exception | None]] = Queue()
+
+    def run() -> None:
+        try:
+            results.put((call(), None))
+        except Exception as error:
+            results.put((None, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        value, error = results.get(timeout=_STORAGE_SECONDS)
+    except Empty:
+        raise TransientError(
+            f"Dagster's storage does not answer within {_STORAGE_SECONDS} s: see that its "
+            "PostgreSQL is up, and check DAGSTER_POSTGRES_URL."
+        ) from None
+    if error:
+        raise error
+    return value  # type: ignore[return-value]  # set where there is no error

@@ -1,0 +1,12 @@
+"""The notifier: whether a message leaves. What Apprise makes of it is for whoever reads it."""
+
+from taxi_pipeline.doctor.context import Context
+from taxi_pipeline.doctor.finding import Finding, ok, skipped
+
+
+def check_notifier(context: Context) -> Finding:
+    """Check that a message is taken, by sending one."""
+    if not context.notifier.url:
+        return skipped("TAXI_NOTIFY_URL is not set: nobody is told of anything")
+    context.notifier.send("taxi doctor", "So arrive the messages of taxi_pipeline.")
+    return ok("a message was taken; see that it has arrived")

@@ -1,0 +1,302 @@
+"""deploy/compose, set up and started by the commands of its README.
+
+What the test adds stands in an override file and in two lists: the emulators' addresses, and ports
+of loopback by which the test looks in.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from taxi_pipeline.local import servers
+from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
+from taxi_pipeline_tests.containers.emulators import BIGQUERY, GCS, HOST, PUBLISHER
+from taxi_pipeline_tests.containers.engine import Engine, NoEngineError
+from taxi_pipeline_tests.containers.gate import Month, RemoteGate
+from taxi_pipeline_tests.containers.images import STANDINS
+from taxi_pipeline_tests.support.dagster_dev import free_port
+from taxi_pipeline_tests.support.dockerfile import REPOSITORY
+from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.webserver import Run, Webserver
+
+README = (REPOSITORY / "deploy/compose/README.md").read_text()
+
+_PROJECT = "taxi_pipeline"
+_PUBLISHED = f"http://{HOST}:{PUBLISHER}"
+# in place of .env.example's
+_SETTINGS = {
+    "TAXI_GCP_PROJECT": servers.PROJECT,
+    "TAXI_BUCKET": servers.BUCKET,
+    "TAXI_DATASET": servers.DATASET,
+    "TAXI_PUBLISHER_URLS": url_templates(_PUBLISHED),
+    "TAXI_ZONES_URL": f"{_PUBLISHED}/{ZONES}",
+    "TAXI_ZONE_SHAPES_URL": f"{_PUBLISHED}/{ZONE_SHAPES}",
+}
+# which Google's clients read, in runs, too
+_EMULATORS = {
+    "STORAGE_EMULATOR_HOST": f"http://{HOST}:{GCS}",
+    "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{BIGQUERY}",
+    "NO_GCE_CHECK": "true",
+}
+
+_LOCATION = """
+query {
+  workspaceOrError {
+    ... on Workspace { locationEntries { locationOrLoadError { __typename } } }
+  }
+}
+"""
+_ERRORS = """
+query ($run: ID!) {
+  runOrError(runId: $run) {
+    ... on Run {
+      eventConnection {
+        events { ... on RunFailureEvent { message error { message causes { message } } } }
+      }
+    }
+  }
+}
+"""
+
+
+def commands(heading: str) -> list[str]:
+    """Return the blocks of commands under a heading of deploy/compose's README."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert blocks, heading
+    return blocks
+
+
+@dataclass(frozen=True)
+class Deployment(Webserver):
+    """The webserver, the engine, and the folder in which the README's commands are given."""
+
+    engine: Engine
+    folder: Path
+
+    def sh(self, script: str, seconds: float = 300) -> str:
+        """Run a script of the README's in its folder; return what it printed."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+        assert done.returncode == 0, (script, done.stdout)
+        return done.stdout
+
+    def compose(self, *words: str, seconds: float = 300) -> str:
+        """Run a command of `docker compose`; return what it printed, without the error's words."""
+        done = self.start(*words, seconds=seconds)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    def start(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command of `docker compose` to its end; return how it ended."""
+        return subprocess.run(
+            ["docker", "compose", *words],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container."""
+        return self.compose("ps", "--all", "--quiet", service).strip()
+
+    def inspect(self, container: str) -> Any:
+        """Return what the engine knows of a container."""
+        (found,) = json.loads(self.engine.run("inspect", container))
+        return found
+
+    def health(self, service: str) -> str:
+        """Return a service's health, in Docker's words."""
+        health: str = self.inspect(self.container(service))["State"]["Health"]["Status"]
+        return health
+
+    def port(self, service: str, port: int) -> int:
+        """Return the port of loopback behind which a service's port is."""
+        return int(self.compose("port", service, str(port)).strip().rpartition(":")[2])
+
+    def gate(self) -> RemoteGate:
+        """Return the publisher's gate."""
+        return RemoteGate(f"http://127.0.0.1:{self.port(HOST, PUBLISHER)}/gate")
+
+    def storage(self) -> str:
+        """Return the URL of Dagster's own database."""
+        password = (self.folder / "secrets/dagster_database_password").read_text().strip()
+        port = self.port("dagster-database", 5432)
+        return f"postgresql://dagster:{password}@127.0.0.1:{port}/dagster"
+
+    def containers_of_runs(self) -> list[str]:
+        """Return the ids of all containers of runs, those that have ended, too."""
+        return self.engine.run("ps", "-aq", "--filter", "label=dagster/run_id").split()
+
+    def is_loaded(self) -> bool:
+        """Return whether the webserver has loaded the code location."""
+        try:
+            found = self.graphql(_LOCATION)["workspaceOrError"].get("locationEntries") or []
+        except (OSError, ValueError):
+            return False
+        loaded = [entry["locationOrLoadError"] or {} for entry in found]
+        return [one.get("__typename") for one in loaded] == ["RepositoryLocation"]
+
+    def runs(self) -> list[Run]:
+        """Return all runs; none while the webserver or its storage is away."""
+        try:
+            return super().runs()
+        except (OSError, ValueError):
+            return []
+
+    def done(self) -> set[Month]:
+        """Return the months of which a run has succeeded."""
+        return {run.month for run in self.runs() if run.status == "SUCCESS"}
+
+    def error_of(self, run: str) -> str:
+        """Return what a run failed with, its causes too, as the UI shows it."""
+        events = self.graphql(_ERRORS, run=run)["runOrError"]["eventConnection"]["events"]
+        return json.dumps([event for event in events if event])
+
+    def await_done(self, count: int, seconds: float) -> None:
+        """Wait until so many months are done; fail if one has failed that is not retried."""
+
+        def all_done() -> bool:
+            given_up = [
+                run
+                for run in self.runs()
+                if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
+            ]
+            assert not given_up, given_up
+            return len(self.done()) >= count
+
+        until(all_done, seconds, every=2)
+
+    def ledger(self, *options: str) -> list[Mapping[str, Any]]:
+        """Return what `taxi ledger --json` prints, which must end well."""
+        words = ("exec", "-T", "code", "entrypoint.sh", "taxi", "ledger", "--json", *options)
+        entries: list[Mapping[str, Any]] = json.loads(self.compose(*words))
+        return entries
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **self.engine.environment,
+            "COMPOSE_FILE": "compose.yaml:override.yaml",
+            "PWD": str(self.folder),
+        }
+
+
+@contextmanager
+def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
+    """Clone the repository and follow the README up to its start; remove all of it in the end."""
+    origin = folder / "origin"
+    _copy_repository(origin)
+    subprocess.run(["git", "clone", "-q", origin, folder / "taxi_pipeline"], check=True)
+    port = free_port()
+    there = Deployment(
+        f"http://127.0.0.1:{port}", engine, folder / "taxi_pipeline" / "deploy" / "compose"
+    )
+    (there.folder / "KEY.json").write_text("{}")
+    for heading in ("Settings", "Secrets"):
+        for block in commands(heading):
+            there.sh(block)
+    _point_at_emulators(there, port)
+    try:
+        yield there
+    finally:
+        for container in there.containers_of_runs():
+            engine.start("rm", "--force", "--volumes", container)
+        there.compose("down", "--volumes", "--timeout", "20")
+
+
+def start(there: Deployment) -> None:
+    """Start it as the README does, the pools' limits too."""
+    for block in commands("Start"):
+        there.sh(block.replace("docker compose exec ", "docker compose exec -T "), 900)
+    until(there.is_loaded, 120, every=0.5)
+
+
+def clear(engine: Engine) -> None:
+    """Remove what tests that were killed have left in an engine of theirs.
+
+    Raises:
+        NoEngineError: The engine is somebody's, and has a deployment that they would replace.
+    """
+    label = f"label=com.docker.compose.project={_PROJECT}"
+    containers = engine.run("ps", "--all", "--quiet", "--filter", label).split()
+    volumes = engine.run("volume", "ls", "--quiet", "--filter", label).split()
+    if (containers or volumes) and not engine.daemon:
+        raise NoEngineError(
+            "This engine has a deployment of taxi_pipeline, which the tests would replace: remove "
+            "it with `docker compose down --volumes` in its deploy/compose, or use another engine."
+        )
+    for container in containers:
+        engine.run("rm", "--force", container)
+    for volume in volumes:
+        engine.run("volume", "rm", volume)
+
+
+def _copy_repository(to: Path) -> None:
+    """Make a repository of what git would take of ours, changes that are not committed included."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    for name in filter(None, names):
+        if (REPOSITORY / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, to / name)
+    git = ["git", "-C", str(to), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "As it is"]):
+        subprocess.run([*git, *words], check=True)
+
+
+def _point_at_emulators(there: Deployment, port: int) -> None:
+    path = there.folder / ".env"
+    kept = [
+        line for line in path.read_text().splitlines() if line.partition("=")[0] not in _SETTINGS
+    ]
+    kept += [f"{name}={value}" for name, value in (_SETTINGS | _EMULATORS).items()]
+    path.write_text("\n".join(kept) + "\n")
+
+    path = there.folder / "dagster.yaml"
+    added = "".join(f"\n      - {name}" for name in _EMULATORS)
+    text = path.read_text()
+    assert text.count("\n    env_vars:") == 1
+    path.write_text(text.replace("\n    env_vars:", f"\n    env_vars:{added}"))
+
+    services = {
+        HOST: {
+            "image": STANDINS,
+            "entrypoint": ["python", "-u", "-m", "taxi_pipeline_tests.containers.emulators"],
+            "stop_signal": "SIGTERM",
+            "init": True,
+            "networks": ["default", "runs"],
+            "ports": [f"127.0.0.1::{PUBLISHER}"],
+            "healthcheck": {"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s"},
+            "restart": "unless-stopped",
+        },
+        "dagster-database": {"ports": ["127.0.0.1::5432"]},
+    }
+    override = yaml.safe_dump({"services": services})
+    ports = f'  webserver:\n    ports: !override ["127.0.0.1:{port}:3000"]\n'
+    (there.folder / "override.yaml").write_text(override + ports)

@@ -1,0 +1,95 @@
+"""A backfill of two services ends by itself in spite of every fault, and its ledger adds up."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from taxi_pipeline_tests.containers.conftest import BEFELL
+from taxi_pipeline_tests.containers.deployment import Deployment
+from taxi_pipeline_tests.containers.emulators import ROWS
+from taxi_pipeline_tests.containers.faults import FAULTS
+from taxi_pipeline_tests.containers.gate import Month
+from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.webserver import Run
+
+TABLES = ("yellow_trips", "green_trips")
+MONTHS = [f"{year}-{month:02}" for year in (2019, 2020) for month in range(1, 11)]
+MORE = 1  # months that end between two faults, at least
+AT_ONCE = 2  # months under way when something befalls
+
+
+@dataclass(frozen=True)
+class Befell:
+    """What befell, when, and the months that were under way then."""
+
+    what: str
+    at: float
+    going: set[Month]
+
+    def row(self, runs: Sequence[Run]) -> list[str]:
+        """Return its row of the table, by all the runs that there were in the end."""
+        later = [run.started - self.at for run in runs if run.started and run.started > self.at]
+        lost = [
+            run
+            for run in runs
+            if run.status == "FAILURE" and (run.started or 0) < self.at < (run.ended or 0)
+        ]
+        done = {run.month: run.ended or 0 for run in runs if run.status == "SUCCESS"}
+        last = max(done[month] for month in self.going) - self.at
+        figures = (len(self.going), min(later), len(lost), last)
+        return [self.what, *(f"{figure:.0f}" for figure in figures)]
+
+
+def befall(there: Deployment, what: str) -> Befell:
+    """Let it happen while some months are under way, when some more than before are done.
+
+    The publisher's gate holds so many until it happens; as many others are let through meanwhile.
+    """
+    so_far = len(there.done())
+
+    def under_way() -> set[Month]:
+        runs, gate = there.runs(), there.gate()
+        done = {run.month for run in runs if run.status == "SUCCESS"}
+        going = {run.month for run in runs if run.status == "STARTED"} - done
+        held = going - gate.passed
+        if len(done) >= so_far + MORE:
+            return going if len(held) >= AT_ONCE else set()
+        # one at a time: a run asks seconds after it has started, and none would be left to hold
+        if not gate.places and len(going & gate.passed) < AT_ONCE <= len(held):
+            gate.let(1)
+        return set()
+
+    going = until(under_way, 300, every=1)
+    at = time.time()
+    fault = FAULTS[what]
+    if fault.held:
+        fault.happen(there)
+    there.gate().let_through(going)  # also those that have started and not yet asked
+    if not fault.held:
+        fault.happen(there)
+    until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
+    return Befell(what, at, going)
+
+
+@pytest.mark.timeout(1800)
+def test_a_backfill_goes_on_whatever_befalls_the_containers(
+    deployment: Deployment, record_property: Callable[[str, object], None]
+) -> None:
+    for table in TABLES:
+        deployment.backfill(table, MONTHS)
+    befallen = []
+    for what in FAULTS:
+        if "Docker" in what and not deployment.engine.daemon:
+            continue  # the engine is somebody's, with containers of theirs
+        befallen.append(befall(deployment, what))
+    deployment.gate().open()
+    deployment.await_done(len(TABLES) * len(MONTHS), 90 * len(MONTHS))
+    for one in befallen:
+        record_property(BEFELL, one.row(deployment.runs()))
+    failures = [deployment.events(run.id, ["RunFailureEvent"]) for run in deployment.runs()]
+    assert sum("needed more memory" in str(messages) for messages in failures) == 1
+    entries = [entry for entry in deployment.ledger() if entry["month"] in MONTHS]
+    assert [entry["month"] for entry in entries] == MONTHS * len(TABLES)
+    assert [entry["published"] for entry in entries] == [ROWS] * len(entries)
