@@ -16,7 +16,7 @@ from taxi_pipeline_tests.support.contracts.discovery import DOCUMENTS, Method, a
 from taxi_pipeline_tests.support.contracts.sql import statement_kind
 
 _PATH = re.compile(
-    rf"/(?P<form>upload/|resumable/upload/|download/)?(?P<api>{'|'.join(DOCUMENTS)})/(?P<rest>.*)"
+    rf"/(?P<form>upload/|resumable/upload/|download/)?(?P<api>{'|'.join(DOCUMENTS)})(?P<rest>.*)"
 )
 _RANGE = re.compile(r"bytes (\*|(?P<first>\d+)-(?P<last>\d+))/(?P<total>\*|\d+)")
 # What each part of a resumable upload but the last is a multiple of.

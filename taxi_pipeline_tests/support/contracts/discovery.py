@@ -14,7 +14,11 @@ from typing import Any
 from urllib.parse import unquote
 
 # By the beginning of an API's paths.
-DOCUMENTS = {"storage/v1": "storage.v1", "bigquery/v2": "bigquery.v2"}
+DOCUMENTS = {
+    "storage/v1/": "storage.v1",
+    "bigquery/v2/": "bigquery.v2",
+    "": "cloudresourcemanager.v1",  # whose methods' paths have it all
+}
 _PARAMETER = re.compile(r"\{\+?(\w+)\}")
 _INTEGER = re.compile(r"-?\d+")
 # Google's clients write a boolean as Python does.

@@ -2,7 +2,8 @@
 
 First what happens every day: a month, the zones and their shapes, marts, the view, the ledger, the
 checks' deepest look, the sensors, Dagster's logs. Then what happens rarely, brought about at relays
-before the two servers: answers in pages, jobs that take long, tables of an older release.
+before the two servers: answers in pages, jobs that take long, tables of an older release; and what
+`taxi doctor` asks.
 """
 
 import os
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from taxi_pipeline.errors import TransientError
+from taxi_pipeline.doctor import bigquery as doctors_bigquery
+from taxi_pipeline.doctor import google, storage
+from taxi_pipeline.doctor.context import Context
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.ledger import Depth, read_ledger
 from taxi_pipeline.marts import DAILY_TRIPS, MARTS, TRIPS
 from taxi_pipeline.resources.bigquery import BigQuery
@@ -49,6 +53,7 @@ def recorded(platform: Platform, folder: Path) -> Sequence[Call]:
         _logs(platform.resources.lake.bucket, folder)
         _rare_in_the_lake(platform.resources.lake, folder)
         _rare_in_bigquery(platform.resources.bigquery)
+        _doctor()
     return calls
 
 
@@ -73,14 +78,17 @@ def _every_day(platform: Platform) -> None:
 def _logs(bucket: str, folder: Path) -> None:
     """Let Dagster keep a step's logs in the bucket, show them and throw them away."""
     from dagster._core.storage.compute_log_manager import ComputeIOType
-    from dagster_gcp.gcs import GCSComputeLogManager
+
+    from taxi_pipeline.instance.compute_logs import BucketComputeLogManager
 
     key = ["a-run", "compute_logs", "a-step"]
-    manager = GCSComputeLogManager(bucket, str(folder / "logs"), prefix="dagster-logs")
+    manager = BucketComputeLogManager(bucket, local_dir=str(folder / "logs"), prefix="dagster-logs")
     with manager.capture_logs(key):
         print("a line")  # noqa: T201 - what is captured
     manager.get_log_keys_for_log_key_prefix(key[:2], ComputeIOType.STDERR)
-    reader = GCSComputeLogManager(bucket, str(folder / "elsewhere"), prefix="dagster-logs")
+    reader = BucketComputeLogManager(
+        bucket, local_dir=str(folder / "elsewhere"), prefix="dagster-logs"
+    )
     reader.get_log_data(key)
     reader.delete_logs(log_key=key)
     reader.delete_logs(prefix=key[:1])
@@ -133,6 +141,31 @@ def _describe_shapes_again(warehouse: BigQuery) -> None:
     with warehouse._connected() as jobs:
         table_id = warehouse.uri(TAXI_ZONE_SHAPES).removeprefix("bigquery://")
         ensure_geography_view(jobs.client, TAXI_ZONE_SHAPES, table_id, jobs.call_options)
+
+
+def _doctor() -> None:
+    """Let `taxi doctor` ask all that it asks Google, and write; emulators do not answer all of it.
+
+    They stand for Google, whose access management they have not.
+    """
+    checks = (
+        storage.check_bucket,
+        storage.check_bucket_permissions,
+        storage.check_object,
+        google.check_project_permissions,
+        doctors_bigquery.check_dataset,
+        doctors_bigquery.check_dataset_permissions,
+        doctors_bigquery.check_pruning,
+        doctors_bigquery.check_load,
+    )
+    resource_manager = os.environ["BIGQUERY_EMULATOR_HOST"]
+    with (
+        patch.object(google, "_RESOURCE_MANAGER", resource_manager),
+        Context(emulated=False).closed() as context,
+    ):
+        for check in checks:
+            with suppress(PermanentError, TransientError):
+                check(context)
 
 
 def _point(

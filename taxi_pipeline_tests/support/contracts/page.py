@@ -18,6 +18,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "requests.md"
 _HEADING = re.compile("### (.+)")
 _ROW = re.compile(r"\| (?P<place>query|body) \| `(?P<name>[^`]+)` \| [^|]* \|")
 
+_SERVICES = {
+    "storage": "Cloud Storage",
+    "bigquery": "BigQuery",
+    "cloudresourcemanager": "Resource Manager",
+}
+
 _INTRODUCTION = """\
 # Requests to Google
 
@@ -74,7 +80,7 @@ def shapes(calls: Iterable[Call]) -> dict[str, Shape]:
 def page_of(found: Mapping[str, Shape]) -> str:
     """Return the page."""
     parts = [_INTRODUCTION]
-    for service, title in {"storage": "Cloud Storage", "bigquery": "BigQuery"}.items():
+    for service, title in _SERVICES.items():
         parts.append(f"## {title}")
         parts += [
             _section(name, shape)

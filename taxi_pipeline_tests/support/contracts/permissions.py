@@ -49,7 +49,16 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "bigquery.jobs.get": (_JOB,),
     "bigquery.jobs.cancel": (_JOB,),
     "bigquery.jobs.list": (),
+    # Of `taxi doctor` alone. To ask what one may do needs nothing.
+    "storage.buckets.testIamPermissions": (),
+    "bigquery.tables.testIamPermissions": (),
+    "cloudresourcemanager.projects.testIamPermissions": (),
+    "bigquery.datasets.get": ("bigquery.datasets.get",),
+    "bigquery.tables.delete": ("bigquery.tables.delete",),
 }
+
+# What `taxi doctor` needs beyond what runs need: it looks at the dataset, and drops what it made.
+OF_THE_DOCTOR = frozenset({"bigquery.datasets.get", "bigquery.tables.delete"})
 
 # What of Google's roles the platform uses: cloud.google.com/iam/docs/roles-permissions/storage and
 # .../bigquery have all that they allow.
@@ -62,6 +71,7 @@ ROLES: Mapping[str, Set[str]] = {
     "roles/bigquery.dataEditor": {
         *(f"bigquery.tables.{verb}" for verb in ("create", "get", "getData", "update")),
         "bigquery.tables.updateData",
+        *OF_THE_DOCTOR,
     },
 }
 

@@ -20,7 +20,7 @@ from taxi_pipeline.io.permissions import (
 )
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.services import YELLOW
-from taxi_pipeline_tests.support.contracts.permissions import ROLES
+from taxi_pipeline_tests.support.contracts.permissions import OF_THE_DOCTOR, ROLES
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "terraform"
@@ -199,7 +199,7 @@ def test_the_roles_grant_what_the_platform_asks_for_and_none_is_there_for_nothin
         for member in resources(blocks, f"google_{kind}_iam_member").values()
     }
     assert roles == ROLES.keys()
-    needed = {*BUCKET_PERMISSIONS, *PROJECT_PERMISSIONS, *DATASET_PERMISSIONS}
+    needed = {*BUCKET_PERMISSIONS, *PROJECT_PERMISSIONS, *DATASET_PERMISSIONS, *OF_THE_DOCTOR}
     assert set[str]().union(*ROLES.values()) == needed
     for role, permissions in ROLES.items():
         others = set[str]().union(*(ROLES[other] for other in roles - {role}))
