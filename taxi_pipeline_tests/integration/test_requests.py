@@ -56,7 +56,7 @@ def test_bigquerys_permissions_are_those_that_google_names_for_the_method(
         if "Requires no specific IAM permission" in named:
             google: set[str] = set()
         else:
-            google = {*re.findall(r"`(bigquery\.(?:jobs|tables)\.\w+)`", of_ones_own or named)}
+            google = {*re.findall(r"`(bigquery\.(?:jobs|tables|datasets)\.\w+)`", of_ones_own or named)}
         beyond = {"bigquery.tables.export"}  # of an export
         needed = set(permissions_of(kind))
         assert google - beyond <= needed, kind
