@@ -23,6 +23,7 @@ from taxi_pipeline_tests.support.contracts.permissions import (
     permissions_of,
 )
 
+_BIGQUERYS = re.compile(r"`(bigquery\.(?:jobs|tables|datasets)\.\w+)`")
 ALL = {*BUCKET_PERMISSIONS, *PROJECT_PERMISSIONS, *DATASET_PERMISSIONS}
 
 
@@ -56,7 +57,7 @@ def test_bigquerys_permissions_are_those_that_google_names_for_the_method(
         if "Requires no specific IAM permission" in named:
             google: set[str] = set()
         else:
-            google = {*re.findall(r"`(bigquery\.(?:jobs|tables|datasets)\.\w+)`", of_ones_own or named)}
+            google = {*_BIGQUERYS.findall(of_ones_own or named)}
         beyond = {"bigquery.tables.export"}  # of an export
         needed = set(permissions_of(kind))
         assert google - beyond <= needed, kind

@@ -97,6 +97,8 @@ def read_call(
         return None
     address = _PATH.fullmatch(parts.path)
     found = address and apis()[address["api"]].method(verb, address["rest"])
+    if parts.path.startswith("/batch/"):
+        raise NotUnderstoodError("a batch is not looked into: send each request by itself")
     if not address or not found:
         raise NotUnderstoodError("no method of Google's has this address")
     upload = dict(query).get("uploadType", "")

@@ -60,7 +60,6 @@ def recorded(platform: Platform, folder: Path) -> Sequence[Call]:
 def _every_day(platform: Platform) -> None:
     for job, month in (
         (GREEN.trips.name, MONTH.key),
-        (GREEN.trips.name, MONTH.key),  # what is there is replaced
         (TAXI_ZONES.name, None),
         (TAXI_ZONE_SHAPES.name, None),
         *((mart.name, MONTH.key) for mart in MARTS),

@@ -39,7 +39,9 @@ written as a text. Values are left out.
 
 The permissions are those on a bucket with uniform access, which [the Terraform
 code](../deploy/terraform/README.md#what-the-platform-may-do) makes; there `projection=full` needs
-none for access lists."""
+none for access lists. An upload needs `storage.objects.delete` for the object that it replaces, and
+a job that the account itself has started no more than `bigquery.jobs.create`. What `taxi doctor`
+alone asks is here, too."""
 
 
 @dataclass

@@ -65,7 +65,7 @@ def named(table_id: str) -> dict[str, Any]:
 
 REFUSED: dict[str, tuple[str, str, Any, str]] = {
     "no method": ("GET", "/storage/v2/b", None, "no method of Google's has this address"),
-    "a batch": ("POST", "/batch/storage/v1", None, "no method of Google's has this address"),
+    "a batch": ("POST", "/batch/storage/v1", None, "send each request by itself"),
     "unknown parameter": ("GET", f"{OBJECTS}?prefixes=a", None, "parameter 'prefixes' is unknown"),
     "parameter twice": ("GET", f"{OBJECTS}?prefix=a&prefix=b", None, "'prefix' is there twice"),
     "missing parameter": ("POST", "/storage/v1/b", {}, "the parameter 'project' is missing"),
