@@ -84,7 +84,7 @@ def running(folder: Path) -> Iterator[Emulator]:
         port = int(listener.getsockname()[1])
     command = [sys.executable, "-m", "taxi_pipeline.local.bigquery"]
     command += ["--data-dir", str(folder / "data"), "--gcs-root", str(folder / "gcs")]
-    command += ["--port", str(port), "--project", PROJECT]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--project", PROJECT]
     environment = os.environ | {"HOME": str(folder / "home")}
     with (
         (folder / "log").open("wb") as log,
