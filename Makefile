@@ -103,9 +103,10 @@ mutants: $(READY) ## mutants of the platform's heart that the tests do not kill,
 bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks/results.md
 	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
 
-docs: $(READY) ## write the data dictionary, docs/reliability.md's tables and dbt's sources anew
+docs: $(READY) ## write the data dictionary, the requests to Google, docs/reliability.md's tables and dbt's sources anew
 	python -m docs.dictionary > docs/data-dictionary.md
 	python -m docs.tables
+	python -m docs.requests
 	taxi export dbt --store postgres --output examples/dbt/models/sources.yml
 
 lock: ## pin the newest versions that fit pyproject.toml

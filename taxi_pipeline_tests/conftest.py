@@ -34,8 +34,12 @@ from taxi_pipeline.sink import Sink
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.shrinkage import Comparison
+from taxi_pipeline_tests.support.contracts import edge
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application
 from taxi_pipeline_tests.support.real_files import NOT_THERE, REAL_FILES
+
+# In whatever imports this: processes that tests fork do, too.
+edge.install()
 
 # A shell ignores it in what a script puts into the background; tests end processes by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -71,6 +75,13 @@ def stack() -> Iterator[Path]:
         patch.dict(os.environ, variables),
     ):
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_refusals() -> Iterator[None]:
+    """Fail a test that sends what Google would refuse, or what docs/requests.md has not."""
+    with edge.no_refusals():
+        yield
 
 
 @pytest.fixture(autouse=True)

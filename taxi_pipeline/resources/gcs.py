@@ -167,7 +167,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         path = folder / item.name.rpartition("/")[2]
         with self._version(item) as blob:
-            blob.download_to_filename(str(path), **self._call_options)
+            # what a tool has stored with Content-Encoding: gzip would come decompressed
+            blob.download_to_filename(str(path), raw_download=True, **self._call_options)
         return path
 
     @contextmanager
@@ -183,7 +184,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self._version(item) as blob:
             blob.reload(**self._call_options)  # the reader would, with retries
             # small chunks: who reads a whole object downloads it
-            with blob.open("rb", chunk_size=1 << 18, **self._call_options) as file:
+            with blob.open(
+                "rb", chunk_size=1 << 18, raw_download=True, **self._call_options
+            ) as file:
                 yield file
 
     def annotate(self, item: LakeObject, metadata: dict[str, str]) -> LakeObject:

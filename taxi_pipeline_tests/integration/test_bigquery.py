@@ -376,6 +376,39 @@ def test_a_job_left_by_a_killed_run_is_waited_for(
     assert scene.rows() == {JANUARY: 3, FEBRUARY: 1}
 
 
+def test_a_job_that_another_account_has_started_is_not_listed_and_not_waited_for(
+    scene: Scene, left_by_a_killed_run: bigquery.QueryJob
+) -> None:
+    """BigQuery lists the caller's own jobs alone; the emulator has one caller."""
+
+    def leave_it_out(exchange: Exchange) -> None:
+        reply = exchange.asked()
+        others = [job for job in reply.json.get("jobs", []) if "_killed_1" not in job["id"]]
+        exchange.answer_json(reply.status, reply.json | {"jobs": others})
+
+    asked = Point[Exchange](passing("GET", r"/jobs\?"), leave_it_out, times=None)
+    scene.points.append(asked)
+    source = scene.stored(3)
+    scene.load(source, 3)
+    assert asked.reached == 2
+    assert scene.rows() == {JANUARY: 3}
+    assert scene.warehouse.stamps(scene.table)[JANUARY] == source.stamp
+    left_by_a_killed_run.reload()
+    assert left_by_a_killed_run.state == "RUNNING"
+
+
+def test_a_job_id_that_another_account_has_taken_is_said_and_nothing_is_loaded(
+    scene: Scene,
+) -> None:
+    source = scene.stored(3)
+    scene.load(source, 3)
+    words = "Access Denied: Permission bigquery.jobs.get denied on job"
+    scene.fault("GET", "/jobs/", partial(refuse, status=403, message=words))
+    with pytest.raises(PermanentError, match=f"BigQuery: .*{words}.*Grant the credentials"):
+        scene.load(source, 3)
+    assert len(scene.jobs()) == 1
+
+
 def test_a_job_of_another_dataset_is_no_matter_of_ours(scene: Scene) -> None:
     elsewhere = f"other_{uuid.uuid4().hex}"
     with GoogleBigQuery(project=scene.warehouse.project).get_client() as client:
@@ -396,6 +429,23 @@ def test_a_job_of_another_dataset_is_no_matter_of_ours(scene: Scene) -> None:
 def test_another_number_of_rows_than_the_object_has_is_an_error(scene: Scene) -> None:
     with pytest.raises(PermanentError, match=r"\$202101: 3 rows arrived of 4 in gs://"):
         scene.load(scene.stored(3), 4)
+
+
+def test_a_month_without_rows_is_loaded_also_where_the_answer_leaves_its_number_out(
+    scene: Scene,
+) -> None:
+    def leave_rows_out(exchange: Exchange) -> None:
+        reply = exchange.asked()
+        job = reply.json
+        assert job["statistics"]["load"].pop("outputRows") == "0"
+        exchange.answer_json(reply.status, job)
+
+    scene.load(scene.stored(3), 3)
+    empty = scene.stored(0)
+    scene.fault("POST", "/jobs", leave_rows_out)
+    scene.load(empty, 0)
+    assert scene.rows() == {}
+    assert scene.warehouse.stamps(scene.table) == {JANUARY: empty.stamp}
 
 
 def test_a_table_that_two_runs_make_at_once_is_made_once(scene: Scene) -> None:

@@ -29,6 +29,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline_tests.support.contracts.edge import emulator_alone
 from taxi_pipeline_tests.support.processes import until
 
 PROJECT = "test-project"
@@ -83,7 +84,7 @@ def running(folder: Path) -> Iterator[Emulator]:
         port = int(listener.getsockname()[1])
     command = [sys.executable, "-m", "taxi_pipeline.local.bigquery"]
     command += ["--data-dir", str(folder / "data"), "--gcs-root", str(folder / "gcs")]
-    command += ["--port", str(port), "--project", PROJECT]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--project", PROJECT]
     environment = os.environ | {"HOME": str(folder / "home")}
     with (
         (folder / "log").open("wb") as log,
@@ -289,7 +290,8 @@ def test_a_decorator_that_is_no_month_is_refused(
 ) -> None:
     uri = emulator.put("jan", pickups(JANUARY, 3))
 
-    with pytest.raises(BadRequest, match=f"Invalid partition id '{decorator}'"):
+    refused = pytest.raises(BadRequest, match=f"Invalid partition id '{decorator}'")
+    with emulator_alone(), refused:
         load(client, uri, table, decorator)
 
     assert months(client, table) == {}

@@ -34,6 +34,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from taxi_pipeline_tests.support.contracts import edge
+
 _LIBRARIES = (
     "dagster._cli",
     "dagster_gcp",
@@ -262,5 +264,6 @@ def _writer(descriptor: int) -> io.FileIO | io.BufferedWriter:
 if __name__ == "__main__":
     for library in _LIBRARIES:
         import_module(library)
+    edge.install()
     gc.freeze()  # what is not searched for garbage stays in memory that all share
     _become(**_serve())

@@ -151,12 +151,13 @@ class BigQuery(Sink):
                     **jobs.call_options,
                 ),
             )
-            if job.output_rows == cleaned.rows:
+            arrived = job.output_rows or 0  # BigQuery may leave a 0 out
+            if arrived == cleaned.rows:
                 cleaned.ensure_current()  # or the job may have read another version
                 write_load(jobs, self._table_id(LOADS), ensured.location, cleaned, job)
-        if job.output_rows != cleaned.rows:
+        if arrived != cleaned.rows:
             raise PermanentError(
-                f"{destination}: {job.output_rows} rows arrived of {cleaned.rows} in "
+                f"{destination}: {arrived} rows arrived of {cleaned.rows} in "
                 f"{cleaned.uri}. Materialize the month again from `cleaned` on."
             )
 

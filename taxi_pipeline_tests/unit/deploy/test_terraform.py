@@ -13,8 +13,14 @@ import pytest
 import yaml
 from hcl2.utils import SerializationOptions
 
+from taxi_pipeline.io.permissions import (
+    BUCKET_PERMISSIONS,
+    DATASET_PERMISSIONS,
+    PROJECT_PERMISSIONS,
+)
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.contracts.permissions import OF_THE_DOCTOR, ROLES
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "terraform"
@@ -182,6 +188,34 @@ def test_the_platform_has_few_roles_each_on_one_thing_and_each_is_explained(
     }
     readme = (FOLDER / "README.md").read_text()
     assert set(re.findall(r"`(roles/[\w.]+)`", readme)) == {role for _, role in roles}
+
+
+def test_the_roles_grant_what_the_platform_asks_for_and_none_is_there_for_nothing(
+    blocks: dict[str, list[Any]],
+) -> None:
+    roles = {
+        member["role"]
+        for kind in ("storage_bucket", "project", "bigquery_dataset")
+        for member in resources(blocks, f"google_{kind}_iam_member").values()
+    }
+    assert roles == ROLES.keys()
+    needed = {*BUCKET_PERMISSIONS, *PROJECT_PERMISSIONS, *DATASET_PERMISSIONS, *OF_THE_DOCTOR}
+    assert set[str]().union(*ROLES.values()) == needed
+    for role, permissions in ROLES.items():
+        others = set[str]().union(*(ROLES[other] for other in roles - {role}))
+        assert permissions - others, f"{role} grants nothing that no other role grants"
+
+
+def test_the_readme_names_the_permissions_of_each_role() -> None:
+    readme = (FOLDER / "README.md").read_text()
+    named: dict[str, set[str]] = {}
+    for role, words in re.findall(r"(?m)^\| `(roles/[\w.]+)` \| [^|]+ \| ([^|]+) \|", readme):
+        for kind, verbs in re.findall(r"\((\w+\.\w+)\.([\w, ]+)\)", words):
+            permissions = {f"{kind}.{verb}" for verb in verbs.split(", ")}
+            named[role] = named.get(role, set()) | permissions
+    # of what two roles grant, the README names one
+    assert all(permissions <= ROLES[role] for role, permissions in named.items())
+    assert set[str]().union(*named.values()) == set[str]().union(*ROLES.values())
 
 
 def test_nothing_is_for_everybody_and_no_key_is_made(blocks: dict[str, list[Any]]) -> None:

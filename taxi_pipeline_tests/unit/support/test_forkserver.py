@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from taxi_pipeline_tests.support.contracts import edge
 from taxi_pipeline_tests.support.forkserver import Forked, run, run_cold
 
 EXAMINE = """
@@ -88,3 +89,16 @@ def test_the_server_has_one_thread_and_has_imported_nothing_of_the_project() -> 
         "print([name for name in sys.modules if name.startswith('taxi_pipeline.')])"
     )
     assert run([sys.executable, "-c", program]).stdout.split() == ["1", "[]"]
+
+
+def test_what_a_process_sends_to_google_is_looked_at_and_said_to_its_test() -> None:
+    program = (
+        "from google.auth.credentials import AnonymousCredentials as Nobody\n"
+        "from google.auth.transport.requests import AuthorizedSession\n"
+        "session = AuthorizedSession(Nobody())\n"
+        "print(session.request('GET', 'http://127.0.0.1:1/storage/v1/b/Lake').status_code)"
+    )
+    with edge.refusals_expected() as refused:
+        done = run([sys.executable, "-c", program], env={"PATH": os.environ["PATH"]})
+    assert (done.stdout, done.stderr) == ("400\n", "")
+    assert refused == ["GET /storage/v1/b/Lake: 'Lake' is no legal bucket"]
