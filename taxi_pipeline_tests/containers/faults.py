@@ -1,7 +1,6 @@
 """What befalls the deployment in a backfill, each as an operator, or bad luck, does it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 from taxi_pipeline_tests.containers.deployment import Deployment, commands
@@ -10,7 +9,9 @@ from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.webserver import Run
 
 # The process that a container's first one, Docker's `init`, has started.
-_KILL = r'kill -9 $(grep -l "^PPid:[[:space:]]*1$" /proc/[0-9]*/status | cut -d/ -f3)'
+_MAIN = r'$(grep -l "^PPid:[[:space:]]*1$" /proc/[0-9]*/status | cut -d/ -f3)'
+_KILL = f"kill -9 {_MAIN}"
+_STARVE = f"echo 1000 > /proc/{_MAIN}/oom_score_adj"
 
 
 def kill_process(there: Deployment, service: str) -> None:
@@ -46,16 +47,10 @@ def _kill_run(there: Deployment) -> None:
 
 
 def _starve_run(there: Deployment) -> None:
-    """Let a run have hardly more memory than it uses while it waits for its file."""
+    """Use up the memory of a run's container, in which the kernel then kills the run first."""
     container = cast("str", _container_of(_started(there)))
-    used = there.engine.run("stats", "--no-stream", "--format", "{{.MemUsage}}", container)
-    # Docker does not count what the kernel could take back, and the kernel refuses what it uses.
-    limits = (f"{float(used.partition('MiB')[0]) + more:.0f}m" for more in range(10, 100, 10))
-    accepted = (
-        there.engine.start("update", f"--memory={limit}", f"--memory-swap={limit}", container)
-        for limit in limits
-    )
-    assert any(done.returncode == 0 for done in accepted)
+    there.engine.start("exec", container, "sh", "-c", f"{_STARVE}; tail /dev/zero")
+    until(lambda: there.inspect(container)["State"]["OOMKilled"])
 
 
 def _restart(service: str) -> Callable[[Deployment], None]:
@@ -87,23 +82,15 @@ def _restart_engine(there: Deployment) -> None:
     until(lambda: there.health("emulators") == "healthy", every=0.5)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What happens, and whether the months under way wait for their files until it has."""
-
-    happen: Callable[[Deployment], None]
-    held: bool = False
-
-
-FAULTS = {
-    "a new version is built, migrated and started": Fault(deploy),
-    "the code location's process is killed (-9)": Fault(_kill("code")),
-    "the daemon's process is killed (-9)": Fault(_kill("daemon")),
-    "the webserver's process is killed (-9)": Fault(_kill("webserver")),
-    "a run's container is killed": Fault(_kill_run),
-    "a run needs more memory than it may have": Fault(_starve_run, held=True),
-    "Dagster's PostgreSQL is restarted": Fault(_restart("dagster-database")),
-    "Dagster's PostgreSQL loses what a run materialized": Fault(_lose_an_event),
-    "the trips' PostgreSQL is restarted": Fault(_restart("taxi-database")),
-    "the host's Docker is restarted": Fault(_restart_engine),
+FAULTS: dict[str, Callable[[Deployment], None]] = {
+    "a new version is built, migrated and started": deploy,
+    "the code location's process is killed (-9)": _kill("code"),
+    "the daemon's process is killed (-9)": _kill("daemon"),
+    "the webserver's process is killed (-9)": _kill("webserver"),
+    "a run's container is killed": _kill_run,
+    "a run needs more memory than it may have": _starve_run,
+    "Dagster's PostgreSQL is restarted": _restart("dagster-database"),
+    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
+    "the trips' PostgreSQL is restarted": _restart("taxi-database"),
+    "the host's Docker is restarted": _restart_engine,
 }

@@ -52,12 +52,8 @@ def befall(there: Deployment, what: str) -> Befell:
 
     going = until(under_way, 300, every=1)
     at = time.time()
-    fault = FAULTS[what]
-    if fault.held:
-        fault.happen(there)
     there.gate().let_through(going)  # also those that have started and not yet asked
-    if not fault.held:
-        fault.happen(there)
+    FAULTS[what](there)
     until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
     return Befell(what, at, going)
 
