@@ -35,6 +35,7 @@ type Listener = Callable[[Call], None]
 
 _listeners: list[Listener] = []
 _emulator_is_alone = Event()
+_reported = 0  # bytes of the file of refused requests that have failed a test
 
 
 def install() -> None:
@@ -73,14 +74,19 @@ def recording() -> Iterator[list[Call]]:
 
 @contextmanager
 def no_refusals() -> Iterator[None]:
-    """Fail where a request is refused meanwhile, in this process or one that a test has started."""
-    path = _refusals()
-    before = path.stat().st_size
+    """Fail where a request was refused, in this process or one that a test has started.
+
+    What was refused before the block counts, too: a fixture of a whole module sends it before the
+    first test's block begins. Each refusal fails once.
+    """
+    global _reported
     yield
-    if path.stat().st_size > before:
-        with path.open() as file:
-            file.seek(before)
-            raise AssertionError(f"Google would refuse:\n{file.read()}")
+    with _refusals().open() as file:
+        file.seek(min(_reported, os.fstat(file.fileno()).st_size))
+        refused = file.read()
+        _reported = file.tell()
+    if refused:
+        raise AssertionError(f"Google would refuse:\n{refused}")
 
 
 @contextmanager

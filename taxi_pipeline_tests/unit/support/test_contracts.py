@@ -246,3 +246,16 @@ def test_a_test_fails_by_what_was_refused_meanwhile_even_where_its_code_has_hidd
 def test_others_requests_are_not_looked_at() -> None:
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{NOBODY}/storage/v1/b/Lake", timeout=5)
+
+
+@pytest.fixture(scope="module")
+def refused_in_a_fixture_of_the_module() -> int:
+    return sent("GET", f"{OBJECTS}?nonsense=1").status_code
+
+
+def test_what_was_refused_in_a_fixture_of_the_module_fails_its_first_test(
+    refused_in_a_fixture_of_the_module: int,
+) -> None:
+    assert refused_in_a_fixture_of_the_module == 400
+    with pytest.raises(AssertionError, match="'nonsense' is unknown"), edge.no_refusals():
+        pass
