@@ -1,6 +1,7 @@
 """Dagster: its instance, the pools' limits, the daemon, and the webserver.
 
-Dagster's calls to its storage have no limit of time, so each is waited for in a thread.
+Dagster's calls to its storage have no limit of time, so each is waited for in a thread, and so is
+the webserver's whole answer.
 """
 
 import os
@@ -8,15 +9,17 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from queue import Empty, Queue
 from threading import Thread
+from time import time
 from typing import Any
 
 from taxi_pipeline import settings
 from taxi_pipeline.doctor.context import ANSWER_SECONDS, Context
 from taxi_pipeline.doctor.finding import Finding, failed, ok, skipped
 from taxi_pipeline.errors import PermanentError, TransientError
-from taxi_pipeline.io.classification import classified
+from taxi_pipeline.io.classification import classified, message_of
 
 _STORAGE_SECONDS = 30
+_HEARTBEAT_SECONDS = 300  # of two a minute; Dagster itself waits for half an hour
 _POOLS = ("publisher", "bigquery", "postgres")
 _NOT_STARTED = "the embedded stack's alone, where make dev starts it"
 
@@ -54,33 +57,53 @@ def check_pools(context: Context) -> Finding:
 
     default, limits = _within_limit(read)
     pools = {name: limits.get(name, default) for name in _POOLS}
-    if missing := [name for name, limit in pools.items() if limit is None]:
-        commands = "; ".join(f"dagster instance concurrency set {name} 2" for name in missing)
-        return failed(f"{', '.join(missing)} without a limit: {commands}.", limits=pools)
+    problems = {
+        "without a limit": [name for name, limit in pools.items() if limit is None],
+        "with a limit of 0, so that nothing of theirs starts": [
+            name for name, limit in pools.items() if limit is not None and limit < 1
+        ],
+    }
+    if wrong := {problem: names for problem, names in problems.items() if names}:
+        listed = "; ".join(f"{', '.join(names)} {problem}" for problem, names in wrong.items())
+        commands = "; ".join(
+            f"dagster instance concurrency set {name} 2"
+            for names in wrong.values()
+            for name in names
+        )
+        return failed(f"{listed}: {commands}.", limits=pools)
     texts = (f"{pool} {pools[pool]}{'' if pool in limits else ' (default)'}" for pool in _POOLS)
     return ok(", ".join(texts), limits=pools)
 
 
 def check_daemon(context: Context) -> Finding:
-    """Check that each of the daemon's threads that the instance asks for was heard of lately."""
+    """Check that each of the daemon's threads that the instance asks for lives, without errors."""
 
-    def read() -> dict[str, str]:
-        statuses = context.instance.get_daemon_statuses()
-        return {
-            name: _last_heartbeat(status.last_heartbeat)
-            for name, status in statuses.items()
-            if status.required and not status.healthy
-        }
+    def read() -> tuple[dict[str, str], dict[str, str]]:
+        silent, errors = {}, {}
+        for name, status in context.instance.get_daemon_statuses().items():
+            heartbeat = status.last_heartbeat
+            if heartbeat is None or time() - heartbeat.timestamp > _HEARTBEAT_SECONDS:
+                silent[name] = _last_heartbeat(heartbeat)
+            elif heartbeat.errors:
+                errors[name] = message_of(heartbeat.errors[0].message)
+        return silent, errors
 
-    if not (dead := _within_limit(read)):
-        return ok("was heard of lately")
-    if context.emulated:
-        return skipped(_NOT_STARTED, dead=dead)
-    listed = ", ".join(f"{name} ({when})" for name, when in sorted(dead.items()))
-    return failed(
-        f"not heard of lately: {listed}. See that dagster-daemon runs, and what its log says.",
-        dead=dead,
-    )
+    silent, errors = _within_limit(read)
+    if silent and context.emulated:
+        return skipped(_NOT_STARTED, dead=silent)
+    problems = []
+    if silent:
+        listed = ", ".join(f"{name} ({when})" for name, when in sorted(silent.items()))
+        problems.append(
+            f"not heard of lately: {listed}. See that dagster-daemon runs, and what its log says."
+        )
+    problems += [
+        f"{name} had an error in the last minutes: {words.rstrip('.')}."
+        for name, words in sorted(errors.items())
+    ]
+    if problems:
+        return failed(" ".join(problems), dead=silent, errors=errors)
+    return ok("was heard of lately")
 
 
 def check_webserver(context: Context) -> Finding:
@@ -91,7 +114,12 @@ def check_webserver(context: Context) -> Finding:
     url = f"{address}/server_info"
     try:
         with classified(url):
-            answer = requests.get(url, timeout=ANSWER_SECONDS, allow_redirects=False)
+            answer = _within_limit(
+                # the timeout is for each of its bytes
+                lambda: requests.get(url, timeout=ANSWER_SECONDS, allow_redirects=False),
+                2 * ANSWER_SECONDS,
+                f"{url}: not all of the answer has arrived in {2 * ANSWER_SECONDS} s.",
+            )
     except (PermanentError, TransientError) as error:
         if context.emulated:
             return skipped(_NOT_STARTED)
@@ -115,8 +143,15 @@ def _last_heartbeat(heartbeat: Any) -> str:
     return f"last at {datetime.fromtimestamp(heartbeat.timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _within_limit[T](call: Callable[[], T]) -> T:
-    """Return what a call of Dagster's returns, or raise what it raises.
+def _within_limit[T](
+    call: Callable[[], T], seconds: float | None = None, silence: str | None = None
+) -> T:
+    """Return what a call returns, or raise what it raises.
+
+    Args:
+        call: The call.
+        seconds: How long it may take; None for as long as Dagster's storage may.
+        silence: What is wrong where it takes longer; None for Dagster's storage.
 
     Raises:
         TransientError: It did not end in time. Its thread ends with the process.
@@ -131,10 +166,11 @@ def _within_limit[T](call: Callable[[], T]) -> T:
 
     Thread(target=run, daemon=True).start()
     try:
-        value, error = results.get(timeout=_STORAGE_SECONDS)
+        value, error = results.get(timeout=_STORAGE_SECONDS if seconds is None else seconds)
     except Empty:
         raise TransientError(
-            f"Dagster's storage does not answer within {_STORAGE_SECONDS} s: see that its "
+            silence
+            or f"Dagster's storage does not answer within {_STORAGE_SECONDS} s: see that its "
             "PostgreSQL is up, and check DAGSTER_POSTGRES_URL."
         ) from None
     if error:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from taxi_pipeline.doctor import context as contexts
 from taxi_pipeline.doctor import dagster as of_dagster
@@ -221,6 +223,18 @@ def test_a_pool_without_a_limit_fails(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
+def test_a_pool_that_lets_nothing_start_fails() -> None:
+    with dg.DagsterInstance.get() as instance:
+        instance.event_log_storage.set_concurrency_slots("postgres", 0)
+    finding = run_check(of_dagster.check_pools)
+    assert finding.status is Status.FAILED
+    assert finding.message == (
+        "postgres with a limit of 0, so that nothing of theirs starts: "
+        "dagster instance concurrency set postgres 2."
+    )
+
+
+@pytest.mark.usefixtures("home")
 def test_a_daemon_that_lives_is_right_and_a_dead_one_fails() -> None:
     finding = run_check(of_dagster.check_daemon)
     assert finding.status is Status.FAILED
@@ -237,6 +251,23 @@ def test_a_daemon_that_lives_is_right_and_a_dead_one_fails() -> None:
     assert finding.status is Status.FAILED
     assert finding.message.startswith(
         "not heard of lately: SENSOR (last at 2026-01-31 12:00:00 UTC). See that dagster-daemon"
+    )
+
+
+@pytest.mark.usefixtures("home")
+def test_a_daemon_that_is_silent_for_minutes_or_has_errors_fails() -> None:
+    with dg.DagsterInstance.get() as instance:
+        for name in instance.get_required_daemon_types():
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), name, "an id", []))
+        error = SerializableErrorInfo("No route to postgresql://u:secret@host.\n", [], "OSError")
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "an id", [error]))
+        six_minutes_ago = time.time() - 360
+        instance.add_daemon_heartbeat(DaemonHeartbeat(six_minutes_ago, "SCHEDULER", "an id", []))
+    finding = run_check(of_dagster.check_daemon)
+    assert finding.status is Status.FAILED
+    assert finding.message.startswith("not heard of lately: SCHEDULER (last at 20")
+    assert finding.message.endswith(
+        "SENSOR had an error in the last minutes: No route to postgresql://…@host."
     )
 
 
@@ -271,6 +302,24 @@ def test_what_answers_in_the_webservers_place_fails(
         finding = run_check(of_dagster.check_webserver)
     assert finding.status is Status.FAILED
     assert "not as Dagster's webserver does" in finding.message
+
+
+def test_a_webserver_whose_answer_never_ends_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_dagster, "ANSWER_SECONDS", 0.5)
+    ended = threading.Event()
+
+    def dripping(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        while not ended.wait(0.05):
+            request.wfile.write(b" ")
+
+    with serving({"/server_info": [dripping]}) as (url, _):
+        monkeypatch.setenv("TAXI_DAGSTER_API_URL", url)
+        finding = run_check(of_dagster.check_webserver)
+        ended.set()
+    assert finding.status is Status.FAILED
+    assert "/server_info: not all of the answer has arrived in 1.0 s. Start" in finding.message
 
 
 def test_a_webserver_that_is_away_fails_but_beside_emulators(
