@@ -4,7 +4,9 @@ Dagster's calls to its storage have no limit of time, so each is waited for in a
 the webserver's whole answer.
 """
 
+import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from queue import Empty, Queue
@@ -26,13 +28,27 @@ _NOT_STARTED = "the embedded stack's alone, where make dev starts it"
 
 def check_instance(context: Context) -> Finding:
     """Check that DAGSTER_HOME has an instance, whose storage all processes of a run reach."""
+    from dagster_postgres.utils import DagsterPostgresException
 
     def read() -> tuple[str, str]:
         # its name alone: a launcher that is made may want a cluster
         launcher = context.instance.get_ref().run_launcher_data
         return type(context.instance.run_storage).__name__, launcher.class_name if launcher else ""
 
-    storage, launcher = _within_limit(read)
+    # of each try to connect: who reads it may be no one to see the address
+    logging.getLogger().addFilter(_is_no_retry)
+    try:
+        storage, launcher = _within_limit(read)
+    except DagsterPostgresException as error:
+        words = message_of(str(error.__cause__ or error)).partition(" (Background on")[0]
+        # of a password with an @ that is not percent-encoded, the rest is taken for the host
+        words = re.sub(r'"[^"\s]*@', '"…@', words)
+        raise TransientError(
+            f"Dagster's storage cannot be reached: {words}. See that its PostgreSQL is up, and "
+            "check DAGSTER_POSTGRES_URL."
+        ) from None
+    finally:
+        logging.getLogger().removeFilter(_is_no_retry)
     home = os.environ["DAGSTER_HOME"]
     context.runs_elsewhere = launcher not in ("DefaultRunLauncher", "")
     kinds = {"storage": storage, "launcher": launcher}
@@ -135,6 +151,10 @@ def check_webserver(context: Context) -> Finding:
             "before it asks who we are, or TAXI_DAGSTER_API_URL is another's."
         )
     return ok(f"Dagster {version} at {address}", version=version)
+
+
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Retrying failed database connection")
 
 
 def _last_heartbeat(heartbeat: Any) -> str:

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from taxi_pipeline.doctor import context as contexts
 from taxi_pipeline.doctor import dagster as of_dagster
@@ -269,6 +269,31 @@ def test_a_daemon_that_is_silent_for_minutes_or_has_errors_fails() -> None:
     assert finding.message.endswith(
         "SENSOR had an error in the last minutes: No route to postgresql://…@host."
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://dagster:secret@127.0.0.1:1/dagster", "Connection refused"),
+        ("postgresql://dagster:a@secret@127.0.0.1:1/dagster", 'host name "…@127.0.0.1"'),
+    ],
+)
+def test_a_storage_that_is_away_fails_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    home: Path,
+    url: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr("dagster_postgres.utils.time.sleep", lambda _: None)
+    storage = {"storage": {"postgres": {"postgres_url": url}}}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(storage))
+    finding = run_check(of_dagster.check_instance)
+    assert finding.status is Status.FAILED
+    assert finding.message.startswith("Dagster's storage cannot be reached: ")
+    assert words in finding.message
+    assert finding.message.endswith("check DAGSTER_POSTGRES_URL.")
+    assert "secret" not in finding.message + caplog.text
 
 
 def test_a_storage_that_does_not_answer_is_not_waited_for(
