@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, LiteralString
 from taxi_pipeline.doctor.context import ANSWER_SECONDS, Context
 from taxi_pipeline.doctor.finding import Finding, failed, ok
 from taxi_pipeline.io.classification import classified
+from taxi_pipeline.marts import TRIPS
 from taxi_pipeline.resources.postgres.errors import ADVICE, diagnose
 from taxi_pipeline.resources.postgres.statements import SCHEMA
 from taxi_pipeline.tlc.services import PUBLISHED_TABLES
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from taxi_pipeline.resources.postgres.connection import Connection
 
 _OLDEST = 14
+_SHOWN = 5  # of tables of others, which may be hundreds of months
 _CONNECTIONS = 20  # the most runs that deploy/dagster.yaml lets go on at once
 
 _RIGHTS: LiteralString = """
@@ -23,8 +25,10 @@ SELECT current_user, current_database(),
   has_schema_privilege(to_regnamespace(%(schema)s), 'CREATE'),
   has_schema_privilege(to_regnamespace(%(schema)s), 'USAGE'),
   (SELECT array_agg(relname::text ORDER BY relname) FROM pg_class
-    WHERE relnamespace = to_regnamespace(%(schema)s)
-      AND relname = ANY (%(tables)s) AND NOT pg_has_role(relowner, 'USAGE'))"""
+    WHERE relnamespace = to_regnamespace(%(schema)s) AND NOT pg_has_role(relowner, 'USAGE')
+      AND (relname = ANY (%(names)s) OR oid IN (
+        SELECT inhrelid FROM pg_inherits JOIN pg_class AS parents ON parents.oid = inhparent
+        WHERE relnamespace = to_regnamespace(%(schema)s) AND relname = ANY (%(names)s))))"""
 
 # The role's and the database's own limits count, too; -1 is none.
 _FIGURES: LiteralString = """
@@ -67,8 +71,12 @@ def check_server(context: Context) -> Finding:
 
 
 def check_rights(context: Context) -> Finding:
-    """Check that we may make our tables, and own those that are there."""
-    values = {"schema": SCHEMA, "tables": [table.name for table in PUBLISHED_TABLES]}
+    """Check that we may make our tables and the view, and own those that are there.
+
+    A month is a table of its own, whose owner an ALTER TABLE of the whole one leaves as it was.
+    """
+    names = [*(table.name for table in PUBLISHED_TABLES), TRIPS.name]
+    values = {"schema": SCHEMA, "names": names}
     with _connected(context) as connection:
         rows = connection.execute(_RIGHTS, values).fetchall()
     ((role, database, may_create_schema, may_create_tables, may_use, foreign),) = rows
@@ -81,7 +89,11 @@ def check_rights(context: Context) -> Finding:
     if may_create_tables is not None and not (may_create_tables and may_use):
         problems.append(f'GRANT CREATE, USAGE ON SCHEMA {SCHEMA} TO "{role}".')
     if foreign:
-        problems.append(f'{", ".join(foreign)} belong to others: ALTER TABLE … OWNER TO "{role}".')
+        listed = ", ".join(foreign[:_SHOWN]) + (" …" if len(foreign) > _SHOWN else "")
+        problems.append(
+            f"of others, {len(foreign)} in all: {listed}. Of each: ALTER TABLE {SCHEMA}.… OWNER TO "
+            f'"{role}".'
+        )
     if problems:
         return failed(f"the role {role}: {' '.join(problems)}", problems=problems)
     return ok(f"the role {role} may make and replace the tables of {SCHEMA}")

@@ -137,7 +137,7 @@ def test_a_server_that_takes_no_writes_fails(role: Callable[..., str]) -> None:
 
 
 def test_a_standby_fails(role: Callable[..., str]) -> None:
-    """No standby is at hand: the role sees a function of names own in place of the server's."""
+    """No standby is at hand: the role sees a function of that name in place of the server's."""
     role(
         "CREATE SCHEMA standby",
         "CREATE FUNCTION standby.pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
@@ -155,7 +155,26 @@ def test_a_role_that_may_make_nothing_fails(role: Callable[..., str]) -> None:
     assert finding.status is Status.FAILED
     grant, own = finding.details["problems"]
     assert grant == f'GRANT CREATE, USAGE ON SCHEMA tlc TO "{name}".'
-    assert own == f'green_trips belong to others: ALTER TABLE … OWNER TO "{name}".'
+    assert own.startswith("of others, 3 in all: green_trips, green_trips_20")
+    assert own.endswith(f'. Of each: ALTER TABLE tlc.… OWNER TO "{name}".')
+
+
+def test_a_month_or_the_view_of_another_role_fails(
+    operator: psycopg.Connection, role: Callable[..., str]
+) -> None:
+    """As after an ALTER TABLE of the whole table, which leaves its months."""
+    name = role("GRANT CREATE, USAGE ON SCHEMA tlc TO {role}", "CREATE VIEW tlc.trips AS SELECT 1")
+    owned = "ALTER TABLE tlc.green_trips OWNER TO "
+    operator.execute(sql.SQL(owned + "{role}").format(role=sql.Identifier(name)))
+    try:
+        finding = run_check(postgres.check_rights)
+    finally:
+        operator.execute(sql.SQL(owned + "taxi"))
+        operator.execute(sql.SQL("DROP VIEW tlc.trips"))
+    assert finding.status is Status.FAILED
+    (own,) = finding.details["problems"]
+    assert own.startswith("of others, 3 in all: green_trips_20")
+    assert ", trips. Of each: " in own
 
 
 def test_a_role_that_owns_the_tables_is_right(role: Callable[..., str]) -> None:
