@@ -34,7 +34,7 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
         default=8, description="Seconds for a message with its retries (TAXI_NOTIFY_TIMEOUT)."
     )
 
-    def send(self, title: str, body: str) -> None:
+    def send(self, title: str, body: str) -> str | None:
         """Send a message to every URL; do nothing where there is none.
 
         A service that did not take it is a warning where others did: they would get it again and
@@ -44,26 +44,31 @@ class Notifier(dg.ConfigurableResource):  # type: ignore[type-arg]
             title: The title.
             body: The message, in plain text.
 
+        Returns:
+            Which service did not take it, as a sentence; None where all did.
+
         Raises:
             PermanentError: A URL is none of Apprise's.
             TransientError: No service took the message.
         """
         if not self.url:
-            return
+            return None
         from apprise import NotifyFormat
 
         result = self.services().notify(
             body=body, title=title, body_format=NotifyFormat.TEXT, timeout=float(self.timeout)
         )
-        if not result:
-            refusing = ", ".join(service.name for service in result.results if not service)
-            problem = (
-                f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} "
-                "could not be reached or refused it."
-            )
-            if not result.success_count:
-                raise TransientError(problem)
-            dg.get_dagster_logger().warning(problem)
+        if result:
+            return None
+        refusing = ", ".join(service.name for service in result.results if not service)
+        problem = (
+            f"'{title}' could not be sent to every service of TAXI_NOTIFY_URL: {refusing} "
+            "could not be reached or refused it."
+        )
+        if not result.success_count:
+            raise TransientError(problem)
+        dg.get_dagster_logger().warning(problem)
+        return problem
 
     def services(self) -> "Apprise":
         """Return the services that the URLs name; raise `PermanentError` where one names none."""

@@ -375,6 +375,15 @@ def test_a_message_that_nobody_takes_fails(monkeypatch: pytest.MonkeyPatch) -> N
     assert "could not be sent" in finding.message
 
 
+def test_a_message_that_one_of_two_services_takes_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as (takes, messages), receiving(500) as (refuses, _):
+        monkeypatch.setenv("TAXI_NOTIFY_URL", f"{takes},{refuses}?retry=0")
+        finding = run_check(check_notifier)
+    assert finding.status is Status.FAILED
+    assert "could not be sent to every service" in finding.message
+    assert len(messages) == 1
+
+
 def test_without_anybody_to_tell_no_message_is_sent() -> None:
     assert run_check(check_notifier).status is Status.SKIPPED
 
