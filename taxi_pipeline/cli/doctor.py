@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from taxi_pipeline.cli.signals import undone_by_signals
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a list with one object per check.")
@@ -35,7 +37,8 @@ def doctor(as_json: bool, write: bool, notify: bool) -> None:
 
     checks = (*READING, *(WRITING if write else ()), *(NOTIFYING if notify else ()))
     findings = {}
-    with Context().closed() as context:
+    # what is written is deleted, too, where a closed terminal or a timeout ends it
+    with undone_by_signals(), Context().closed() as context:
         for name, finding in examine(checks, context):
             findings[name] = finding
             if not as_json:

@@ -3,12 +3,11 @@
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Never
 
 import click
 
 from taxi_pipeline.cli.output import errors_shown, say
+from taxi_pipeline.cli.signals import exit_by_signal
 
 
 @click.command(
@@ -63,11 +62,11 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     # A shell ignores these two in what a script puts into the background, and what is ignored is
     # inherited: `dagster dev` could not end its processes. What is caught is not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, _exit_by_signal)
+    signal.signal(signal.SIGQUIT, exit_by_signal)
     # an end by signal must stop the servers too; nohup's wish to ignore one is kept
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _exit_by_signal)
+            signal.signal(number, exit_by_signal)
     with (
         errors_shown(),
         running(
@@ -76,7 +75,3 @@ def local(data_dir: Path, publisher: str | None, rows: int, command: tuple[str, 
     ):
         code = run(command, environment)
     sys.exit(code)
-
-
-def _exit_by_signal(number: int, _: FrameType | None) -> Never:
-    sys.exit(128 + number)

@@ -1,6 +1,8 @@
 """`taxi doctor` on the embedded stack, and each fault of PostgreSQL that it is to find."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -12,9 +14,10 @@ from click.testing import CliRunner
 from psycopg import sql
 
 from taxi_pipeline.cli import main
-from taxi_pipeline.doctor import postgres
+from taxi_pipeline.doctor import checks, postgres
 from taxi_pipeline.doctor.context import Context
 from taxi_pipeline.doctor.finding import Check, Finding, Status, examine
+from taxi_pipeline.doctor.storage import written_object
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.google import CloudStorage, GoogleBigQuery
 from taxi_pipeline_tests.conftest import Platform
@@ -71,6 +74,31 @@ def test_all_is_well_on_the_embedded_stack_and_nothing_is_left_behind(
     assert checks["credentials"]["message"] == "anonymous: an emulator"
     assert checks["PostgreSQL"]["version"] >= 140_000
     assert contents(loaded) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_behind_where_a_signal_ends_it(
+    loaded: Platform, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    written = []
+
+    def killed(context: Context) -> Finding:
+        with written_object(context, b"content") as blob:
+            written.append(blob.exists())
+            os.kill(os.getpid(), number)
+        raise AssertionError("the signal was ignored")
+
+    monkeypatch.setattr(checks, "READING", ())
+    monkeypatch.setattr(checks, "WRITING", (Check("write an object", killed),))
+    handler = signal.signal(number, signal.SIG_DFL)
+    try:
+        shown = CliRunner().invoke(main, ["doctor", "--write"])
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, handler)
+    assert shown.exit_code == 128 + number
+    assert written == [True]
+    assert loaded.resources.lake.find("doctor/") == []
 
 
 # --- PostgreSQL ---
