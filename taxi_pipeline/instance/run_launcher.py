@@ -6,7 +6,7 @@ What a container may do and how much it gets is said in deploy/compose/dagster.y
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,9 @@ import docker
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster_docker import DockerRunLauncher
 from dagster_docker.container_context import DockerContainerContext
-from docker.errors import APIError, NotFound
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
+from requests import RequestException
 
 from taxi_pipeline.errors import PermanentError
 
@@ -27,6 +28,8 @@ SECRETS = "/run/secrets"
 
 _CONTAINER_ID = "docker/container_id"  # the tag that DockerRunLauncher gives to a run
 _LAUNCHED_BY = "taxi_pipeline/launched_by"  # a label: the host may have other deployments' runs
+_ENDED = ("exited", "dead")
+_NEVER_STARTED = "created"  # as where the engine could not start it
 _FAILED_ARE_KEPT = timedelta(days=1)
 _LAST_LINES = 20
 _OUT_OF_MEMORY = (
@@ -107,16 +110,39 @@ class ContainerRunLauncher(DockerRunLauncher):
 
 
 def _remove_ended(launched_by: str) -> None:
-    """Remove the containers of runs that nobody needs any more, with their scratch disks."""
-    of_ours = f"{_LAUNCHED_BY}={launched_by}"
-    for container in docker.from_env().containers.list(
-        all=True, filters={"label": of_ours, "status": "exited"}, ignore_removed=True
-    ):
-        state = container.attrs["State"]
-        ended = datetime.fromisoformat(state["FinishedAt"])
-        if state["ExitCode"] == 0 or datetime.now(UTC) - ended > _FAILED_ARE_KEPT:
-            with suppress(NotFound, APIError):  # somebody else removes it, too
-                container.remove(v=True)
+    """Remove the containers of runs that nobody needs any more, with their scratch disks.
+
+    A container that cannot be removed keeps no run from being launched: what goes wrong is logged.
+    """
+    filters = {"label": f"{_LAUNCHED_BY}={launched_by}", "status": [*_ENDED, _NEVER_STARTED]}
+    client = docker.from_env()
+    with _problems_logged():
+        for listed in client.api.containers(all=True, filters=filters):
+            with _problems_logged():
+                container = client.containers.get(listed["Id"])
+                if _is_needless(container):
+                    container.remove(v=True)
+
+
+@contextmanager
+def _problems_logged() -> Iterator[None]:
+    try:
+        yield
+    except NotFound:
+        pass  # somebody else has removed it
+    except (DockerException, RequestException) as error:
+        dg.get_dagster_logger().warning(f"A run's ended container could not be removed: {error}")
+
+
+def _is_needless(container: Container) -> bool:
+    state = container.attrs["State"]
+    if state["Status"] == _NEVER_STARTED:
+        return _is_old(container.attrs["Created"])
+    return state["ExitCode"] == 0 or _is_old(state["FinishedAt"])
+
+
+def _is_old(moment: str) -> bool:
+    return datetime.now(UTC) - datetime.fromisoformat(moment) > _FAILED_ARE_KEPT
 
 
 def _in_image(run: dg.DagsterRun, image: str) -> dg.DagsterRun:

@@ -240,7 +240,8 @@ def answers() -> dict[str, Answer]:
             {"Destination": RUN_SECRETS, "Source": "/srv/compose/secrets/runs"},
         ],
     }
-    ended = [{"Id": name} for name in ("succeeded", "failed", "failed_yesterday")]
+    names = ("refused", "succeeded", "failed", "failed_yesterday", "starting", "never_started")
+    ended = [{"Id": name} for name in names]
     now, yesterday = datetime.now(UTC), datetime.now(UTC) - timedelta(hours=25)
     return {
         "/version": body(b'{"ApiVersion": "1.50"}'),
@@ -249,6 +250,9 @@ def answers() -> dict[str, Answer]:
         "/containers/succeeded/json": body(_exited("succeeded", 0, now)),
         "/containers/failed/json": body(_exited("failed", 137, now)),
         "/containers/failed_yesterday/json": body(_exited("failed_yesterday", 1, yesterday)),
+        "/containers/starting/json": body(_created("starting", now)),
+        "/containers/never_started/json": body(_created("never_started", yesterday)),
+        "/containers/refused/json": status(500),
         "/containers/create": body(b'{"Id": "c0ffee", "Warnings": []}'),
         "/containers/c0ffee/json": body(b'{"Id": "c0ffee", "State": {"Status": "running"}}'),
         "/containers/c0ffee/start": status(204),
@@ -286,6 +290,11 @@ def engine(answers: dict[str, Answer], monkeypatch: pytest.MonkeyPatch) -> Itera
 def _exited(container: str, code: int, at: datetime) -> bytes:
     state = {"Status": "exited", "ExitCode": code, "FinishedAt": at.isoformat()}
     return json.dumps({"Id": container, "State": state}).encode()
+
+
+def _created(container: str, at: datetime) -> bytes:
+    state = {"Status": "created", "ExitCode": 0, "FinishedAt": "0001-01-01T00:00:00Z"}
+    return json.dumps({"Id": container, "Created": at.isoformat(), "State": state}).encode()
 
 
 @pytest.fixture
@@ -364,14 +373,27 @@ def test_a_launch_removes_what_ended_well_and_a_day_later_what_failed(
 ) -> None:
     filters = json.loads(parse_qs(engine["/containers/json"])["filters"][0])
     label = "taxi_pipeline/launched_by"  # not that of every run, which other deployments' have, too
-    assert filters == {"label": [f"{label}=/taxi_pipeline-daemon-1"], "status": ["exited"]}
+    assert filters == {
+        "label": [f"{label}=/taxi_pipeline-daemon-1"],
+        "status": ["exited", "dead", "created"],
+    }
     assert engine["/containers/create"]["Labels"][label] == "/taxi_pipeline-daemon-1"
     removed = [path.partition("?") for path in engine["removed"]]
     assert [path for path, _, _ in removed] == [
         "/containers/succeeded",
         "/containers/failed_yesterday",
+        "/containers/never_started",
     ]
     assert all("v=True" in query for _, _, query in removed)  # their scratch disks, too
+
+
+def test_a_run_is_launched_where_no_container_can_be_listed_or_removed(
+    answers: dict[str, Answer], engine: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    answers["/containers/json"] = status(500)
+    request.getfixturevalue("run")
+    assert "/containers/c0ffee/start" in engine
+    assert "removed" not in engine
 
 
 def test_a_run_reaches_the_databases_and_neither_webserver_nor_code_location(
