@@ -31,6 +31,7 @@ from taxi_pipeline_tests.support.webserver import Run, Webserver
 README = (REPOSITORY / "deploy/compose/README.md").read_text()
 
 _PROJECT = "taxi_pipeline"
+_RUNS = "taxi_pipeline_runs"  # by a label in deploy/compose/dagster.yaml
 _PUBLISHED = f"http://{HOST}:{PUBLISHER}"
 # in place of .env.example's
 _SETTINGS = {
@@ -145,8 +146,10 @@ class Deployment(Webserver):
         return f"postgresql://dagster:{password}@127.0.0.1:{port}/dagster"
 
     def containers_of_runs(self) -> list[str]:
-        """Return the ids of all containers of runs, those that have ended, too."""
-        return self.engine.run("ps", "-aq", "--filter", "label=dagster/run_id").split()
+        """Return the ids of all containers of our runs, those that have ended, too."""
+        # the engine may have runs of others
+        of_ours = f"label=com.docker.compose.project={_RUNS}"
+        return self.engine.run("ps", "-aq", "--filter", of_ours).split()
 
     def is_loaded(self) -> bool:
         """Return whether the webserver has loaded the code location."""
