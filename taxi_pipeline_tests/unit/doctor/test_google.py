@@ -154,14 +154,33 @@ def test_bucket_and_dataset_in_one_region_are_right(context: Context, fake: Fake
     assert by_name["dataset"].message == f"{PROJECT}.{DATASET} in us-east4"
 
 
-def test_a_bucket_in_another_region_than_the_dataset_fails(
-    context: Context, fake: FakeGoogle
+@pytest.mark.parametrize(
+    ("bucket", "location"),
+    [("US-EAST4", "US"), ("NAM4", "US"), ("EUROPE-WEST1", "EU"), ("EUR4", "EU")],
+)
+def test_a_bucket_within_the_datasets_multi_region_is_right(
+    context: Context, fake: FakeGoogle, bucket: str, location: str
 ) -> None:
-    fake[f"GET {STORAGE}"] = {"name": BUCKET, "location": "US"}
-    fake[f"GET {TABLES}"] = dataset()
+    fake[f"GET {STORAGE}"] = {"name": BUCKET, "location": bucket}
+    fake[f"GET {TABLES}"] = dataset(location)
+    by_name = findings(context, "credentials", "bucket", "dataset", "location")
+    assert by_name["location"].status is Status.OK
+    assert by_name["location"].message == f"the bucket in {bucket}, within the dataset's {location}"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "location"),
+    [("US", "us-east4"), ("US-EAST1", "us-east4"), ("EUROPE-WEST2", "EU"), ("US-EAST4", "EU")],
+)
+def test_a_bucket_in_another_region_than_the_dataset_fails(
+    context: Context, fake: FakeGoogle, bucket: str, location: str
+) -> None:
+    fake[f"GET {STORAGE}"] = {"name": BUCKET, "location": bucket}
+    fake[f"GET {TABLES}"] = dataset(location)
     by_name = findings(context, "credentials", "bucket", "dataset", "location")
     assert by_name["location"].status is Status.FAILED
-    assert by_name["location"].message.startswith("the bucket is in US, the dataset in us-east4")
+    words = f"the bucket is in {bucket}, the dataset in {location}"
+    assert by_name["location"].message.startswith(words)
 
 
 def test_a_bucket_that_is_missing_fails_and_what_needs_it_is_skipped(
