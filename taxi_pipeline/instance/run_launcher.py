@@ -90,13 +90,14 @@ class ContainerRunLauncher(DockerRunLauncher):
         """What the engine knows of the container that this process is in."""
         name = socket.gethostname()  # Docker's default for it is the container's id
         try:
-            found: Mapping[str, Any] = docker.from_env().containers.get(name).attrs
+            container: Container = docker.from_env().containers.get(name)
         except NotFound as error:
             raise PermanentError(
                 f"Docker has no container {name}: Dagster's daemon and webserver have to be in "
                 "containers that keep the host name that Docker gives them, as in deploy/compose."
             ) from error
-        return found
+        attributes: Mapping[str, Any] = container.attrs
+        return attributes
 
     def _mounts(self) -> Iterator[dict[str, object]]:
         for mount in self._own["Mounts"]:
