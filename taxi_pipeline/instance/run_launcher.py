@@ -28,7 +28,7 @@ SECRETS = "/run/secrets"
 _CONTAINER_ID = "docker/container_id"  # the tag that DockerRunLauncher gives to a run
 _LAUNCHED_BY = "taxi_pipeline/launched_by"  # a label: the host may have other deployments' runs
 _FAILED_ARE_KEPT = timedelta(days=1)
-_LAST_LINES = 20
+_LAST_LINES = 100  # of a traceback, whose first lines say why
 _OUT_OF_MEMORY = (
     "The run's container needed more memory than it may have (mem_limit in "
     "deploy/compose/dagster.yaml) and was killed. "
