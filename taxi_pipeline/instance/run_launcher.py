@@ -31,7 +31,7 @@ _LAUNCHED_BY = "taxi_pipeline/launched_by"  # a label: the host may have other d
 _ENDED = ("exited", "dead")
 _NEVER_STARTED = "created"  # as where the engine could not start it
 _FAILED_ARE_KEPT = timedelta(days=1)
-_LAST_LINES = 20
+_LAST_LINES = 100  # of a traceback, whose first lines say why
 _OUT_OF_MEMORY = (
     "The run's container needed more memory than it may have (mem_limit in "
     "deploy/compose/dagster.yaml) and was killed. "

@@ -57,6 +57,9 @@ def make_images(engine: Engine, say: Callable[[str], None]) -> None:
         make(engine)
         size = int(engine.run("image", "inspect", "--format", "{{.Size}}", name))
         say(f"{time.monotonic() - began:6.1f} s  {name}, {size / 1e6:,.0f} MB")
+    if engine.daemon:  # else what is left of earlier ones is somebody's
+        engine.run("image", "prune", "--force")
+        engine.run("builder", "prune", "--force", "--keep-storage=6GB")
 
 
 def _make_base(engine: Engine) -> None:
