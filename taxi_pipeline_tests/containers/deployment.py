@@ -20,9 +20,9 @@ import yaml
 from taxi_pipeline.local import servers
 from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
 from taxi_pipeline_tests.containers.emulators import BIGQUERY, GCS, HOST, PUBLISHER
-from taxi_pipeline_tests.containers.engine import Engine, NoEngineError
+from taxi_pipeline_tests.containers.engine import Engine
 from taxi_pipeline_tests.containers.gate import Month, RemoteGate
-from taxi_pipeline_tests.containers.images import STANDINS
+from taxi_pipeline_tests.containers.images import OF_DEPLOYMENT, STANDINS, refuse_deployment
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY
 from taxi_pipeline_tests.support.processes import until
@@ -30,7 +30,6 @@ from taxi_pipeline_tests.support.webserver import Run, Webserver
 
 README = (REPOSITORY / "deploy/compose/README.md").read_text()
 
-_PROJECT = "taxi_pipeline"
 _RUNS = "taxi_pipeline_runs"  # by a label in deploy/compose/dagster.yaml
 _PUBLISHED = f"http://{HOST}:{PUBLISHER}"
 # in place of .env.example's
@@ -241,17 +240,10 @@ def clear(engine: Engine) -> None:
     Raises:
         NoEngineError: The engine is somebody's, and has a deployment that they would replace.
     """
-    label = f"label=com.docker.compose.project={_PROJECT}"
-    containers = engine.run("ps", "--all", "--quiet", "--filter", label).split()
-    volumes = engine.run("volume", "ls", "--quiet", "--filter", label).split()
-    if (containers or volumes) and not engine.daemon:
-        raise NoEngineError(
-            "This engine has a deployment of taxi_pipeline, which the tests would replace: remove "
-            "it with `docker compose down --volumes` in its deploy/compose, or use another engine."
-        )
-    for container in containers:
+    refuse_deployment(engine)
+    for container in engine.run("ps", "--all", "--quiet", "--filter", OF_DEPLOYMENT).split():
         engine.run("rm", "--force", container)
-    for volume in volumes:
+    for volume in engine.run("volume", "ls", "--quiet", "--filter", OF_DEPLOYMENT).split():
         engine.run("volume", "rm", volume)
 
 

@@ -25,6 +25,7 @@ from taxi_pipeline_tests.support.dockerfile import REPOSITORY
 
 FOLDER = REPOSITORY / ".containers"
 STANDINS = "taxi_standins"
+OF_DEPLOYMENT = "label=com.docker.compose.project=taxi_pipeline"
 
 _COMPOSE = yaml.safe_load((REPOSITORY / "deploy/compose/compose.yaml").read_text())["services"]
 IMAGE: str = _COMPOSE["code"]["image"]
@@ -40,13 +41,33 @@ _LIBRARIES = (
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def refuse_deployment(engine: Engine) -> None:
+    """Raise `NoEngineError` where the engine is somebody's, and has a deployment.
+
+    Tests would replace it, and an image that they make has the name of the one that its next run is
+    started from.
+    """
+    if engine.daemon:
+        return
+    containers = engine.run("ps", "--all", "--quiet", "--filter", OF_DEPLOYMENT)
+    if containers or engine.run("volume", "ls", "--quiet", "--filter", OF_DEPLOYMENT):
+        raise NoEngineError(
+            "This engine has a deployment of taxi_pipeline, with its databases, which the tests "
+            "would replace: use another engine."
+        )
+
+
 def make_images(engine: Engine, say: Callable[[str], None]) -> None:
     """Make all images that the engine does not have, or whose source was changed.
 
     Args:
         engine: Where they are made.
         say: Gets a line about each.
+
+    Raises:
+        NoEngineError: There is no base to make them of, or the engine has somebody's deployment.
     """
+    refuse_deployment(engine)
     for name, make in (
         (BASE, _make_base),
         (IMAGE, _make_image),
