@@ -122,6 +122,8 @@ lock: ## pin the newest versions that fit pyproject.toml
 clean: ## remove the environment and the embedded stack's data
 	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
 	  "was killed, 'make demo' clears it away." >&2; exit 1; }
+	@[ ! -e .containers/dockerd.pid ] || { echo "An engine of containers runs on .containers: end" \
+	  "the tests in containers first. If they were killed, 'make images' ends it." >&2; exit 1; }
 	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi .containers
 
 $(READY): LOCK := requirements-dev.lock

@@ -17,6 +17,7 @@ import dagster as dg
 from pydantic.fields import FieldInfo
 
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.io.classification import message_of
 from taxi_pipeline.io.urls import refuse_secrets
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.bigquery import BigQuery
@@ -251,7 +252,10 @@ def dagster_instance() -> dg.DagsterInstance:
     try:
         return dg.DagsterInstance.get()
     except dg.DagsterError as error:
-        raise PermanentError(f"DAGSTER_HOME has no instance of Dagster: {error}") from error
+        # on one line, and without a password that a URL in it may have
+        raise PermanentError(
+            f"DAGSTER_HOME has no instance of Dagster: {message_of(error)}"
+        ) from error
 
 
 def _setting(name: str) -> str:

@@ -33,8 +33,8 @@ _NEVER_STARTED = "created"  # as where the engine could not start it
 _FAILED_ARE_KEPT = timedelta(days=1)
 _LAST_LINES = 100  # of a traceback, whose first lines say why
 _OUT_OF_MEMORY = (
-    "The run's container needed more memory than it may have (mem_limit in "
-    "deploy/compose/dagster.yaml) and was killed. "
+    " It needed more memory than it may have (mem_limit in deploy/compose/dagster.yaml), and was "
+    "killed."
 )
 
 
@@ -46,12 +46,13 @@ class ContainerRunLauncher(DockerRunLauncher):
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Start a run in a container of the image that the daemon is of.
+        """Start a run in a container of the image that the daemon is of, by the image's id.
 
-        A run that was queued before a new version was deployed would start in the old image.
+        A run that was queued before a new version was deployed would start in the old image, and
+        one that starts while a new version of the same tag is built in one that the daemon is not.
         """
         _remove_ended(self._own["Name"])
-        run = _in_image(context.dagster_run, self._own["Config"]["Image"])
+        run = _in_image(context.dagster_run, self._own["Image"])
         super().launch_run(LaunchRunContext(run, context.workspace))
 
     def get_container_context(self, dagster_run: dg.DagsterRun) -> DockerContainerContext:
@@ -67,12 +68,15 @@ class ContainerRunLauncher(DockerRunLauncher):
         return context._replace(container_kwargs=settings)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return whether a run's container goes on; if not, why."""
+        """Return whether a run's container goes on; if not, why, in short."""
         health: CheckRunHealthResult = super().check_run_worker_health(run)
-        state = _state(run)
-        if health.status is WorkerStatus.FAILED and state.get("OOMKilled"):
-            return health._replace(msg=f"{_OUT_OF_MEMORY}{health.msg}")
-        return health
+        if health.status is not WorkerStatus.FAILED or not (container := _container(run)):
+            return health
+        state = container.attrs["State"]
+        if state["Status"] not in _ENDED:
+            return health
+        ended = f"The run's container has ended, with exit code {state['ExitCode']}."
+        return health._replace(msg=ended + (_OUT_OF_MEMORY if state["OOMKilled"] else ""))
 
     def get_run_worker_debug_info(
         self, run: dg.DagsterRun, include_container_logs: bool | None = True
@@ -156,11 +160,6 @@ def _in_image(run: dg.DagsterRun, image: str) -> dg.DagsterRun:
 
 def _container(run: dg.DagsterRun) -> Container | None:
     try:
-        return docker.from_env().containers.get(run.tags.get(_CONTAINER_ID, ""))
-    except NotFound:
+        return docker.from_env().containers.get(run.tags[_CONTAINER_ID])
+    except (KeyError, NotFound):
         return None
-
-
-def _state(run: dg.DagsterRun) -> Mapping[str, Any]:
-    container = _container(run)
-    return container.attrs["State"] if container else {}

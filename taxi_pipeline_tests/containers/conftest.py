@@ -26,10 +26,10 @@ _HEAD = [
 def engine() -> Iterator[Engine]:
     """Return an engine that has the images; skip where there can be none."""
     try:
-        with docker_engine(FOLDER) as found:
-            clear(found)
-            make_images(found, _LINES.append)
-            yield found
+        with docker_engine(FOLDER) as docker:
+            clear(docker)
+            make_images(docker, _LINES.append)
+            yield docker
     except NoEngineError as error:
         pytest.skip(f"{error} So the image is not built, nor deploy/compose started.")
 

@@ -122,8 +122,8 @@ class Deployment(Webserver):
 
     def inspect(self, container: str) -> Any:
         """Return what the engine knows of a container."""
-        (found,) = json.loads(self.engine.run("inspect", container))
-        return found
+        (inspected,) = json.loads(self.engine.run("inspect", container))
+        return inspected
 
     def health(self, service: str) -> str:
         """Return a service's health, in Docker's words."""
@@ -153,10 +153,10 @@ class Deployment(Webserver):
     def is_loaded(self) -> bool:
         """Return whether the webserver has loaded the code location."""
         try:
-            found = self.graphql(_LOCATION)["workspaceOrError"].get("locationEntries") or []
+            entries = self.graphql(_LOCATION)["workspaceOrError"].get("locationEntries") or []
         except (OSError, ValueError):
             return False
-        loaded = [entry["locationOrLoadError"] or {} for entry in found]
+        loaded = [entry["locationOrLoadError"] or {} for entry in entries]
         return [one.get("__typename") for one in loaded] == ["RepositoryLocation"]
 
     def runs(self) -> list[Run]:

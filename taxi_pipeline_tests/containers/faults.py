@@ -32,10 +32,10 @@ def deploy(there: Deployment) -> None:
 
 
 def _started(there: Deployment) -> Run:
-    def found() -> list[Run]:
+    def started() -> list[Run]:
         return [run for run in there.runs() if run.status == "STARTED" and _container_of(run)]
 
-    return until(found)[0]
+    return until(started)[0]
 
 
 def _container_of(run: Run) -> str | None:

@@ -203,7 +203,7 @@ def _make_postgres(engine: Engine) -> None:
 
 if __name__ == "__main__":
     try:
-        with docker_engine(FOLDER) as found:
-            make_images(found, print)
+        with docker_engine(FOLDER) as docker:
+            make_images(docker, print)
     except NoEngineError as error:
         sys.exit(f"No images: {error}")

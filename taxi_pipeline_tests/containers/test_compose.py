@@ -52,9 +52,9 @@ def test_only_loopback_reaches_it_and_nothing_shows_a_password(deployment: Deplo
     assert len(passwords) == 2
     shown = deployment.compose("config")
     for service in deployment.compose("ps", "--services").split():
-        found = deployment.inspect(container := deployment.container(service))
-        shown += json.dumps(found) + deployment.engine.run("logs", container)
-        for bindings in found["NetworkSettings"]["Ports"].values():
+        inspected = deployment.inspect(container := deployment.container(service))
+        shown += json.dumps(inspected) + deployment.engine.run("logs", container)
+        for bindings in inspected["NetworkSettings"]["Ports"].values():
             assert {binding["HostIp"] for binding in bindings or []} <= {"127.0.0.1"}
     for container in deployment.containers_of_runs():
         shown += json.dumps(deployment.inspect(container))

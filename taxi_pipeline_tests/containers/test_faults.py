@@ -76,7 +76,7 @@ def test_a_backfill_goes_on_whatever_befalls_the_containers(
     failures = [deployment.events(run.id, ["RunFailureEvent"]) for run in deployment.runs()]
     assert sum("needed more memory" in str(messages) for messages in failures) == 1
     entries = [entry for entry in deployment.ledger() if entry["month"] in MONTHS]
-    found = [(f"{entry['service']}_trips", entry["month"]) for entry in entries]
-    assert found == WANTED
+    months = [(f"{entry['service']}_trips", entry["month"]) for entry in entries]
+    assert months == WANTED
     assert [entry["published"] for entry in entries] == [ROWS] * len(entries)
     assert all(entry["adds_up"] for entry in entries)

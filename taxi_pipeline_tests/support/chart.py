@@ -65,11 +65,11 @@ SECTIONS = {
 }
 
 
-def snake(told: Any) -> Any:
+def snake(values: Any) -> Any:
     """Return what the chart writes into dagster.yaml of what it is told in its own spelling."""
-    if not isinstance(told, Mapping):
-        return told
-    return {re.sub("([A-Z])", r"_\1", key).lower(): snake(value) for key, value in told.items()}
+    if not isinstance(values, Mapping):
+        return values
+    return {re.sub("([A-Z])", r"_\1", key).lower(): snake(value) for key, value in values.items()}
 
 
 def dagster_settings(values: Any) -> dict[str, Any]:
@@ -105,9 +105,9 @@ def dagster_settings(values: Any) -> dict[str, Any]:
 
 def launcher_config(values: Any) -> dict[str, Any]:
     """Return the configuration of the run launcher in the chart's dagster.yaml."""
-    told = values["runLauncher"]["config"]["k8sRunLauncher"]
-    named = {key: [one["name"] for one in told[key]] for key in ("envConfigMaps", "envSecrets")}
-    by_key = {**told, **named, "runK8sConfig": snake_keys(told["runK8sConfig"])}
+    config = values["runLauncher"]["config"]["k8sRunLauncher"]
+    named = {key: [one["name"] for one in config[key]] for key in ("envConfigMaps", "envSecrets")}
+    by_key = {**config, **named, "runK8sConfig": snake_keys(config["runK8sConfig"])}
     return snake_keys(by_key) | {
         "load_incluster_config": True,
         "job_namespace": "taxi",
@@ -118,11 +118,11 @@ def launcher_config(values: Any) -> dict[str, Any]:
     }
 
 
-def snake_keys(told: Mapping[str, Any]) -> dict[str, Any]:
+def snake_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     """Spell the keys as Dagster does, and leave what stands under them as Kubernetes has it."""
-    return {next(iter(snake({key: None}))): value for key, value in told.items()}
+    return {next(iter(snake({key: None}))): value for key, value in values.items()}
 
 
-def k8s_model(kind: type[Any], told: Mapping[str, Any]) -> Any:
+def k8s_model(kind: type[Any], values: Mapping[str, Any]) -> Any:
     """Return the Kubernetes client's model; a key that it does not know raises."""
-    return k8s_model_from_dict(kind, dict(k8s_snake_case_dict(kind, told)))
+    return k8s_model_from_dict(kind, dict(k8s_snake_case_dict(kind, values)))

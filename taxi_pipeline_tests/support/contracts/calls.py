@@ -96,28 +96,28 @@ def read_call(
         _check_part(sent, body)
         return None
     address = _PATH.fullmatch(parts.path)
-    found = address and apis()[address["api"]].method(verb, address["rest"])
+    known = address and apis()[address["api"]].method(verb, address["rest"])
     if parts.path.startswith("/batch/"):
         raise NotUnderstoodError("a batch is not looked into: send each request by itself")
-    if not address or not found:
+    if not address or not known:
         raise NotUnderstoodError("no method of Google's has this address")
     upload = dict(query).get("uploadType", "")
     is_upload = (address["form"] or "").endswith("upload/")
     if is_upload != bool(upload):
         raise NotUnderstoodError("the address is an upload's, or uploadType is there, without both")
-    method, names = found
+    method, names = known
     return Call(method, names, query, _json(sent, body, upload), upload)
 
 
 def _check_part(headers: Mapping[str, str], body: bytes | str | None) -> None:
     given = headers.get("content-range", "")
-    spoken = _RANGE.fullmatch(given)
-    if spoken is None:
+    sent_range = _RANGE.fullmatch(given)
+    if sent_range is None:
         raise NotUnderstoodError(f"the part's Content-Range is '{given}'")
-    if spoken["first"] is None:
+    if sent_range["first"] is None:
         return
-    size = int(spoken["last"]) - int(spoken["first"]) + 1
-    is_last = spoken["total"] != "*" and int(spoken["last"]) + 1 == int(spoken["total"])
+    size = int(sent_range["last"]) - int(sent_range["first"]) + 1
+    is_last = sent_range["total"] != "*" and int(sent_range["last"]) + 1 == int(sent_range["total"])
     if size % _PART_BYTES and not is_last:
         raise NotUnderstoodError(f"the part has {size} bytes, which is no multiple of 256 KiB")
     if isinstance(body, bytes) and len(body) != size:

@@ -159,8 +159,8 @@ class Api:
     def resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the schema that a reference names, or the schema itself."""
         if "$ref" in schema:
-            found: Mapping[str, Any] = self.document["schemas"][schema["$ref"]]
-            return found
+            named: Mapping[str, Any] = self.document["schemas"][schema["$ref"]]
+            return named
         return schema
 
 

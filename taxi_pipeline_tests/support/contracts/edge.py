@@ -139,17 +139,17 @@ def _refusal(request: requests.PreparedRequest) -> str | None:
         return str(error)
     if call is None:
         return None
-    found = [
+    faults = [
         *call.method.faults_of_query(call.query, call.upload),
         *call.method.faults_of_body(call.body),
         *rules.faults(call),
     ]
-    if not found and _is_the_platforms():
+    if not faults and _is_the_platforms():
         for listener in _listeners:
             listener(call)
         if not _listeners and (fault := page.page_fault(call)):
-            found.append(fault)
-    return "; ".join(found) or None
+            faults.append(fault)
+    return "; ".join(faults) or None
 
 
 def _refused(

@@ -73,20 +73,20 @@ def body_of(call: Call) -> dict[str, str]:
 
 def shapes(calls: Iterable[Call]) -> dict[str, Shape]:
     """Return the shapes of requests, by their kind."""
-    found: dict[str, Shape] = {}
+    shapes: dict[str, Shape] = {}
     for call in calls:
-        found.setdefault(call.kind, Shape(call.method)).add(call)
-    return found
+        shapes.setdefault(call.kind, Shape(call.method)).add(call)
+    return shapes
 
 
-def page_of(found: Mapping[str, Shape]) -> str:
+def page_of(shapes: Mapping[str, Shape]) -> str:
     """Return the page."""
     parts = [_INTRODUCTION]
     for service, title in _SERVICES.items():
         parts.append(f"## {title}")
         parts += [
             _section(name, shape)
-            for name, shape in sorted(found.items())
+            for name, shape in sorted(shapes.items())
             if shape.method.id.startswith(f"{service}.")
         ]
     return "\n\n".join(parts) + "\n"
