@@ -42,12 +42,14 @@ class Context:
         emulated: Whether Google's services are emulators, of which not everything can be asked.
         runs_elsewhere: Whether Dagster's instance lets runs go on in containers of their own, as
             far as it has been looked at.
+        concurrent_runs: How many runs Dagster's instance lets go on at once, the same.
     """
 
     emulated: bool = field(
         default_factory=lambda: any(os.environ.get(variable) for variable in EMULATORS)
     )
     runs_elsewhere: bool = False
+    concurrent_runs: int = 20  # deploy/dagster.yaml's
     _ends: ExitStack = field(default_factory=ExitStack)
 
     @cached_property

@@ -30,15 +30,21 @@ def check_instance(context: Context) -> Finding:
     """Check that DAGSTER_HOME has an instance, whose storage all processes of a run reach."""
     from dagster_postgres.utils import DagsterPostgresException
 
-    def read() -> tuple[str, str]:
+    def read() -> tuple[str, str, int | None]:
+        instance = context.instance
         # its name alone: a launcher that is made may want a cluster
-        launcher = context.instance.get_ref().run_launcher_data
-        return type(context.instance.run_storage).__name__, launcher.class_name if launcher else ""
+        launcher = instance.get_ref().run_launcher_data
+        queue = instance.get_concurrency_config().run_queue_config
+        return (
+            type(instance.run_storage).__name__,
+            launcher.class_name if launcher else "",
+            queue.max_concurrent_runs if queue else None,
+        )
 
     # of each try to connect: who reads it may be no one to see the address
     logging.getLogger().addFilter(_is_no_retry)
     try:
-        storage, launcher = _within_limit(read)
+        storage, launcher, concurrent_runs = _within_limit(read)
     except DagsterPostgresException as error:
         words = message_of(str(error.__cause__ or error)).partition(" (Background on")[0]
         # of a password with an @ that is not percent-encoded, the rest is taken for the host
@@ -51,6 +57,8 @@ def check_instance(context: Context) -> Finding:
         logging.getLogger().removeFilter(_is_no_retry)
     home = os.environ["DAGSTER_HOME"]
     context.runs_elsewhere = launcher not in ("DefaultRunLauncher", "")
+    if concurrent_runs and concurrent_runs > 0:  # -1 is no limit
+        context.concurrent_runs = concurrent_runs
     kinds = {"storage": storage, "launcher": launcher}
     if context.runs_elsewhere and "Sqlite" in storage:
         return failed(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _OLDEST = 14
 _SHOWN = 5  # of tables of others, which may be hundreds of months
-_CONNECTIONS = 20  # the most runs that deploy/dagster.yaml lets go on at once
 
 _RIGHTS: LiteralString = """
 SELECT current_user, current_database(),
@@ -108,10 +107,11 @@ def check_limits(context: Context) -> Finding:
     connections = min([places, *(limit for limit in limits if limit >= 0)])
     figures = {"database_bytes": size, "connections": connections, "max_wal_size": wal}
     problems = []
-    if connections < _CONNECTIONS:
+    if connections < context.concurrent_runs:
         problems.append(
-            f"{connections} connections, where {_CONNECTIONS} runs may ask for one each: raise "
-            "max_connections or the role's CONNECTION LIMIT, or let fewer runs go on at once."
+            f"{connections} connections, where {context.concurrent_runs} runs may ask for one "
+            "each: raise max_connections or the role's CONNECTION LIMIT, or let fewer runs go on "
+            "at once."
         )
     if transaction_ms and transaction_ms < timeout * 1000:
         problems.append(

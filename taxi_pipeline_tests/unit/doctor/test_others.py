@@ -144,6 +144,15 @@ def test_the_disk_of_a_server_is_none_of_its_runs_in_containers(
     assert finding.message.startswith("runs have disks of their own; here 1.0 GiB free in ")
 
 
+def test_the_runs_that_go_on_at_once_are_those_that_the_instance_lets(home: Path) -> None:
+    concurrency = {"runs": {"max_concurrent_runs": 4}}
+    (home / "dagster.yaml").write_text(yaml.safe_dump({"concurrency": concurrency}))
+    with Context(emulated=False).closed() as context:
+        assert context.concurrent_runs == 20
+        assert of_dagster.check_instance(context).status is Status.OK
+        assert context.concurrent_runs == 4
+
+
 def usage(free: int) -> Any:
     return type("Usage", (), {"free": free})()
 
