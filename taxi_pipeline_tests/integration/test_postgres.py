@@ -505,6 +505,22 @@ def test_a_month_whose_rows_somebody_has_dropped_gets_new_ones(
     assert count(admin) == NEW
 
 
+def test_what_another_makes_under_the_same_name_at_the_same_moment_is_no_end(
+    database: Postgres, admin: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.url) as rival:
+        rival.execute(f"CREATE TABLE {INCOMING} (number int)".encode())
+        writer = pool.submit(put, database, NEW)
+        until(lambda: backend(admin, f"{WAITING} AND query LIKE 'CREATE TABLE%'"))
+        rival.commit()
+        with pytest.raises(TransientError, match=r'duplicate key .* "pg_\w+"'):
+            writer.result()
+        rival.execute(f"DROP TABLE {INCOMING}".encode())
+    put(database, NEW)
+    assert count(admin) == NEW
+    until(lambda: nothing_is_left(admin))
+
+
 def test_rows_that_are_detached_while_the_swap_waits_are_kept(
     database: Postgres, admin: psycopg.Connection
 ) -> None:

@@ -110,7 +110,7 @@ def tally_of(rows: int) -> Tally:
 @pytest.fixture(params=ALL_SINKS, ids=lambda sink: sink.name)
 def scene(request: pytest.FixtureRequest, platform: Platform, tmp_path: Path) -> Scene:
     sinks = {**platform.resources.sinks, "parquet": ParquetFolder(folder=str(tmp_path / "sink"))}
-    table = replace(GREEN.trips, name=f"sink_{uuid4().hex}")
+    table = replace(GREEN.trips, name=f"sink_{uuid4().hex[:8]}")
     return Scene(sinks[request.param.name], table, platform.resources.lake, tmp_path)
 
 

@@ -8,6 +8,7 @@ from taxi_pipeline.resources.postgres.statements import SCHEMA
 # Of PostgreSQL, https://www.postgresql.org/docs/current/errcodes-appendix.html: a SQLSTATE, or the
 # class that it begins with. Any other is permanent.
 TRANSIENT_SQLSTATES = {
+    "23505 of pg_catalog": "two have made something of the same name at once",
     "08": "the connection broke",
     "25P03": "the transaction was idle for longer than the server allows",
     "25P04": "the transaction took longer than the server allows",
@@ -69,8 +70,8 @@ def diagnose(error: Exception) -> Diagnosis | None:
         error: An error of psycopg, or one that `diagnose_http` knows.
 
     Returns:
-        The diagnosis, whose signs are the SQLSTATE and its class, if there is one; None for an
-        error that no system outside has caused.
+        The diagnosis, whose signs are the SQLSTATE and its class, if there is one, or the SQLSTATE
+        of PostgreSQL's own catalog; None for an error that no system outside has caused.
     """
     import psycopg
 
@@ -80,7 +81,8 @@ def diagnose(error: Exception) -> Diagnosis | None:
     message = ": ".join(filter(None, (error.diag.message_primary, error.diag.message_detail)))
     state = error.sqlstate
     if state:
-        signs = (state, state[:2])
+        schema = error.diag.schema_name
+        signs = (f"{state} of {schema}",) if schema == "pg_catalog" else (state, state[:2])
         transient = any(sign in TRANSIENT_SQLSTATES for sign in signs)
         return Diagnosis(transient, signs, message or None)
     refused = "FATAL:" in str(error)
