@@ -32,7 +32,6 @@ class Engine:
     def run(
         self,
         *words: str | Path,
-        folder: Path | None = None,
         seconds: float = 300,
         succeeds: bool = True,
     ) -> str:
@@ -40,21 +39,17 @@ class Engine:
 
         Args:
             words: What follows `docker`.
-            folder: Where it runs.
             seconds: How long it may take.
             succeeds: Whether it must exit with 0.
         """
-        done = self.start(*words, folder=folder, seconds=seconds)
+        done = self.start(*words, seconds=seconds)
         assert not succeeds or done.returncode == 0, (words, done.stdout)
         return done.stdout.strip()
 
-    def start(
-        self, *words: str | Path, folder: Path | None = None, seconds: float = 300
-    ) -> subprocess.CompletedProcess[str]:
+    def start(self, *words: str | Path, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a `docker` command to its end; return how it ended, and what it printed."""
         return subprocess.run(
             ["docker", *words],
-            cwd=folder,
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
