@@ -19,12 +19,15 @@ from taxi_pipeline.assets.views import view_assets
 from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
+from taxi_pipeline.automation.due_months import due_months
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule, recount_schedule
+from taxi_pipeline.automation.watching import failed_ticks, heartbeat_sensor
 from taxi_pipeline.checks import mart_checks, published_checks
+from taxi_pipeline.checks.results import MATCHES_LAKE
 from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.settings import resources_for_dagster
@@ -85,6 +88,9 @@ def build_definitions(
             lake_arrivals(jobs, sinks),
             automation_condition_sensor(),
             failed_months(),
+            due_months(sinks, MATCHES_LAKE),
+            failed_ticks(),
+            heartbeat_sensor(),
             *notification_sensors(),
         ],
         resources={
