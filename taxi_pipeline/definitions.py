@@ -21,6 +21,7 @@ from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.due_months import due_months
 from taxi_pipeline.automation.failures import failed_months
+from taxi_pipeline.automation.lineage import lineage_sensors
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
@@ -92,6 +93,7 @@ def build_definitions(
             failed_ticks(),
             heartbeat_sensor(),
             *notification_sensors(),
+            *lineage_sensors(),
         ],
         resources={
             **resources_for_dagster(sinks).by_name(),

@@ -227,6 +227,14 @@ def heartbeat_every_seconds() -> int:
     return _seconds("TAXI_HEARTBEAT_EVERY_SECONDS")
 
 
+def lineage_enabled() -> bool:
+    """Return whether there is a catalog to send the lineage of runs to.
+
+    The variable is that of OpenLineage's client, which reads it, too.
+    """
+    return bool(os.environ.get("OPENLINEAGE_URL"))
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end.
 

@@ -52,7 +52,7 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     def failed_runs(context: dg.RunFailureSensorContext, notifier: Notifier) -> None:
         run, instance = context.dagster_run, context.instance
         if not _is_of_backfill(run) and not _will_retry(run):
-            lines = [*_errors(instance, run), *_failed_checks(instance, run)]
+            lines = [*errors_of(instance, run), *_failed_checks(instance, run)]
             notifier.send(f"{_subject(run)} failed", body(lines, f"runs/{run.run_id}"))
 
     @dg.run_status_sensor(
@@ -147,7 +147,7 @@ def _backfill_message(
         lines.append(first_line(backfill.error.message))
     failed = [run for run in runs.values() if run.status == dg.DagsterRunStatus.FAILURE]
     for run in sorted(failed, key=_subject)[:_FAILURES_SHOWN]:
-        lines += _errors(instance, run)[:1]
+        lines += errors_of(instance, run)[:1]
     if len(failed) > _FAILURES_SHOWN:
         lines.append(f"and {len(failed) - _FAILURES_SHOWN} more")
     if checks := sum(len(_failed_checks(instance, run)) for run in runs.values()):
@@ -167,7 +167,7 @@ def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
     return ", ".join(sorted(name.removesuffix("_trips") for name in names))
 
 
-def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+def errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """Say what failed: a line for each step, or one for a run that failed outside its steps."""
     steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
     return [f"{_subject(run)}, step {event.step_key}: {_reason(event)}" for event in steps] or [

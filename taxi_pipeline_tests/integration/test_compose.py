@@ -46,6 +46,7 @@ SECRET_SETTINGS = {
     "TAXI_NOTIFY_URL",
     "TAXI_HEARTBEAT_URL",
     "GCP_CREDENTIALS",
+    "OPENLINEAGE_API_KEY",
 }
 INSTANCE = yaml.safe_load((FOLDER / "dagster.yaml").read_text())
 LAUNCHER = INSTANCE["run_launcher"]["config"]
