@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     # What `get_backfills` returns: Dagster has sensors of runs, and none of backfills.
     from dagster._core.execution.backfill import PartitionBackfill
 
-    # What `all_instigator_state` returns: whether a schedule or sensor runs, and since when.
-    from dagster._core.scheduler.instigation import InstigatorState
+    # What `all_instigator_state` and `get_ticks` return: since when a schedule or sensor runs, and
+    # how its ticks have ended.
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
 
 __all__ = [
     "InstigatorState",
+    "InstigatorTick",
     "PartitionBackfill",
     "UnresolvedAssetJobDefinition",
     "is_reserved_asset_job_name",

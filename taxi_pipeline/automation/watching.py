@@ -24,9 +24,10 @@ from taxi_pipeline.settings import (
 )
 
 if TYPE_CHECKING:
-    from taxi_pipeline.automation.dagster_internals import InstigatorState
+    from taxi_pipeline.automation.dagster_internals import InstigatorState, InstigatorTick
 
 _IN_A_ROW = 3
+_LOOKED_AT = 6  # ticks: one may go on, and daemons may have left others
 _SILENT_SECONDS = 300  # each of the daemon's threads notes two heartbeats a minute
 _WATCHER = "failed_ticks"
 _FAILURE = "FAILURE"
@@ -74,7 +75,7 @@ def failed_ticks() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
         # what has failed in the watcher itself, the heartbeat sees
         watched = {one.name: one for one in _watched(context) if one.name != _WATCHER}
-        told = {name for name in json.loads(context.cursor or "[]") if name in watched}
+        told = _told(context.cursor) & watched.keys()
         failing = [one for one in watched.values() if one.fails]
         new = [one for one in failing if one.name not in told]
         well = [watched[name] for name in sorted(told) if watched[name].is_well]
@@ -133,6 +134,15 @@ def heartbeat_sensor() -> dg.SensorDefinition:
     return sensor
 
 
+def _told(cursor: str | None) -> set[str]:
+    """Return the names that people were told of; none of a cursor that is damaged."""
+    try:
+        names = json.loads(cursor or "[]")
+    except ValueError:
+        names = []
+    return {str(name) for name in names} if isinstance(names, list) else set()
+
+
 def _silent_threads(instance: dg.DagsterInstance) -> list[str]:
     """Return those of the daemon's threads that the instance asks for and that say nothing."""
     return sorted(
@@ -174,13 +184,22 @@ def _last_ticks(instance: dg.DagsterInstance, state: "InstigatorState") -> _Watc
     data = state.instigator_data
     since = getattr(data, "last_sensor_start_timestamp", getattr(data, "start_timestamp", None))
     ticks = instance.get_ticks(
-        state.instigator_origin_id, state.selector_id, after=since, limit=_IN_A_ROW + 1
+        state.instigator_origin_id, state.selector_id, after=since, limit=_LOOKED_AT
     )
-    ended = [tick for tick in ticks if tick.status.value != "STARTED"]
+    ended = [tick for tick in ticks if not _is_unfinished(tick)]
     error = ended[0].error if ended else None
     return _Watched(
         state.name, [tick.status.value for tick in ended], reason_of(error) if error else ""
     )
+
+
+def _is_unfinished(tick: "InstigatorTick") -> bool:
+    """Return whether a tick goes on, or was left by a daemon that died.
+
+    The next daemon calls the latter skipped, and leaves the count of failures as it was.
+    """
+    is_skipped = tick.status.value == "SKIPPED"
+    return tick.status.value == "STARTED" or (is_skipped and tick.consecutive_failure_count > 0)
 
 
 def _title(watched: Sequence[_Watched], what: str) -> str:

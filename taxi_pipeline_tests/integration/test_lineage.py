@@ -16,6 +16,7 @@ import pytest
 
 from taxi_pipeline.definitions import build_definitions
 from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.marts import DAILY_TRIPS
 from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.daemon import Daemon
@@ -164,6 +165,22 @@ def test_each_column_is_followed_from_the_published_file_to_the_table(sent: Sent
     fields = end["outputs"][0]["facets"]["schema"]["fields"]
     assert [one["name"] for one in fields] == [column.name for column in YELLOW.trips.columns]
     assert fields[0]["description"]
+
+
+def test_a_mart_comes_from_the_tables_that_have_the_month(sent: Sent) -> None:
+    sent.catalog.events.clear()
+    assert sent.platform.run(DAILY_TRIPS.name, MONTH).success
+    sent.daemon.tick()
+    *_, end = (
+        e for e in sent.catalog.events if e["job"]["facets"]["jobType"]["jobType"] == "ASSET"
+    )
+    where = sent.platform.resources.bigquery.place()
+    tables = ("bigquery", "{project}.{dataset}.yellow_trips".format(**where))
+    assert names(end["inputs"]) == [tables]
+    (output,) = end["outputs"]
+    assert output["name"] == "{project}.{dataset}.daily_trips".format(**where)
+    revenue = output["facets"]["columnLineage"]["fields"]["revenue"]["inputFields"]
+    assert [(one["name"], one["field"]) for one in revenue] == [(tables[1], "total_amount")]
 
 
 def test_a_run_is_sent_once_and_one_that_failed_says_why(sent: Sent) -> None:

@@ -91,7 +91,7 @@ class Instigators:
         else:
             self.instance.add_instigator_state(state)
 
-    def tick(self, name: str, *statuses: TickStatus, error: str = "ValueError: no\nmore") -> None:
+    def tick(self, name: str, *statuses: TickStatus, failures: int = 0) -> None:
         """Let the daemon note ticks that ended so."""
         origin = self._origin(name)
         for each in statuses:
@@ -100,7 +100,7 @@ class Instigators:
                 "dagster._core.errors.SensorExecutionError: Error occurred\n",
                 [],
                 "SensorExecutionError",
-                SerializableErrorInfo(f"a.b.{error}\n", [], "ValueError"),
+                SerializableErrorInfo("a.b.ValueError: no\nmore\n", [], "ValueError"),
             )
             self.instance.create_tick(
                 TickData(
@@ -111,6 +111,7 @@ class Instigators:
                     timestamp=self.clock,
                     selector_id=origin.get_selector().get_id(),
                     error=wrapped if each is FAILURE else None,
+                    consecutive_failure_count=failures,
                 )
             )
 
@@ -190,6 +191,26 @@ def test_those_that_fail_together_are_one_message_and_who_recovers_waits_for_it(
         "newest_month failed three times in a row",
         "arrivals recovered",
     ]
+
+
+def test_a_tick_that_a_killed_daemon_left_is_no_recovery(told: Told) -> None:
+    instigators, received = told
+    instigators.tick("arrivals", FAILURE, FAILURE, FAILURE)
+    instigators.watch()
+    instigators.tick("arrivals", SKIPPED, failures=3)  # as the next daemon calls it
+    instigators.watch()
+    instigators.tick("arrivals", FAILURE)
+    instigators.watch()
+    assert len(received) == 1
+
+
+def test_a_damaged_cursor_starts_over(told: Told) -> None:
+    instigators, received = told
+    instigators.tick("arrivals", FAILURE, FAILURE, FAILURE)
+    for cursor in ("{", "5", None):
+        instigators.daemon.cursors["failed_ticks"] = cursor
+        instigators.watch()
+    assert len(received) == 3
 
 
 def test_what_is_turned_off_is_forgotten_and_old_failures_do_not_count(told: Told) -> None:
