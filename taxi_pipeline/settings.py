@@ -227,12 +227,24 @@ def heartbeat_every_seconds() -> int:
     return _seconds("TAXI_HEARTBEAT_EVERY_SECONDS")
 
 
-def lineage_enabled() -> bool:
-    """Return whether there is a catalog to send the lineage of runs to.
+def lineage_url() -> str:
+    """Return the address of the catalog that gets the lineage of runs; an empty text for none.
 
-    The variable is that of OpenLineage's client, which reads it, too.
+    Raises:
+        PermanentError: As `dagster_url` does.
     """
-    return bool(os.environ.get("OPENLINEAGE_URL"))
+    name = "OPENLINEAGE_URL"  # this and the next are the names of OpenLineage's client
+    return _web_address(name) if os.environ.get(name) else ""
+
+
+def lineage_key() -> str:
+    """Return the key for the catalog of lineage; an empty text for none."""
+    return os.environ.get("OPENLINEAGE_API_KEY", "")
+
+
+def lineage_namespace() -> str:
+    """Return the namespace that our jobs have in the catalog of lineage."""
+    return os.environ.get("OPENLINEAGE_NAMESPACE") or "taxi_pipeline"
 
 
 def dagster_url() -> str:

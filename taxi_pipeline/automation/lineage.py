@@ -6,7 +6,6 @@ OpenLineage's client is imported without it. How an event is written is for `lin
 and how it reaches the catalog for the client's own variables.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.classification import classified
-from taxi_pipeline.settings import lineage_enabled
+from taxi_pipeline.settings import lineage_key, lineage_url
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
@@ -36,9 +35,9 @@ def lineage_sensors() -> list[dg.SensorDefinition]:
     A catalog that is away gets the runs later: the cursor moves on when it has taken them.
 
     Raises:
-        PermanentError: OPENLINEAGE_URL is set, and OpenLineage's client is not installed.
+        PermanentError: OPENLINEAGE_URL is set wrongly, or OpenLineage's client is not installed.
     """
-    if not lineage_enabled():
+    if not lineage_url():
         return []
     if find_spec("openlineage") is None:
         raise PermanentError(
@@ -116,10 +115,10 @@ def _send(events: "Iterable[RunEvent]") -> None:
     """Send events to the catalog; raise one of our errors where it does not take one."""
     from openlineage.client import OpenLineageClient
 
-    key = os.environ.get("OPENLINEAGE_API_KEY")
+    key = lineage_key()
     transport = {
         "type": "http",
-        "url": os.environ["OPENLINEAGE_URL"],
+        "url": lineage_url(),
         "retry": {"total": 0, "status_forcelist": []},  # the next tick is the next try
         **({"auth": {"type": "api_key", "apiKey": key}} if key else {}),
     }

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from os import environ
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +34,7 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.uuid import generate_static_uuid
 
 from taxi_pipeline.automation.notifications import errors_of
+from taxi_pipeline.settings import lineage_namespace
 from taxi_pipeline.tlc.month import Month
 
 _PRODUCER = "urn:taxi-pipeline"
@@ -137,7 +137,8 @@ class _EndedRun:
             {
                 **self._nominal_time(),
                 "parent": parent_run.ParentRunFacet(
-                    parent_run.Run(parent.run_id), parent_run.Job(_namespace(), parent.job_name)
+                    parent_run.Run(parent.run_id),
+                    parent_run.Job(lineage_namespace(), parent.job_name),
                 ),
             },
         )
@@ -215,11 +216,7 @@ def _event(
 
 def _job(name: str, kind: str) -> Job:
     facet = job_type_job.JobTypeJobFacet("BATCH", "DAGSTER", jobType=kind)
-    return Job(_namespace(), name, {"jobType": facet})
-
-
-def _namespace() -> str:
-    return environ.get("OPENLINEAGE_NAMESPACE") or "taxi_pipeline"
+    return Job(lineage_namespace(), name, {"jobType": facet})
 
 
 def _name_of(made: dg.AssetMaterialization) -> _Name | None:

@@ -75,6 +75,7 @@ def _check_schedule() -> None:
 
 # Of the settings that are no resource's.
 _OWN: Mapping[str, Callable[[], object]] = {
+    "OPENLINEAGE_URL": settings.lineage_url,
     "TAXI_AUTOMATION": settings.automation_is_on,
     "TAXI_CHECK_DEPTH": settings.check_depth,
     "TAXI_DAGSTER_API_URL": settings.dagster_api_url,
