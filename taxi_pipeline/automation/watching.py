@@ -5,7 +5,7 @@ tells nobody. What the ticks ask for, and how a run ends, is not looked at here.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, cast
@@ -74,7 +74,7 @@ def failed_ticks() -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
         # what has failed in the watcher itself, the heartbeat sees
-        watched = {one.name: one for one in _watched(context) if one.name != _WATCHER}
+        watched = {one.name: one for one in _watched(context, lambda name: name != _WATCHER)}
         told = _told(context.cursor) & watched.keys()
         failing = [one for one in watched.values() if one.fails]
         new = [one for one in failing if one.name not in told]
@@ -123,11 +123,12 @@ def heartbeat_sensor() -> dg.SensorDefinition:
                 f"The monitor was not called: {', '.join(silent)} of Dagster's daemon not heard of "
                 f"for {_SILENT_SECONDS} s. See what the daemon's log says, and start it anew."
             )
-        if failing := [one for one in _watched(context) if one.name == _WATCHER and one.fails]:
-            raise TransientError(
-                f"The monitor was not called: {_WATCHER} tells nobody of what fails, since it "
-                f"fails itself: {failing[0].reason}"
-            )
+        for watcher in _watched(context, lambda name: name == _WATCHER):
+            if watcher.fails:
+                raise TransientError(
+                    f"The monitor was not called: {_WATCHER} tells nobody of what fails, since it "
+                    f"fails itself: {watcher.reason}"
+                )
         heartbeat.beat()
         return dg.SkipReason("The monitor was called.")
 
@@ -153,8 +154,10 @@ def _silent_threads(instance: dg.DagsterInstance) -> list[str]:
     )
 
 
-def _watched(context: dg.SensorEvaluationContext) -> Iterator[_Watched]:
-    """Yield the schedules and sensors of this code location that run."""
+def _watched(
+    context: dg.SensorEvaluationContext, is_meant: Callable[[str], bool]
+) -> Iterator[_Watched]:
+    """Yield those schedules and sensors of this code location that run and are meant, by name."""
     # Dagster evaluates no sensor without it
     repository = cast("dg.RepositoryDefinition", context.repository_def)
     definitions: dict[str, dg.ScheduleDefinition | dg.SensorDefinition] = {
@@ -166,7 +169,7 @@ def _watched(context: dg.SensorEvaluationContext) -> Iterator[_Watched]:
         there = state.origin.repository_origin.code_location_origin
         definition = definitions.get(state.name)
         is_ours = definition and (not here or here.location_name == there.location_name)
-        if definition and is_ours and _runs(state, definition):
+        if definition and is_ours and is_meant(state.name) and _runs(state, definition):
             yield _last_ticks(context.instance, state)
 
 

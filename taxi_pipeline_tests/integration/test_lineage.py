@@ -86,8 +86,9 @@ def sent(platform: Platform) -> Iterator[Sent]:
         serving({path: [body(csv_gz(*[in_month(MONTH)] * 40))]}) as (base, _),
         serving_catalog() as catalog,
         patch.dict(os.environ, OPENLINEAGE_URL=catalog.url, OPENLINEAGE_API_KEY=KEY),
+        dg.instance_for_test() as instance,  # in SQLite, as development's is
     ):
-        there = with_publisher(platform, base)
+        there = Platform(with_publisher(platform, base).resources, instance)
         daemon = Daemon(build_definitions(), there.instance, ["lineage"])
         said = daemon.tick()["lineage"].skip_message
         assert said == "The lineage of runs that end from now on will be sent."
