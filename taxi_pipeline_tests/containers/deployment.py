@@ -189,6 +189,12 @@ class Deployment(Webserver):
 
         until(all_done, seconds, every=2)
 
+    def state(self) -> str:
+        """Return what whoever looks for a fault asks first: runs, the gate, the daemon's words."""
+        runs = [f"{run.status} {run.month} {run.id[:8]}" for run in self.runs()]
+        words = self.start("logs", "--no-color", "--tail", "60", "daemon").stdout
+        return "\n".join([*runs, f"waiting: {self.gate().waiting}", words])
+
     def ledger(self, *options: str) -> list[Mapping[str, Any]]:
         """Return what `taxi ledger --json` prints, which must end well."""
         words = ("exec", "-T", "code", "entrypoint.sh", "taxi", "ledger", "--json", *options)
