@@ -88,7 +88,10 @@ def _lose_an_event(there: Deployment) -> None:
 
 
 def _restart_engine(there: Deployment) -> None:
+    before = there.start_of("emulators")
     there.engine.restart()
+    # a container that is not started yet is as healthy as it was
+    until(lambda: there.start_of("emulators") != before, every=0.5)
     until(lambda: there.health("emulators") == "healthy", every=0.5)
 
 
