@@ -81,11 +81,12 @@ images: $(READY) engine ## the images that the tests in containers run
 containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts
 	pytest taxi_pipeline_tests/containers --junitxml build/containers.xml
 
-lint: $(READY) ## style, types and import directions
+lint: $(READY) ## style, types, import directions, and that Dagster loads what is declared
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+	DG_CLI_CONFIG=.ci/dg.toml dg check defs
 
 format: $(READY) ## rewrite the code in the project's style
 	ruff check --fix .
