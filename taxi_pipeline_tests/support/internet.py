@@ -51,13 +51,14 @@ def internet(mirrored: Path, published: Path, folder: Path) -> Iterator[Internet
     proxy = _Proxy(
         ("127.0.0.1", 0), new_certificate(certificate, [GITHUB, ASSETS, CLOUDFRONT]), asked
     )
+    address = f"127.0.0.1:{proxy.server_port}"
     proxy.files = {GITHUB: mirrored, ASSETS: mirrored, CLOUDFRONT: published}
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield Internet(
             {
-                "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_port}",
+                **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://{address}"),
                 "REQUESTS_CA_BUNDLE": str(certificate),
             },
             asked,

@@ -1,16 +1,32 @@
 """The command line's help, and what it does with a bad word."""
 
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
+from taxi_pipeline.settings import variables
+from taxi_pipeline.tlc.addresses import ADDRESSES
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
 
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
+
+
+def verbs(group: click.Group = main, before: str = "taxi") -> dict[str, click.Command]:
+    """Return all verbs, those of groups included, by the words that run them."""
+    found = {}
+    for name, command in group.commands.items():
+        words = f"{before} {name}"
+        found[words] = command
+        if isinstance(command, click.Group):
+            found |= verbs(command, words)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -21,6 +37,82 @@ def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0
     assert "taxi local" in shown.output
+
+
+@pytest.mark.parametrize("words", verbs())
+def test_the_help_of_each_verb_has_an_example(words: str) -> None:
+    shown = CliRunner().invoke(main, [*words.split()[1:], "--help"])
+    assert shown.exit_code == 0
+    usage, _, rest = shown.output.partition("\n")
+    assert words in usage.replace("main", "taxi")
+    assert re.search(rf"^  (taxi local )?{words}( |$)", rest, re.MULTILINE), shown.output
+    assert "\\b" not in shown.output
+
+
+def test_the_verbs_stand_in_the_order_in_which_people_need_them() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    listed = re.findall(r"^  ([a-z-]+)  ", shown.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(main.commands)
+    assert listed[:2] == ["local", "demo"]
+    assert sorted(listed) != listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["leger"], "No such command 'leger'. Did you mean 'ledger'?"),
+        (["retry-faild"], "Did you mean 'retry-failed'?"),
+        (["export", "db"], "Did you mean 'dbt'?"),
+        (["ledger", "--moth", "2021-01"], "Did you mean one of: '--month'"),
+        (["local", "--row", "7", "true"], "No such option '--row'. Did you mean '--rows'?"),
+        (["local", "ledger"], "'ledger' is a verb of taxi: write taxi local taxi ledger."),
+    ],
+)
+def test_for_a_word_that_is_none_the_nearest_is_named(arguments: list[str], said: str) -> None:
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 2
+    assert said in shown.output
+
+
+def completed(*words: str) -> list[str]:
+    """Return what bash is offered in place of the last word."""
+    asked = {
+        "_TAXI_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    shown = CliRunner().invoke(main, env=asked, prog_name="taxi")
+    assert shown.exit_code == 0
+    return [line.partition(",")[2] for line in shown.output.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_that_completes(shell: str) -> None:
+    asked = {"_TAXI_COMPLETE": f"{shell}_source"}
+    shown = CliRunner().invoke(main, env=asked, prog_name="taxi")
+    assert shown.exit_code == 0
+    assert f"_TAXI_COMPLETE={shell}_complete" in shown.output
+
+
+def test_verbs_options_services_months_and_stores_are_completed() -> None:
+    assert completed("taxi", "le") == ["ledger"]
+    assert completed("taxi", "ledger", "--mo") == ["--month"]
+    assert completed("taxi", "ledger", "--service", "f") == ["fhv", "fhvhv"]
+    assert completed("taxi", "retry-failed", "--service", "g") == ["green"]
+    assert completed("taxi", "export", "dbt", "--store", "p") == ["postgres"]
+    assert completed("taxi", "ledger", "--month", "2021-0")[-1] == "2021-01"
+    # of the services that are chosen
+    assert completed("taxi", "ledger", "--service", "green", "--from", "2013")[-1] == "2013-08"
+    assert completed("taxi", "ledger", "--from", "2009-0")[-1] == "2009-01"
+
+
+def test_ctrl_c_ends_a_verb_with_a_shells_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["taxi_pipeline.cli.ledger"], "show_ledger", interrupted)
+    shown = CliRunner().invoke(main, ["ledger"])
+    assert (shown.exit_code, shown.output) == (130, "Interrupted.\n")
 
 
 def test_the_help_of_local_shows_commands_to_type() -> None:
@@ -73,6 +165,22 @@ def test_the_ledger_without_an_environment_says_what_to_set(
     assert "taxi local COMMAND" in shown.output
 
 
+def test_without_the_internet_the_demo_of_tlcs_months_says_so_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, field in variables().items():
+        if field.is_required():
+            monkeypatch.setenv(name, ADDRESSES.get(name, "nowhere"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    asking, error = shown.stderr.splitlines()
+    assert asking == "Asking TLC and the mirror of its CSVs for the demo's months …"
+    assert error.startswith("Error: TLC's months cannot be fetched from here: https://github.com/")
+    assert error.endswith("HTTPS_PROXY may name a proxy. make demo needs none.")
+
+
 def test_without_an_instance_retry_failed_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -100,6 +208,8 @@ def test_where_nothing_failed_nothing_runs_again(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")
+    shown = CliRunner().invoke(main, ["retry-failed", "--json"])
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
 
 
 def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Path) -> None:
