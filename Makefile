@@ -18,12 +18,12 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## a few months through the whole platform, on this machine (REAL=1: TLC's own, over the internet)
+demo: $(READY) ## a few months through the whole platform, on this machine (REAL=1: TLC's own months)
 	@taxi local $(PUBLISHER) taxi demo
 	@echo
 	@echo "The data lies in $(DATA)/. Run 'make dev$(if $(REAL), REAL=1)' for Dagster's UI on it."
 
-dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000; REAL=1: with TLC's own months)
+dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000; REAL=1: TLC's months)
 	@python -c "import socket; socket.socket().bind(('127.0.0.1', $(PORT)))" 2>/dev/null || { \
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local $(PUBLISHER) dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)

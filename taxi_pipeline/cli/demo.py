@@ -6,7 +6,7 @@ from taxi_pipeline.cli.ledger import show_ledger
 from taxi_pipeline.cli.output import errors_shown, say
 
 
-@click.command()
+@click.command(short_help="Run a few months, and show the ledger.")
 def demo() -> None:
     """Materialize a few months of all four services and the zones, and show the ledger.
 

@@ -47,7 +47,7 @@ _to_file = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Write dbt's sources, or a data contract.")
 def export() -> None:
     """Write what is declared for other tools: dbt's sources, a data contract.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 
-@click.command()
+@click.command(short_help="Count each month in every store.")
 @of_services
 @click.option(
     "--month",

@@ -21,7 +21,11 @@ class _Publisher(click.Path):
         return value if value == TLC else super().convert(value, param, ctx)
 
 
-@click.command(name="local", context_settings={"allow_interspersed_args": False})
+@click.command(
+    name="local",
+    short_help="Run a command inside the embedded stack.",
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),

@@ -74,6 +74,48 @@ def test_for_a_word_that_is_none_the_nearest_is_named(arguments: list[str], said
     assert said in shown.output
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+
+
+def test_the_page_has_all_verbs_in_their_order() -> None:
+    listed = re.findall(r"^\| `taxi ([a-z-]+)` \|.*\| `(.+)` \|$", PAGE, re.MULTILINE)
+    assert [verb for verb, _ in listed] == list(main.commands)
+    for verb, example in listed:
+        assert example.startswith((f"taxi {verb}", f"taxi local taxi {verb}"))
+
+
+def test_the_page_has_every_verb_that_prints_json() -> None:
+    printing = {
+        words
+        for words, verb in verbs().items()
+        if any("--json" in parameter.opts for parameter in verb.params)
+    }
+    assert printing == set(re.findall(r"^\| `(taxi [a-z-]+) --json` \|", PAGE, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ["--version"]),
+        (0, ["export", "odcs", "--store", "postgres"]),
+        (1, ["ledger"]),
+        (1, ["retry-failed"]),
+        (2, ["fly"]),
+        (2, ["ledger", "--month", "January"]),
+        (2, ["local"]),
+    ],
+)
+def test_the_exit_codes_are_those_of_the_page(
+    code: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DAGSTER_HOME", "TAXI_BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+    codes = re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)
+    # those of Ctrl-C are below; live/test_local has those of commands and signals
+    assert codes == ["0", "1", "2", "126", "127", "130", "143"]
+    assert CliRunner().invoke(main, arguments).exit_code == code
+
+
 def completed(*words: str) -> list[str]:
     """Return what bash is offered in place of the last word."""
     asked = {
