@@ -5,6 +5,7 @@ No test reaches the internet: a proxy on loopback is TLC and the mirror of its C
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW
 from taxi_pipeline_tests.support.internet import ASSETS, CLOUDFRONT, GITHUB, Internet, internet
 from taxi_pipeline_tests.support.processes import killed_leftovers
 
+REPOSITORY = Path(__file__).parents[2]
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 ROWS = 700
 MIRROR = f"https://{GITHUB}/DataTalksClub/nyc-tlc-data/releases/download"
@@ -129,3 +131,16 @@ def test_generated_months_and_those_of_tlc_are_not_mixed(
     assert mixed.returncode == 1
     assert "keeps TLC's own months, among which generated months could not be told" in mixed.stderr
     assert "--data-dir" in mixed.stderr
+
+
+@pytest.mark.parametrize("target", ["demo", "dev"])
+def test_make_names_tlc_where_real_months_are_asked_for(target: str) -> None:
+    for words, options in ((["REAL=1"], " --publisher tlc"), ([], "")):
+        shown = subprocess.run(
+            ["make", "--dry-run", target, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=REPOSITORY,
+        )
+        assert re.search(rf"^taxi local{options} +(taxi demo|dagster dev)", shown.stdout, re.M)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from taxi_pipeline.cli import main
+from taxi_pipeline.cli.local import local
 from taxi_pipeline.settings import variables
 from taxi_pipeline.tlc.addresses import ADDRESSES
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
@@ -72,6 +73,16 @@ def test_for_a_word_that_is_none_the_nearest_is_named(arguments: list[str], said
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 2
     assert said in shown.output
+
+
+def test_the_word_tlc_is_no_folder_and_another_path_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tlc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (publisher,) = (option for option in local.params if option.name == "publisher")
+    assert publisher.type.convert("tlc", publisher, None) == "tlc"
+    assert publisher.type.convert("./tlc", publisher, None) == str(tmp_path / "tlc")
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
