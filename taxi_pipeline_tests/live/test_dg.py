@@ -46,6 +46,15 @@ def test_dg_lists_all_assets_and_jobs(home: Path) -> None:
     assert left_behind(home) == []
 
 
+def test_what_make_lint_runs_sends_no_telemetry(home: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    environment["DG_CLI_CONFIG"] = ".ci/dg.toml"
+    assert environment["DG_CLI_CONFIG"] in Path("Makefile").read_text()
+    checked = run([DG, "check", "toml"], env=environment)
+    assert checked.returncode == 0, checked.stderr
+    assert left_behind(home) == []
+
+
 def test_dg_launches_a_month(platform: Platform, home: Path) -> None:
     launched = run([DG, "launch", "--assets", "green_raw", "--partition", "2021-03"])
     assert launched.returncode == 0, launched.stderr

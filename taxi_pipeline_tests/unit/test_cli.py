@@ -15,6 +15,7 @@ from taxi_pipeline.cli.local import local
 from taxi_pipeline.settings import variables
 from taxi_pipeline.tlc.addresses import ADDRESSES
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
+from taxi_pipeline_tests.support.internet import internet
 
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
@@ -218,12 +219,34 @@ def test_the_ledger_without_an_environment_says_what_to_set(
     assert "taxi local COMMAND" in shown.output
 
 
-def test_without_the_internet_the_demo_of_tlcs_months_says_so_before_it_begins(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def where_tlc_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what must be set, and of the publisher what .env.example has."""
     for name, field in variables().items():
         if field.is_required():
             monkeypatch.setenv(name, ADDRESSES.get(name, "nowhere"))
+
+
+@pytest.mark.usefixtures("where_tlc_publishes")
+def test_a_demo_of_months_that_tlc_does_not_have_names_where_they_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with internet(tmp_path, tmp_path, tmp_path) as empty:
+        for name, value in empty.variables.items():
+            monkeypatch.setenv(name, value)
+        shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    error = shown.stderr.splitlines()[-1]
+    assert error.startswith(
+        "Error: green 2021-01 is not at any of https://github.com/DataTalksClub"
+    )
+    assert ", https://d37ci6vzurychx.cloudfront.net/trip-data/" in error
+
+
+@pytest.mark.usefixtures("where_tlc_publishes")
+def test_without_the_internet_the_demo_of_tlcs_months_says_so_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     shown = CliRunner().invoke(main, ["demo"])
