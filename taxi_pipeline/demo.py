@@ -86,17 +86,17 @@ def _announce(publisher: Publisher, say: Callable[[str], None]) -> None:
             continue
         service = trips[job]
         try:
-            found = publisher.look(service, Month.parse(month))
+            remote = publisher.look(service, Month.parse(month))
         except TransientError as error:
             raise TransientError(
-                f"TLC's months cannot be fetched from here: {error} This machine needs a way into "
-                "the internet; HTTPS_PROXY may name a proxy. make demo needs none."
+                f"TLC's months cannot be fetched from here: {error} Where this machine has no "
+                "way into the internet, HTTPS_PROXY may name a proxy; make demo needs neither."
             ) from error
-        if not isinstance(found, RemoteFile):
+        if not isinstance(remote, RemoteFile):
             raise PermanentError(
                 f"{service.name} {month} is not at any of {', '.join(publisher.urls.split(','))}."
             )
-        total += found.size or 0
-        size = "of unknown size" if found.size is None else f"{found.size / 1e6:,.1f} MB"
-        say(f"      {service.name} {month}: {size}, {found.url}")
+        total += remote.size or 0
+        size = "of unknown size" if remote.size is None else f"{remote.size / 1e6:,.1f} MB"
+        say(f"      {service.name} {month}: {size}, {remote.url}")
     say(f"      {total / 1e6:,.1f} MB in all, to be fetched once")

@@ -48,8 +48,8 @@ def outside(home: Path) -> Iterator[Internet]:
     generator.write_parquet(FHV, JANUARY, ROWS, fhv)
     generator.write_zones(published / "misc" / "taxi_zone_lookup.csv")
     generator.write_zone_shapes(published / "misc" / "taxi_zones.zip")
-    with internet(mirrored, published, home) as there:
-        yield there
+    with internet(mirrored, published, home) as servers:
+        yield servers
 
 
 _AGAIN = ["dagster", "job", "execute", "-m", "taxi_pipeline.definitions", "-j", "green_trips"]

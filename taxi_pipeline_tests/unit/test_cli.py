@@ -22,13 +22,13 @@ TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 def verbs(group: click.Group = main, before: str = "taxi") -> dict[str, click.Command]:
     """Return all verbs, those of groups included, by the words that run them."""
-    found = {}
+    commands = {}
     for name, command in group.commands.items():
         words = f"{before} {name}"
-        found[words] = command
+        commands[words] = command
         if isinstance(command, click.Group):
-            found |= verbs(command, words)
-    return found
+            commands |= verbs(command, words)
+    return commands
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_without_the_internet_the_demo_of_tlcs_months_says_so_before_it_begins(
     asking, error = shown.stderr.splitlines()
     assert asking == "Asking TLC and the mirror of its CSVs for the demo's months …"
     assert error.startswith("Error: TLC's months cannot be fetched from here: https://github.com/")
-    assert error.endswith("HTTPS_PROXY may name a proxy. make demo needs none.")
+    assert error.endswith("HTTPS_PROXY may name a proxy; make demo needs neither.")
 
 
 def test_without_an_instance_retry_failed_says_what_to_set(
