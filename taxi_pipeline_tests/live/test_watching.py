@@ -5,6 +5,7 @@ calls it is the one that fails at each tick; no store is needed. Code server and
 processes, as in production.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -104,7 +106,9 @@ def told() -> Iterator[Told]:
         )  # or the daemon waits long
         of_code = ("--grpc-host", "127.0.0.1", "--grpc-port", port)
         daemon = start("dagster-daemon", "run", *of_code)
-        until(lambda: messages, 120, every=0.2)
+        with dg.DagsterInstance.from_config(home) as instance:
+            # the message has left before the daemon keeps that it has
+            until(lambda: _state(instance, "failed_ticks").cursor, 120, every=0.2)
         daemon.kill()
         daemon.wait(60)
         refused = len(monitor.calls)
@@ -137,11 +141,28 @@ def _killed(daemon: Forked, monitor: Monitor) -> int:
     return len(monitor.calls) - before
 
 
+class _State(NamedTuple):
+    """What Dagster keeps of a sensor: its two ids, and its cursor once people were told."""
+
+    origin: str
+    selector: str
+    cursor: str | None
+
+
+def _state(instance: dg.DagsterInstance, sensor: str) -> _State:
+    for state in instance.all_instigator_state():
+        if state.name == sensor and state.sensor_instigator_data:
+            cursor = state.sensor_instigator_data.cursor
+            told = cursor if cursor and json.loads(cursor) else None
+            return _State(state.instigator_origin_id, state.selector_id, told)
+    return _State("", "", None)
+
+
 def _errors(home: str) -> list[str]:
     """Return what Dagster keeps of the ticks that failed."""
     with dg.DagsterInstance.from_config(home) as instance:
-        (state,) = (one for one in instance.all_instigator_state() if one.name == "heartbeat")
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        state = _state(instance, "heartbeat")
+        ticks = instance.get_ticks(state.origin, state.selector)
         return [repr(tick.error) for tick in ticks if tick.error]
 
 
