@@ -84,17 +84,7 @@ def build_definitions(
                 recount_schedule(service, check_jobs[service.trips.name]),
             )
         ],
-        sensors=[
-            published_months(jobs),
-            lake_arrivals(jobs, sinks),
-            automation_condition_sensor(),
-            failed_months(),
-            due_months(sinks, MATCHES_LAKE),
-            failed_ticks(),
-            heartbeat_sensor(),
-            *notification_sensors(),
-            *lineage_sensors(),
-        ],
+        sensors=_sensors(jobs, sinks),
         resources={
             **resources_for_dagster(sinks).by_name(),
             "mart_month": mart_month,
@@ -103,6 +93,23 @@ def build_definitions(
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )
+
+
+def _sensors(
+    jobs: "Mapping[str, UnresolvedAssetJobDefinition]", sinks: Sequence[type[Sink]]
+) -> list[dg.SensorDefinition]:
+    """Return the sensors, given each table's job by the table's name."""
+    return [
+        published_months(jobs),
+        lake_arrivals(jobs, sinks),
+        automation_condition_sensor(),
+        failed_months(),
+        due_months(sinks, MATCHES_LAKE),
+        failed_ticks(),
+        heartbeat_sensor(),
+        *notification_sensors(),
+        *lineage_sensors(),
+    ]
 
 
 def _jobs(
