@@ -66,7 +66,7 @@ class Webserver:
             UnreachableError: The webserver does not answer.
             PermanentError: It does not answer as Dagster's does.
         """
-        from gql import gql
+        from gql import GraphQLRequest
         from gql.transport.exceptions import (
             TransportConnectionFailed,
             TransportError,
@@ -74,7 +74,8 @@ class Webserver:
         )
 
         try:
-            (value,) = self._client.execute(gql(query), variable_values=variables).values()
+            request = GraphQLRequest(query, variable_values=variables)
+            (value,) = self._client.execute(request).values()
         except TransportConnectionFailed as error:
             raise self._unreachable() from error
         except TransportServerError as error:

@@ -2,9 +2,9 @@
 
 import getpass
 import socket
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.automation.priorities import FILLING
@@ -125,19 +125,19 @@ def follow(
     """
     backfills = [*launched]
     states: dict[str, State] = {}
-    answered = time.monotonic()
+    answered = monotonic()
     while not all(one.id in states and states[one.id].ended for one in backfills):
         if states:
-            time.sleep(EVERY_SECONDS)
+            sleep(EVERY_SECONDS)
         try:
             for one in backfills:
                 states[one.id] = state_of(webserver, one)
         except UnreachableError:
-            if time.monotonic() - answered > PATIENCE_SECONDS:
+            if monotonic() - answered > PATIENCE_SECONDS:
                 raise
-            time.sleep(EVERY_SECONDS)
+            sleep(EVERY_SECONDS)
             continue
-        answered = time.monotonic()
+        answered = monotonic()
         on_progress(states)
     return states
 

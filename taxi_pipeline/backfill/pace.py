@@ -1,7 +1,7 @@
 """How fast months go: by the seconds that past ones took here, or by the line that was measured.
 
 The line is a month's seconds where it runs alone: `_MONTH`, and some for each million rows. Of past
-months it is asked how many seconds of the line an hour of the clock was worth while they ran, so
+months it is asked how many seconds of the line a second of the clock was worth while they ran, so
 that what two at once cost each other counts.
 """
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 
 from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, YELLOW
 
-# benchmarks/results.md of 2026-11-29, on two cores that had the servers, too: 18.2 s for 1.37
-# million rows of yellow, 272.5 s for 20 million of fhvhv. Green by its columns; 1.4 million rows of
-# fhv took 8 s where as many of yellow took 19.
-_MONTH = 7.0
+# Between the two machines of docs/performance.md (5 and 7 seconds a month; 7 and 13 a million rows
+# of fhvhv), each of which had two cores for runs and servers. The others as they were beside fhvhv:
+# 18.2 s for 1.37 million rows of yellow, and 8 s for 1.4 million of fhv.
+_MONTH = 6.0
 _MILLION_ROWS: Mapping[str, float] = {
-    YELLOW.name: 8.0,
-    GREEN.name: 8.0,
+    YELLOW.name: 7.0,
+    GREEN.name: 7.0,
     FHV.name: 2.0,
-    FHVHV.name: 13.0,
+    FHVHV.name: 10.5,
 }
-# There: twelve months of yellow, two at once, took 14.2 s each, 1.28 times as fast as alone.
+# Twelve months of yellow, two at once, took 14.2 s each, 1.28 times as fast as alone.
 _BUSY_CORES = 2 / 1.28
 # Dagster's daemon looks for backfills every 30 seconds.
 LAUNCH_SECONDS = 15.0
 
-MEASURED = "the line that was measured (docs/performance.md: two cores, which had the servers, too)"
+MEASURED = "what others took on two cores (docs/performance.md)"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Survey:
         unanswered: Those of `sizes` for which the publisher has not said the size, which is that of
             the others then.
         loaded: Those of `sizes` that every store has already.
+        left_out: The months that every store has already, where those were not wanted.
         row_bytes: The bytes of a row of the published files.
     """
 
@@ -42,6 +43,7 @@ class Survey:
     unpublished: Sequence[Month]
     unanswered: Sequence[Month]
     loaded: Sequence[Month]
+    left_out: Sequence[Month]
     row_bytes: float
 
     @property
@@ -94,6 +96,7 @@ def survey(
         [month for month in to_ask if answers[month] is None],
         unanswered,
         [month for month in to_ask if month in loaded and answers[month] is not None],
+        [month for month in months if month not in answers],
         _row_bytes(service, raw),
     )
 

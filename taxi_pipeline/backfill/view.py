@@ -40,6 +40,7 @@ def as_object(estimate: Estimate) -> dict[str, Any]:
                 "months": [month.key for month in survey.months],
                 "not_published": [month.key for month in survey.unpublished],
                 "loaded_already": [month.key for month in survey.loaded],
+                "left_out": [month.key for month in survey.left_out],
                 "size_unknown": [month.key for month in survey.unanswered],
                 "bytes": sum(survey.sizes.values()),
                 "rows": round(sum(survey.rows(month) for month in survey.months)),
@@ -132,9 +133,10 @@ def as_duration(seconds: float) -> str:
 
 def _of_service(survey: Survey) -> Iterator[str]:
     name, months = survey.service.name, survey.months
+    if survey.left_out:
+        yield f"{name} {as_spans(survey.left_out)}: loaded already, left out."
     if survey.unpublished:
-        left = "is left out" if len(survey.unpublished) == 1 else "are left out"
-        yield f"{name} {as_spans(survey.unpublished)}: not published; {left}."
+        yield f"{name} {as_spans(survey.unpublished)}: not published, left out."
     if not months:
         yield f"{name}: nothing to run."
         return
