@@ -6,6 +6,7 @@ What follows a launched month is `live`'s to show: here nobody launches runs.
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -15,17 +16,23 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.failures import FailedPartition, run_again
 from taxi_pipeline.automation.webserver import Webserver
 from taxi_pipeline.backfill import launch
 from taxi_pipeline.backfill.queue import HEARTBEAT_SECONDS
+from taxi_pipeline.backfill.survey import AT_ONCE, FAILURES
 from taxi_pipeline.cli import main
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.dagster_dev import free_port
+from taxi_pipeline_tests.support.http import Answer, body, serving, status
+from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.queue import DagsterQueue, dagster_queue
 
 PEOPLES = "https://dagster.example.org"  # which no program here reaches
+type Scripted = tuple[dict[str, list[Answer]], list[str]]  # answers, and what was asked
+
 NEWEST = months_of(YELLOW).get_last_partition_key()
 
 
@@ -73,6 +80,18 @@ def test_a_new_month_leaves_the_queue_before_twenty_of_a_backfill(queue: Dagster
     assert (first.job_name, first.tags["dagster/partition"]) == ("yellow_trips", NEWEST)
     assert first.tags["dagster/schedule_name"] == "yellow_newest_month"
     assert second.run_id in {run.run_id for run in waiting}
+
+
+def test_a_month_that_runs_again_leaves_it_before_them_too(queue: DagsterQueue) -> None:
+    assert taxi("yellow", "--month", "2020-01", "--yes", "--detach").exit_code == 0
+    queue.submit_backfills()
+    raw = asset_key("green_trips", "raw")
+    asked = {"taxi/replace_raw": "true"}
+    again = run_again(FailedPartition("green_trips", "2020-02", (raw,), asked), queue.url)
+    first, _ = queue.dequeue()
+    assert first.run_id == again
+    assert (first.job_name, first.asset_selection) == ("green_trips", {raw})
+    assert asked.items() <= first.tags.items()
 
 
 def test_a_backfill_has_the_months_assets_a_title_and_who_launched_it(queue: DagsterQueue) -> None:
@@ -140,6 +159,58 @@ def test_a_month_that_is_not_published_is_left_out(queue: DagsterQueue) -> None:
     nothing = taxi("green", "--month", "2013-08", "--yes")
     assert nothing.exit_code == 1
     assert nothing.stderr == "Nothing is launched.\n"
+
+
+@pytest.fixture
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
+    """Yield a publisher's answers, by path, and what it was asked for."""
+    answers: dict[str, list[Answer]] = {}
+    with serving(answers) as (base, asked):
+        monkeypatch.setenv("TAXI_PUBLISHER_URLS", f"{base}/{{service}}-{{month}}.parquet")
+        yield answers, asked
+
+
+def test_a_month_of_which_the_size_is_not_said_is_launched_too(
+    queue: DagsterQueue, publisher: Scripted
+) -> None:
+    answers, _ = publisher
+    answers["/fhv-2020-01.parquet"] = [body(b"x" * 3_000_000)]
+    answers["/fhv-2020-02.parquet"] = [status(503)]
+    done = taxi("fhv", "--from", "2020-01", "--to", "2020-03", "--yes", "--detach")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[:3] == [
+        "fhv 2020-03: not published, left out.",
+        "fhv 2020-01 to 2020-02: 2 months, 6.0 MB published.",  # as large as the other
+        "  The publisher has not said the size of 2020-02.",
+    ]
+    queue.submit_backfills()
+    assert {run.tags["dagster/partition"] for run in queue.queued()} == {"2020-01", "2020-02"}
+
+
+def test_a_publisher_that_is_away_is_not_asked_for_all(
+    queue: DagsterQueue, publisher: Scripted
+) -> None:
+    answers, asked = publisher
+    answers |= {f"/fhv-2020-{number:02}.parquet": [status(503)] for number in range(1, 13)}
+    refused = taxi("fhv", "--from", "2020-01", "--to", "2020-12", "--yes")
+    assert refused.exit_code == 1
+    assert "answered 503" in refused.stderr
+    assert len(asked) <= FAILURES + AT_ONCE
+    assert backfills(queue) == []
+
+
+def test_a_file_that_somebody_put_into_the_lake_is_the_months_own(
+    platform: Platform,
+    queue: DagsterQueue,
+    publisher: Scripted,
+    tmp_path: Path,
+) -> None:
+    (file := tmp_path / "file").write_bytes(b"x" * 2_000_000)
+    put(platform.resources.lake, "raw/fhv/fhv_tripdata_2020-04.parquet", file)
+    done = taxi("fhv", "--month", "2020-04", "--dry-run")
+    assert "fhv 2020-04: 1 month, 2.0 MB published.\n" in done.stdout
+    _, asked = publisher
+    assert asked == []
 
 
 def test_what_is_loaded_already_is_said_and_can_be_left_out(

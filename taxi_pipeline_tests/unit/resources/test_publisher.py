@@ -497,6 +497,8 @@ def test_looking_asks_for_the_headers_alone() -> None:
     with serving({CSV: [noting(body(b"x" * 9, '"v1"'), seen)]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
     assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
+    assert isinstance(found, RemoteFile)
+    assert found.size == 9
     assert (seen, asked) == (["HEAD"], [CSV])
 
 
@@ -620,6 +622,8 @@ def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges
         if not ranges:
             assert publisher(base).look(YELLOW, JANUARY, known) == NotModified()
     assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
+    assert isinstance(found, RemoteFile)
+    assert found.size == len(content)
     assert seen[:2] == ["HEAD", "GET"]
     assert PARQUET not in asked
 
