@@ -1,12 +1,14 @@
 """Backfills, one a service: launched through Dagster, and followed until they have ended."""
 
 import getpass
+import json
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key
+from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.priorities import FILLING
 from taxi_pipeline.automation.webserver import UnreachableError, Webserver
 from taxi_pipeline.backfill.months import as_spans
@@ -104,6 +106,8 @@ def launch(webserver: Webserver, service: Service, months: Sequence[Month]) -> L
     assets = [asset_key(service.trips.name, layer) for layer in LAYERS]
     title = f"taxi backfill {service.name} {as_spans(months)}"
     tags = {**FILLING, LAUNCHED_BY: _user()}
+    # else the runs, which have no job of ours, would ask a cluster for as much as the largest
+    tags |= {tag: json.dumps(value) for tag, value in pod_tags(service.trips.name).items()}
     keys = [month.key for month in months]
     return Launched(service, months, webserver.launch_backfill(assets, keys, tags, title))
 

@@ -17,6 +17,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.failures import FailedPartition, run_again
+from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.webserver import Webserver
 from taxi_pipeline.backfill import launch
 from taxi_pipeline.backfill.queue import HEARTBEAT_SECONDS
@@ -105,6 +106,8 @@ def test_a_backfill_has_the_months_assets_a_title_and_who_launched_it(queue: Dag
     assert of_green.title == "taxi backfill green 2020-01, 2020-03"
     assert of_green.tags["dagster/priority"] == "-10"
     assert "@" in of_green.tags["taxi/launched_by"]
+    (pods,) = (json.loads(of_green.tags[tag]) for tag in pod_tags("green_trips"))
+    assert pods in pod_tags("green_trips").values()
     assert {*(of_green.asset_selection or ())} == {
         asset_key("green_trips", each) for each in LAYERS
     }
