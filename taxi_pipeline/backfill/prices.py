@@ -12,12 +12,10 @@ from taxi_pipeline.tlc.services import FHV, FHVHV, GREEN, YELLOW
 
 LAKE = "lake"
 
-# In dollars, a GB and month. `PRICED` says which prices they are.
+# In dollars, a GB and month: standard storage of one region, active logical storage, and the SSD of
+# Cloud SQL without its instance, as docs/operations.md reckons with.
 PRICES: Mapping[str, float] = {LAKE: 0.023, BigQuery.name: 0.02, Postgres.name: 0.17}
-PRICED = (
-    "Google's list prices in the US (standard storage of one region, active logical storage, Cloud "
-    "SQL's SSD without the instance), as of 2026-11, from memory: check them."
-)
+PRICED = "Prices are Google's list prices in the US, as of 2026-11, from memory: check them."
 
 
 @dataclass(frozen=True)

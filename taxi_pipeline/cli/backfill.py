@@ -163,7 +163,8 @@ def _show(found: "Estimate", as_json: bool) -> None:
 
 def _is_wanted(found: "Estimate", yes: bool) -> bool:
     """Return whether it is to be launched: there is something to run, and a person wants it."""
-    wanted = bool(found.runs) and (yes or click.confirm("Launch it?", err=True))
+    runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
+    wanted = bool(found.runs) and (yes or click.confirm(f"Launch {runs}?", err=True))
     if not wanted:
         say("Nothing is launched.")
     return wanted

@@ -149,7 +149,7 @@ def test_a_person_is_asked(
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
     done = taxi("yellow", "--month", "2020-01", "--detach", answer=answer)
     assert done.exit_code == 1 - launched
-    assert "Launch it? [y/N]" in done.stderr
+    assert "Launch 1 run? [y/N]" in done.stderr
     assert len(backfills(queue)) == launched
 
 
