@@ -18,7 +18,8 @@ from taxi_pipeline.tlc.services import Service
 
 LAUNCHED_BY = "taxi/launched_by"  # the tag that says who has typed the command
 
-EVERY_SECONDS = 2.0
+EVERY_SECONDS = 2.0  # of a few months; of hundreds a look is work for the webserver
+_MONTHS_A_SECOND = 20
 PATIENCE_SECONDS = 300.0  # a webserver that is being replaced is away for less
 
 _ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -129,10 +130,11 @@ def follow(
     """
     backfills = [*launched]
     states: dict[str, State] = {}
+    every = max(EVERY_SECONDS, sum(len(one.months) for one in backfills) / _MONTHS_A_SECOND)
     answered = monotonic()
     while not all(one.id in states and states[one.id].ended for one in backfills):
         if states:
-            sleep(EVERY_SECONDS)
+            sleep(every)
         try:
             for one in backfills:
                 states[one.id] = state_of(webserver, one)

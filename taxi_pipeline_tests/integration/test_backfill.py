@@ -83,9 +83,11 @@ def test_a_new_month_leaves_the_queue_before_twenty_of_a_backfill(queue: Dagster
     assert second.run_id in {run.run_id for run in waiting}
 
 
-def test_a_month_that_runs_again_leaves_it_before_them_too(queue: DagsterQueue) -> None:
-    assert taxi("yellow", "--month", "2020-01", "--yes", "--detach").exit_code == 0
+def test_a_month_that_runs_again_leaves_it_before_a_backfill_of_the_ui(queue: DagsterQueue) -> None:
+    assets = [asset_key("yellow_trips", layer) for layer in LAYERS]
+    Webserver(queue.url).launch_backfill(assets, ["2020-01", "2020-02"], {}, "by hand")
     queue.submit_backfills()
+    assert not any("dagster/priority" in run.tags for run in queue.queued())
     raw = asset_key("green_trips", "raw")
     asked = {"taxi/replace_raw": "true"}
     again = run_again(FailedPartition("green_trips", "2020-02", (raw,), asked), queue.url)
