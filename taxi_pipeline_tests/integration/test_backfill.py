@@ -23,6 +23,7 @@ from taxi_pipeline.backfill import launch
 from taxi_pipeline.backfill.queue import HEARTBEAT_SECONDS
 from taxi_pipeline.backfill.survey import AT_ONCE, FAILURES
 from taxi_pipeline.cli import main
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 from taxi_pipeline_tests.conftest import Platform
@@ -298,6 +299,16 @@ def test_ctrl_c_leaves_it_running_and_says_how_to_cancel_it(
     unknown = taxi("--cancel", "nowhere")
     assert unknown.exit_code == 1
     assert "did not cancel the backfill nowhere: " in unknown.stderr
+
+
+def test_what_dagster_does_not_launch_or_know_is_named(queue: DagsterQueue) -> None:
+    webserver = Webserver(queue.url)
+    raw = [asset_key("green_trips", "raw")]
+    with pytest.raises(PermanentError, match="did not launch too early: "):
+        webserver.launch_backfill(raw, ["1999-01"], {}, "too early")
+    unknown = launch.Launched(GREEN, [Month(2021, 1)], "nowhere")
+    with pytest.raises(PermanentError, match="does not know the backfill nowhere: "):
+        launch.follow(webserver, [unknown], lambda _: None)
 
 
 def test_a_webserver_that_is_replaced_meanwhile_is_waited_for(
