@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxi_pipeline.cli.options import parse_month, parse_service
+from taxi_pipeline.cli.options import complete_month, complete_service, parse_month, parse_service
 from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.month import Month
@@ -19,18 +19,39 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 
-@click.command()
-@click.argument("services", nargs=-1, type=parse_service, metavar="SERVICE...")
+@click.command(short_help="Run many months, and say before what they will take.")
+@click.argument(
+    "services",
+    nargs=-1,
+    type=parse_service,
+    shell_complete=complete_service,
+    metavar="SERVICE...",
+)
 @click.option(
     "--month",
     "months",
     type=parse_month,
+    shell_complete=complete_month,
     metavar="MONTH",
     multiple=True,
     help="This month, such as 2021-01. Can be repeated.",
 )
-@click.option("--from", "first", type=parse_month, metavar="MONTH", help="From this month on.")
-@click.option("--to", "last", type=parse_month, metavar="MONTH", help="Up to this month.")
+@click.option(
+    "--from",
+    "first",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="From this month on.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Up to this month.",
+)
 @click.option("--missing", is_flag=True, help="Leave out the months that every store has already.")
 @click.option("--yes", is_flag=True, help="Launch without asking.")
 @click.option("--dry-run", is_flag=True, help="Say what it will take, and launch nothing.")

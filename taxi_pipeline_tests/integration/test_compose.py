@@ -41,7 +41,13 @@ from taxi_pipeline_tests.support.dockerfile import REPOSITORY
 from taxi_pipeline_tests.support.http import Answer, body, listening, status
 
 FOLDER = REPOSITORY / "deploy/compose"
-SECRET_SETTINGS = {"TAXI_POSTGRES_URL", "TAXI_NOTIFY_URL", "GCP_CREDENTIALS"}
+SECRET_SETTINGS = {
+    "TAXI_POSTGRES_URL",
+    "TAXI_NOTIFY_URL",
+    "TAXI_HEARTBEAT_URL",
+    "GCP_CREDENTIALS",
+    "OPENLINEAGE_API_KEY",
+}
 INSTANCE = yaml.safe_load((FOLDER / "dagster.yaml").read_text())
 LAUNCHER = INSTANCE["run_launcher"]["config"]
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())

@@ -5,7 +5,7 @@ Which URLs are asked is `resource`'s.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_BYTES = 16 << 30  # the largest month of all has some 0.5 GB
-_SIZE_DIGITS = 15
 # of a header's value that is noted on what was fetched; Cloud Storage takes 8 KiB for all of them
 _NOTED_CHARACTERS = 1000
 
@@ -54,14 +53,13 @@ class RemoteFile:
         url: The URL that was asked.
         etag: As in `Download`.
         last_modified: As in `Download`.
-        size: The size in bytes; None where the publisher does not say it. It tells no versions
-            apart.
+        size: The size in bytes; None where the publisher does not say it.
     """
 
     url: str
     etag: str
     last_modified: str
-    size: int | None = field(default=None, compare=False)
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -323,13 +321,12 @@ def remote_file(url: str, response: "requests.Response") -> RemoteFile:
 
 
 def _size(response: "requests.Response") -> int | None:
-    """Return the size of the whole file, of which the answer may have a part."""
+    """Return the file's size, of which the answer may have a part alone."""
     if response.status_code == 206:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]
     else:
         text = response.headers.get("Content-Length", "")
-    is_number = text.isascii() and text.isdecimal() and len(text) <= _SIZE_DIGITS
-    return int(text) if is_number else None
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def _header_value(response: "requests.Response", name: str) -> str:
