@@ -160,11 +160,13 @@ def test_every_secret_is_one_that_the_readme_says_how_to_make() -> None:
         assert made in text, secret
 
 
-def test_every_variable_is_the_examples_dagsters_or_postgresqls() -> None:
+def test_every_variable_is_the_examples_the_entrypoints_dagsters_or_postgresqls() -> None:
     theirs = re.compile(r"(DAGSTER|POSTGRES)_[A-Z_]+")
+    entrypoint = (REPOSITORY / "deploy/entrypoint.sh").read_text()
+    known = {*EXAMPLE, *re.findall(r"\$\{([A-Z_]+)-\}", entrypoint)}
     for service in SERVICES.values():
         for variable in service.get("environment", {}):
-            assert variable in EXAMPLE or theirs.fullmatch(variable), variable
+            assert variable in known or theirs.fullmatch(variable), variable
     text = (FOLDER / "compose.yaml").read_text()
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     assert asked == {"DOCKER_GID", "REVISION"}
