@@ -236,18 +236,11 @@ def _say_how_to_cancel(launched: Sequence["Launched"]) -> None:
 
 def _ledger(launched: Iterable["Launched"], as_json: bool) -> list["Entry"]:
     """Return the ledger of the backfills' months, and show it to people."""
-    from taxi_pipeline.backfill.months import spans
-    from taxi_pipeline.ledger import read_ledger
+    from taxi_pipeline.backfill.ledger import read_loaded
     from taxi_pipeline.ledger.view import problems, show
     from taxi_pipeline.settings import load_resources
 
-    stores = load_resources()
-    entries = [
-        entry
-        for one in launched
-        for first, last in spans(one.months)
-        for entry in read_ledger(one.service, stores, first, last)
-    ]
+    entries = read_loaded(launched, load_resources())
     if as_json:
         for sentence in problems(entries):
             say(sentence)
