@@ -166,10 +166,10 @@ class _EndedRun:
         One that has not the month has none. The published file is an origin of its own asset.
         """
         parents = self.graph.get(made.asset_key).parent_keys if self._knows(made.asset_key) else ()
-        found = {key: self._latest(key) for key in sorted(parents)}
+        origins = {key: self._latest(key) for key in sorted(parents)}
         if not parents and (source := made.metadata.get("source")):
-            found[made.asset_key] = _Name.of_uri(str(source.value))
-        return {key: name for key, name in found.items() if name}
+            origins[made.asset_key] = _Name.of_uri(str(source.value))
+        return {key: name for key, name in origins.items() if name}
 
     def _latest(self, key: dg.AssetKey) -> _Name | None:
         """Return the name of what was made last of an asset, of the run's month if it has any."""
@@ -262,9 +262,9 @@ def _origins_of_columns(
         for column, of_column in deps.items()
     }
     return {
-        column: column_lineage_dataset.Fields(inputFields=found)
-        for column, found in fields.items()
-        if found
+        column: column_lineage_dataset.Fields(inputFields=origins)
+        for column, origins in fields.items()
+        if origins
     }
 
 

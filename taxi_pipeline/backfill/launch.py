@@ -150,18 +150,18 @@ def follow(
 
 def state_of(webserver: Webserver, launched: Launched) -> State:
     """Return how a backfill is; raise `PermanentError` where Dagster does not say it."""
-    found = webserver.ask(_STATUS, id=launched.id, limit=_MOST_RUNS)
-    if found["__typename"] != "PartitionBackfill":
+    answer = webserver.ask(_STATUS, id=launched.id, limit=_MOST_RUNS)
+    if answer["__typename"] != "PartitionBackfill":
         raise PermanentError(
             f"Dagster's webserver at {webserver.url} does not know the backfill {launched.id}: "
-            f"{found.get('message') or found['__typename']}"
+            f"{answer.get('message') or answer['__typename']}"
         )
     runs: dict[str, str] = {}
-    for run in found["runs"]:  # the newest first
+    for run in answer["runs"]:  # the newest first
         tags = {tag["key"]: tag["value"] for tag in run["tags"]}
         runs.setdefault(tags.get("dagster/partition", ""), run["status"])
-    error = (found["error"] or {}).get("message", "")
-    return State(found["status"], runs, error.strip(), len(launched.months))
+    error = (answer["error"] or {}).get("message", "")
+    return State(answer["status"], runs, error.strip(), len(launched.months))
 
 
 def _user() -> str:

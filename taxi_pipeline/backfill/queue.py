@@ -114,8 +114,8 @@ def _silent_since(daemons: Sequence[Mapping[str, Any]]) -> str:
 
 def _past_runs(webserver: Webserver, service: Service) -> Iterator[PastRun]:
     cleaned = asset_key(service.trips.name, "cleaned")
-    found = webserver.ask(_PAST, asset=cleaned.to_graphql_input(), limit=PAST_RUNS)
-    for one in found.get("assetMaterializations", []):
+    answer = webserver.ask(_PAST, asset=cleaned.to_graphql_input(), limit=PAST_RUNS)
+    for one in answer.get("assetMaterializations", []):
         run = one["runOrError"]
         numbers = {entry["label"]: entry.get("intRepr") for entry in one["metadataEntries"]}
         times = run.get("stats") or {}

@@ -98,14 +98,14 @@ def backfill(
         chosen = _chosen(services, months, first, last)
         if not (yes or dry_run or sys.stdin.isatty()):
             raise click.UsageError("There is nobody to ask: write --yes, or --dry-run.")
-        found = _estimate({one.name: one for one in services}.values(), chosen, missing, dry_run)
-        _show(found, as_json)
-        wanted = not dry_run and _is_wanted(found, yes)
-        result = _run(found, detach, as_json) if wanted else _result([], "not launched")
+        estimate = _estimate({one.name: one for one in services}.values(), chosen, missing, dry_run)
+        _show(estimate, as_json)
+        wanted = not dry_run and _is_wanted(estimate, yes)
+        result = _run(estimate, detach, as_json) if wanted else _result([], "not launched")
         if as_json:
-            _print_object(found, result)
+            _print_object(estimate, result)
     is_well = dry_run or result["outcome"] in ("launched", "succeeded")
-    sys.exit(0 if is_well or (missing and not found.runs) else 1)
+    sys.exit(0 if is_well or (missing and not estimate.runs) else 1)
 
 
 def _cancel(backfill: str) -> None:
@@ -174,24 +174,24 @@ def _estimate(
     return estimate(surveys, past, queue.at_once, queue.cores)
 
 
-def _show(found: "Estimate", as_json: bool) -> None:
+def _show(estimate: "Estimate", as_json: bool) -> None:
     """Say what the months will take; on the standard error where programs read the output."""
     from taxi_pipeline.backfill.view import sentences
 
-    for sentence in sentences(found):
+    for sentence in sentences(estimate):
         click.echo(sentence, err=as_json)
 
 
-def _is_wanted(found: "Estimate", yes: bool) -> bool:
+def _is_wanted(estimate: "Estimate", yes: bool) -> bool:
     """Return whether it is to be launched: there is something to run, and a person wants it."""
-    runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
-    wanted = bool(found.runs) and (yes or click.confirm(f"Launch {runs}?", err=True))
+    runs = "1 run" if estimate.runs == 1 else f"{estimate.runs} runs"
+    wanted = bool(estimate.runs) and (yes or click.confirm(f"Launch {runs}?", err=True))
     if not wanted:
         say("Nothing is launched.")
     return wanted
 
 
-def _run(found: "Estimate", detach: bool, as_json: bool) -> dict[str, Any]:
+def _run(estimate: "Estimate", detach: bool, as_json: bool) -> dict[str, Any]:
     """Launch the backfills, and follow them; return what is told to programs."""
     from taxi_pipeline.automation.webserver import Webserver
     from taxi_pipeline.backfill.launch import follow, launch
@@ -201,14 +201,14 @@ def _run(found: "Estimate", detach: bool, as_json: bool) -> dict[str, Any]:
     webserver = Webserver(dagster_api_url())
     launched: list[Launched] = []
     try:
-        for survey in found.surveys:
+        for survey in estimate.surveys:
             if survey.months:
                 launched.append(launch(webserver, survey.service, survey.months))
                 page = f"{dagster_url()}/runs/b/{launched[-1].id}"
                 click.echo(f"Launched {survey.service.name}: {page}", err=as_json)
         if detach:
             return _result(launched, "launched")
-        with watching("Months", found.runs, say) as show:
+        with watching("Months", estimate.runs, say) as show:
             states = follow(webserver, launched, lambda states: show(*running(states)))
     except KeyboardInterrupt:
         _say_how_to_cancel(launched)
@@ -218,7 +218,7 @@ def _run(found: "Estimate", detach: bool, as_json: bool) -> dict[str, Any]:
     entries = _ledger(launched, as_json)
     if not all(state.succeeded for state in states.values()):
         return _result(launched, "failed", entries)
-    adds_up = len(entries) == found.runs and all(entry.adds_up for entry in entries)
+    adds_up = len(entries) == estimate.runs and all(entry.adds_up for entry in entries)
     return _result(launched, "succeeded" if adds_up else "does not add up", entries)
 
 
@@ -262,7 +262,7 @@ def _result(
     }
 
 
-def _print_object(found: "Estimate", result: dict[str, Any]) -> None:
+def _print_object(estimate: "Estimate", result: dict[str, Any]) -> None:
     from taxi_pipeline.backfill.view import as_object
 
-    click.echo(json.dumps({"estimate": as_object(found), **result}, indent=2))
+    click.echo(json.dumps({"estimate": as_object(estimate), **result}, indent=2))
