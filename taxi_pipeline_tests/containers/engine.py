@@ -15,6 +15,7 @@ from taxi_pipeline_tests.support.processes import until
 
 _SOCKET = Path("/var/run/docker.sock")  # the one that deploy/compose mounts
 _PLUGINS = ("docker-compose", "docker-buildx")
+_STOP_SECONDS = 150  # a PostgreSQL has 120 to stop
 
 
 class NoEngineError(Exception):
@@ -105,7 +106,7 @@ class Engine:
         """End the engine's process, if it is ours."""
         if self.daemon and self._runs():
             self.daemon.terminate()
-            self.daemon.wait(60)
+            self.daemon.wait(_STOP_SECONDS)
 
     @property
     def _pid_file(self) -> Path:
