@@ -3,6 +3,7 @@
 Only geometry belongs here: colours are the style sheet's, words the page's.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from taxi_pipeline.status.texts import amount, share
 from taxi_pipeline.tlc.month import Month
 
 HEIGHT = 20  # of a month's picture, whose width is a unit a day
-_LEAST = 0.08  # of that height, so that a small month shows, too
+_LEAST = 0.08  # of that height
 _MOST_REASONS = 6  # that have a colour of their own
 OTHERS = "others"
 
@@ -47,8 +48,11 @@ def _line(heights: Sequence[int]) -> Iterable[str]:
 
 
 def relative_height(trips: Sequence[float], most: float) -> float:
-    """Return how high a month's picture is beside the highest of its service."""
-    return round(max(max(trips, default=0) / (most or 1), _LEAST), 2)
+    """Return how high a month's picture is beside the highest of its service, by the root.
+
+    So a month of a hundredth of the trips has a picture that can be seen.
+    """
+    return round(max(math.sqrt(max(trips, default=0) / (most or 1)), _LEAST), 2)
 
 
 @dataclass(frozen=True)
@@ -169,10 +173,10 @@ def _every(years: Sequence[int]) -> int:
 
 
 def _round_up(value: float) -> float:
-    """Return the next of 1, 2 and 5 times a power of ten, at least a hundredth of a percent."""
+    """Return the next of 1, 2, 3 and 5 times a power of ten, at least a hundredth of a percent."""
     limit = 0.0001
     while True:
-        for factor in (1, 2, 5):
+        for factor in (1, 2, 3, 5):
             if value <= limit * factor:
                 return limit * factor
         limit *= 10
@@ -187,6 +191,7 @@ class Comparison:
         before: The month a year before; None where the lake does not have it.
         area: The newest month's trips by day, as a path.
         line: Those of the month before, on the same scale; empty without it.
+        width: How wide the picture is: a unit from a day to the next.
         most: The most trips of a day, of both, as a text.
     """
 
@@ -194,6 +199,7 @@ class Comparison:
     before: MonthStatus | None
     area: str
     line: str
+    width: int
     most: str
 
 
@@ -213,5 +219,6 @@ def compare_newest(months: Sequence[MonthStatus]) -> Comparison | None:
         before,
         area(trips[0], most),
         line(trips[1], most) if before else "",
+        len(trips[0]) - 1,
         amount(round(most)),
     )

@@ -63,8 +63,7 @@ class Figures:
         cents: What all kept trips cost, in whole cents.
         size: The bytes of the lake's objects.
         trips_by_day: The kept rows of each day, from the first on; empty where it is not said.
-        stores: Whether each sink has the rows that the lake has, by its title; None where it could
-            not be asked.
+        stores: Whether each sink has the rows that the lake has; None where it could not be asked.
     """
 
     published: int | None = None
@@ -73,7 +72,7 @@ class Figures:
     cents: int | None = None
     size: int = 0
     trips_by_day: Sequence[int] = ()
-    stores: Mapping[str, bool | None] = field(default_factory=dict)
+    stores: Mapping[type[Sink], bool | None] = field(default_factory=dict)
 
     @property
     def rejected_rows(self) -> int | None:
@@ -219,7 +218,7 @@ def _figures(found: Found) -> Figures:
         found.objects.size,
         days if all(trips >= 0 for trips in days) else (),
         {
-            sink.title: _has(lake.stamp, found.stamps[sink]) if sink in found.stamps else None
+            sink: _has(lake.stamp, found.stamps[sink]) if sink in found.stamps else None
             for sink in found.sinks
         },
     )

@@ -24,7 +24,7 @@ from taxi_pipeline.status.charts import (
 from taxi_pipeline.status.months import Figures, MonthStatus, State
 from taxi_pipeline.status.reading import Status
 from taxi_pipeline.status.steps import next_steps
-from taxi_pipeline.status.texts import amount, change, dollars, share, short, size
+from taxi_pipeline.status.texts import amount, change, dollars, points, share, short, size
 from taxi_pipeline.status.totals import Totals
 
 _MOST_LISTED = 100  # of the months that are not well, and of what to do
@@ -50,12 +50,14 @@ class _Cell:
     Attributes:
         status: The month.
         picture: Its trips by day, as a path; empty where the lake has none.
+        width: How wide the picture is: a unit from a day to the next.
         height: How high the picture is beside the highest of its service.
         rows: Its figures: a name and a text each.
     """
 
     status: MonthStatus
     picture: str
+    width: int
     height: float
     rows: Sequence[tuple[str, str]]
 
@@ -145,10 +147,11 @@ def _service(
 
 def _cell(month: MonthStatus, most: float) -> _Cell:
     if month.figures is None:
-        return _Cell(month, "", 1, ())
+        return _Cell(month, "", 0, 1, ())
     days = trips_by_day(month.month, month.figures)
     picture = area(days) if month.figures.kept else ""
-    return _Cell(month, picture, relative_height(days, most), [*_rows(month.figures)])
+    height = relative_height(days, most)
+    return _Cell(month, picture, len(days) - 1, height, [*_rows(month.figures)])
 
 
 def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
@@ -164,8 +167,11 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     if figures.cents is not None:
         yield "dollars", dollars(figures.dollars)
     yield "in the lake", size(figures.size)
-    for store, has in figures.stores.items():
-        yield store, "not known" if has is None else "the same trips" if has else "no, or others"
+    for sink, has in figures.stores.items():
+        yield (
+            sink.title,
+            "not known" if has is None else "the same trips" if has else "no, or others",
+        )
 
 
 def _changes(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
@@ -177,7 +183,7 @@ def _changes(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
         "rejected",
         share(now.rejected_share),
         share(before.rejected_share),
-        change(now.rejected_share, before.rejected_share),
+        points(now.rejected_share, before.rejected_share),
     )
     if now.cents is not None:
         yield (

@@ -49,3 +49,10 @@ def change(now: float | None, before: float | None) -> str:
     if now is None or not before:
         return "-"
     return f"{now / before - 1:+.1%}".replace("%", " %")
+
+
+def points(now: float | None, before: float | None) -> str:
+    """Write how much a share has changed, in points: "+0.31 points"; a dash without either."""
+    if now is None or before is None:
+        return "-"
+    return f"{(now - before) * 100:+.2f} points"

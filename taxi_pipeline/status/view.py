@@ -167,7 +167,7 @@ def _month(month: MonthStatus) -> dict[str, Any]:
         "dollars": figures and figures.dollars,
         "bytes": figures and figures.size,
         "trips_by_day": [*figures.trips_by_day] if figures and figures.trips_by_day else None,
-        "stores": dict(figures.stores) if figures else None,
+        "stores": {sink.name: has for sink, has in figures.stores.items()} if figures else None,
     }
 
 

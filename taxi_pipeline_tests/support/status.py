@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from math import sin
 
+from taxi_pipeline.resources import SINKS
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.status import Figures, MonthStatus, State, Status
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service
@@ -23,6 +25,13 @@ _VOLUMES = {
     "green": {2013: 0.1, 2015: 1.6, 2018: 0.8, 2020: 0.45, 2021: 0.08, 2026: 0.05},
     "fhv": {2015: 2.7, 2017: 12.0, 2018: 17.0, 2019: 23.1, 2020: 1.6, 2022: 1.1, 2026: 2.2},
     "fhvhv": {2019: 20.2, 2020: 20.6, 2021: 11.9, 2023: 18.4, 2026: 21.6},
+}
+# The shares of the rows that are rejected, by reason.
+_SHARES = {
+    "yellow": (0.0001, 0.0006, 0.0009, 0.0152, 0.0001),
+    "green": (0.0002, 0.0011, 0.0004, 0.0046, 0.0002),
+    "fhv": (0.0003, 0.0004, 0.0061, 0, 0.0007),
+    "fhvhv": (0.0001, 0.0002, 0.0003, 0, 0.0001),
 }
 _OTHERS = {
     ("yellow", Month(2019, 7)): (State.REWRITTEN, "The publisher has another file now."),
@@ -66,17 +75,14 @@ def figures(service: Service, month: Month) -> Figures:
         for day in range(days)
     ]
     kept = sum(by_day)
-    number = month.year * 12 + month.month
+    number = month.year * 12 + month.month + 31 * len(service.name)
+    shares = _SHARES[service.name]
+    wave = 1 + 0.5 * sin(number / 9)
     rejected = Counter(
-        {
-            reason: round(
-                kept * (0.0004 + 0.004 * (1 + sin(number / (3 + 4 * rank))) ** 2 / 2**rank)
-            )
-            for rank, reason in enumerate(REASONS)
-        }
+        {reason: round(kept * share * wave) for reason, share in zip(REASONS, shares, strict=True)}
     )
     cents = None if service.total is None else kept * (1500 + month.year - 2009)
-    stores: dict[str, bool | None] = {"BigQuery": True, "Postgres": True}
+    stores: dict[type[Sink], bool | None] = dict.fromkeys(SINKS, True)
     return Figures(kept + rejected.total(), kept, rejected, cents, kept * 27, by_day, stores)
 
 
