@@ -25,13 +25,14 @@ OBJECT = "status/index.html"
 _CHANGED = dg.AutomationCondition.any_deps_match(
     dg.AutomationCondition.newly_updated() | dg.AutomationCondition.execution_failed().newly_true()
 )
+_REQUESTED = dg.AutomationCondition.newly_requested()
+# What is first seen together with a request has come after it: `since` alone would forget that.
+_OUTDATED = _CHANGED.since(_REQUESTED) | (_CHANGED & _REQUESTED).since(_REQUESTED & ~_CHANGED)
 # However many months change, the page is written once in these minutes. What failed or was
 # rewritten may show without a change, and a month becomes due by the calendar alone: so once a day.
 _OFTEN = dg.AutomationCondition.cron_tick_passed("*/10 * * * *")
 _DAILY = dg.AutomationCondition.cron_tick_passed("0 7 * * *", "America/New_York")
-_DUE = (
-    (_CHANGED.since(dg.AutomationCondition.newly_requested()) & _OFTEN) | _DAILY
-) & ~dg.AutomationCondition.in_progress()
+_DUE = ((_OUTDATED & _OFTEN) | _DAILY) & ~dg.AutomationCondition.in_progress()
 
 
 def status_page(

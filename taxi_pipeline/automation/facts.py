@@ -58,6 +58,8 @@ def _sentence(failed: FailedPartition) -> str:
 
 def _cursor(instance: dg.DagsterInstance) -> str | None:
     """Return what the sensor has left to its next tick; None where it has not ticked yet."""
+    if instance.schedule_storage is None:  # an instance of one process alone
+        return None
     for state in instance.all_instigator_state():
         if state.instigator_name == publisher_sensor.NAME and state.sensor_instigator_data:
             return state.sensor_instigator_data.cursor
