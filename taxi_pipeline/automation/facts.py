@@ -52,8 +52,8 @@ def read_facts(instance: dg.DagsterInstance, jobs: Iterable[dg.JobDefinition]) -
 
 
 def _sentence(failed: FailedPartition) -> str:
-    failures = ", ".join(asset.to_user_string() for asset in failed.failures)
-    return f"Its last run failed in {failures}; the run's page in Dagster says why."
+    first, *_ = failed.failures  # those after it were not begun, or failed by themselves, too
+    return f"Its last run failed in {first.to_user_string()}; the run's page in Dagster says why."
 
 
 def _cursor(instance: dg.DagsterInstance) -> str | None:

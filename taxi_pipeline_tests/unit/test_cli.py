@@ -15,7 +15,14 @@ TAXI = [sys.executable, "-m", "taxi_pipeline"]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["local", "-h"], ["doctor", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]],
+    [
+        ["--help"],
+        ["local", "-h"],
+        ["doctor", "-h"],
+        ["status", "-h"],
+        ["ledger", "-h"],
+        ["retry-failed", "-h"],
+    ],
 )
 def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
@@ -47,6 +54,9 @@ def test_it_runs_as_a_module_too() -> None:
         (["ledger", "--from", "2021-13"], "'2021-13' is not a month"),
         (["ledger", "--to", "9999-12"], "'9999-12' is not a month"),
         (["ledger", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["status", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
+        (["status", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["status", "--html", "/"], "'/' is a directory"),
         (["export", "dbt"], "Missing option '--store'"),
         (["export", "dbt", "--store", "lake"], "'lake' is not a store: write one of bigquery, "),
         (["export", "odcs", "--store", "postgres", "--output", "/"], "'/' is a directory"),
@@ -61,12 +71,13 @@ def test_a_bad_word_is_named(arguments: list[str], said: str) -> None:
     assert said in shown.output
 
 
-def test_the_ledger_without_an_environment_says_what_to_set(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("verb", ["ledger", "status"])
+def test_without_an_environment_a_verb_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    shown = CliRunner().invoke(main, ["ledger"])
+    shown = CliRunner().invoke(main, [verb])
     assert shown.exit_code == 1
     for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
         assert name in shown.output
