@@ -170,7 +170,7 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     for sink, has in figures.stores.items():
         yield (
             sink.title,
-            "not known" if has is None else "the same trips" if has else "no, or others",
+            "not known" if has is None else "the same trips" if has else "others, or none",
         )
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from math import sin
 
 from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.sink import Sink
 from taxi_pipeline.status import Figures, MonthStatus, State, Status
 from taxi_pipeline.tlc.month import Month
@@ -39,6 +40,7 @@ _OTHERS = {
     ("fhv", Month(2018, 2)): (State.FAILED, "Its last run failed in fhv_cleaned."),
     ("fhvhv", Month(2026, 8)): (State.RUNNING, "A run of it is queued or under way."),
 }
+_OTHER_IN_BIGQUERY = [("green", Month(2015, 3))]
 _MISSING = [("fhv", Month(2017, month)) for month in (4, 5, 6)]
 
 
@@ -83,6 +85,7 @@ def figures(service: Service, month: Month) -> Figures:
     )
     cents = None if service.total is None else kept * (1500 + month.year - 2009)
     stores: dict[type[Sink], bool | None] = dict.fromkeys(SINKS, True)
+    stores[BigQuery] = (service.name, month) not in _OTHER_IN_BIGQUERY
     return Figures(kept + rejected.total(), kept, rejected, cents, kept * 27, by_day, stores)
 
 
