@@ -26,9 +26,11 @@ from taxi_pipeline.status.reading import Status
 from taxi_pipeline.status.steps import next_steps
 from taxi_pipeline.status.texts import amount, change, dollars, points, share, short, size
 from taxi_pipeline.status.totals import Totals
+from taxi_pipeline.tlc.text import printable
 
 _MOST_LISTED = 100  # of the months that are not well, and of what to do
 _MOST_REASONS = 4  # of a month
+_CHARACTERS = 300  # of why a month is in its state, in the matrix
 
 # What a state is called in the page's classes: short, since each month has one.
 _CLASSES = {
@@ -92,6 +94,7 @@ def to_html(status: Status) -> str:
     )
     environment.filters |= {
         "amount": amount,
+        "cut": lambda cause: printable(cause, _CHARACTERS),
         "dollars": dollars,
         "share": share,
         "short": short,

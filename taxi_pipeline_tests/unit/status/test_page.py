@@ -72,6 +72,11 @@ def test_all_of_history_with_reasons_and_pictures_is_below_a_megabyte(text: str)
     assert len(text.encode()) < MEGABYTE
 
 
+def test_it_is_below_a_megabyte_too_where_no_month_adds_up() -> None:
+    broken = [replace(m, state=State.UNEQUAL, cause="It is broken. " * 99) for m in HISTORY.months]
+    assert len(to_html(replace(HISTORY, months=broken)).encode()) < MEGABYTE
+
+
 def test_it_asks_nobody_for_anything_and_runs_nothing(text: str, page: Page) -> None:
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "iframe", "img", "object", "embed", "form", "base", "video"}
