@@ -179,14 +179,18 @@ def _parsed(text: str | None) -> Any:
 
 def _numbers(text: str | None) -> list[int] | None:
     numbers = _parsed(text)
-    is_valid = isinstance(numbers, list) and all(type(number) is int for number in numbers)
+    is_valid = isinstance(numbers, list) and all(map(_is_count, numbers))
     return numbers if is_valid else None
 
 
 def _counts(text: str | None) -> Counter[str] | None:
     counts = _parsed(text)
-    is_valid = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+    is_valid = isinstance(counts, dict) and all(map(_is_count, counts.values()))
     return Counter(counts) if is_valid else None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 10**_DIGITS
 
 
 def _findings(text: str | None) -> Findings | None:

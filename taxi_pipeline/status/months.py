@@ -150,7 +150,8 @@ def judge(service: Service, month: Month, found: Found, facts: Facts, today: dat
     """
     key = (service.name, month)
     state, cause = _state(service, month, found, facts, today)
-    figures = None if found.is_nothing or state is State.NO_MONTH else _figures(found)
+    has_figures = not found.is_nothing and state is not State.NO_MONTH
+    figures = _figures(found, month) if has_figures else None
     return MonthStatus(*key, state, cause, figures)
 
 
@@ -206,17 +207,18 @@ def _problems(service: Service, found: Found) -> list[str]:
     return problems
 
 
-def _figures(found: Found) -> Figures:
+def _figures(found: Found, month: Month) -> Figures:
     origin, history = found.objects.origin, found.objects.history
     lake = noted_entry(found.objects)
-    days = history.trips_by_day or ()
+    by_day = history.trips_by_day or ()
+    is_of_month = len(by_day) == (month.end - month.start).days  # others may write what they like
     return Figures(
         origin.rows,
         history.kept,
         lake.rejected,
         history.cents,
         found.objects.size,
-        days if all(trips >= 0 for trips in days) else (),
+        by_day if is_of_month else (),
         {
             sink: _has(lake.stamp, found.stamps[sink]) if sink in found.stamps else None
             for sink in found.sinks

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.exc import OperationalError
 
+from taxi_pipeline import settings
 from taxi_pipeline.cli import main
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
 
@@ -120,6 +122,20 @@ def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Pat
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: TAXI_DAGSTER_URL: a URL must have no user, password")
     assert "s3cr3t" not in refused.stderr + refused.stdout
+
+
+def test_a_storage_of_dagster_that_is_away_costs_the_status_what_it_alone_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away() -> None:
+        raise OperationalError("SELECT", {}, Exception("postgresql://ops:s3cr3t@db is away"))
+
+    monkeypatch.setattr(settings, "dagster_instance", away)
+    facts = sys.modules["taxi_pipeline.cli.status"]._facts()
+    (sentence,) = facts.unknown
+    assert sentence.startswith("Dagster was not asked which months failed or are being run")
+    assert "its storage cannot be read" in sentence
+    assert "s3cr3t" not in sentence
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -82,6 +82,12 @@ def test_findings_of_another_form_count_as_not_said(text: str) -> None:
     assert CleanedMetadata.parse({"days_without_trips": '["1"]'}) == CleanedMetadata()
 
 
+@pytest.mark.parametrize("count", ["-1", "1" + "0" * 19, "9" * 400, "true", "1.0"])
+def test_counts_below_zero_or_beyond_all_bounds_count_as_not_said(count: str) -> None:
+    assert CleanedMetadata.parse({"rejected": f'{{"a": {count}}}'}) == CleanedMetadata()
+    assert CleanedMetadata.parse({"trips_by_day": f"[{count}]"}) == CleanedMetadata()
+
+
 def test_the_first_are_listed_and_the_others_counted() -> None:
     found = Findings.cut([{"column": f"column {number}"} for number in range(MOST_FINDINGS + 7)])
     assert [one["column"] for one in found.listed] == [

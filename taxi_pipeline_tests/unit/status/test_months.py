@@ -170,8 +170,8 @@ def test_what_a_sink_that_is_away_has_is_not_known() -> None:
     assert status.figures.stores == {BigQuery: None, Postgres: True}
 
 
-def test_what_others_wrote_as_days_is_not_drawn() -> None:
-    wrong = replace(CLEANED, trips_by_day=[-1])
+def test_days_that_are_not_the_months_are_not_drawn() -> None:
+    wrong = replace(CLEANED, trips_by_day=[7])
     status = judged(replace(GOOD, objects=objects(cleaned=wrong)))
     assert status.figures
     assert status.figures.trips_by_day == ()
