@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 BENCH := .venv-bench
 DBT := .venv-dbt
 PORT ?= 3000
+DATA := $(if $(REAL),.taxi-tlc,.taxi)
+PUBLISHER := $(if $(REAL),--publisher tlc)
 FUZZ_SECONDS ?= 60
 EACH ?= 8
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -16,15 +18,15 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## a few months of all four services through the whole platform, on this machine
-	@taxi local taxi demo
+demo: $(READY) ## a few months through the whole platform, on this machine (REAL=1: TLC's own months)
+	@taxi local $(PUBLISHER) taxi demo
 	@echo
-	@echo "The data lies in .taxi/. Run 'make dev' for Dagster's UI on it."
+	@echo "The data lies in $(DATA)/. Run 'make dev$(if $(REAL), REAL=1)' for Dagster's UI on it."
 
-dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000)
+dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000; REAL=1: TLC's months)
 	@python -c "import socket; socket.socket().bind(('127.0.0.1', $(PORT)))" 2>/dev/null || { \
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
-	@taxi local dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@taxi local $(PUBLISHER) dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long" --durations 10
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
@@ -81,11 +83,12 @@ images: $(READY) engine ## the images that the tests in containers run
 containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts
 	pytest taxi_pipeline_tests/containers --junitxml build/containers.xml
 
-lint: $(READY) ## style, types and import directions
+lint: $(READY) ## style, types, import directions, and that Dagster loads what is declared
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+	DG_CLI_CONFIG=.ci/dg.toml dg check defs
 
 format: $(READY) ## rewrite the code in the project's style
 	ruff check --fix .
@@ -120,11 +123,13 @@ lock: ## pin the newest versions that fit pyproject.toml
 	  -c requirements.lock -o requirements-dbt.lock
 
 clean: ## remove the environment and the embedded stack's data
-	@[ ! -e .taxi/stack.json ] || { echo "A stack runs in .taxi (make dev?): end it first. If it" \
-	  "was killed, 'make demo' clears it away." >&2; exit 1; }
+	@for data in .taxi .taxi-tlc; do \
+	  [ ! -e $$data/stack.json ] || { echo "A stack runs in $$data (make dev?): end it first. If it" \
+	    "was killed, 'make demo' clears it away, that of .taxi-tlc with REAL=1." >&2; exit 1; }; \
+	done
 	@[ ! -e .containers/dockerd.pid ] || { echo "An engine of containers runs on .containers: end" \
 	  "the tests in containers first. If they were killed, 'make images' ends it." >&2; exit 1; }
-	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi .containers
+	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi .taxi-tlc .containers
 
 $(READY): LOCK := requirements-dev.lock
 $(READY): requirements-dev.lock

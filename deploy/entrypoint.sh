@@ -35,4 +35,16 @@ case ${1-} in
     ;;
 esac
 
+# After a reboot all containers start at once, and a daemon that finds failed runs before the code
+# location answers gives up those that are to be run again. WAIT_FOR is the location's HOST:PORT.
+if [ -n "${WAIT_FOR-}" ] && [ "${1-} ${2-}" = "dagster-daemon run" ]; then
+  connect='import socket, sys; socket.create_connection(sys.argv[1].rsplit(":", 1), 1)'
+  tries=0
+  until python -c "$connect" "$WAIT_FOR" 2> /dev/null; do
+    tries=$((tries + 1))
+    [ $tries -lt 120 ] || { echo "$WAIT_FOR does not answer; starting without it." >&2; break; }
+    sleep 1
+  done
+fi
+
 exec "$@"

@@ -5,6 +5,7 @@ Thin: what a verb does lives in the room it calls, which is imported when the ve
 """
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -21,7 +22,22 @@ from taxi_pipeline.cli.status import status
 
 
 class _Taxi(click.Group):
-    """The commands; where the standard output takes no more, one sentence says so."""
+    """The verbs, in the order of the list below: that in which people need them.
+
+    Where the standard output takes no more, one sentence says so.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs as they were declared, and not by the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; after Ctrl-C the exit code is a shell's."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            ctx.exit(128 + signal.SIGINT)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line as click does, which itself ends quietly when a pipe closes."""
@@ -55,4 +71,9 @@ def main() -> None:
 
     Dagster runs the work: `taxi local dagster dev` opens its UI on an embedded stack that needs
     nothing but Python. In production the same variables point at the real systems.
-    """
+
+    \b
+    taxi local taxi demo
+    taxi local taxi ledger --service green
+    taxi doctor
+    """  # noqa: D301 - click's \\b must be the character

@@ -8,7 +8,7 @@ import click
 from taxi_pipeline.cli.signals import undone_by_signals
 
 
-@click.command()
+@click.command(short_help="Check all that the platform needs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list with one object per check.")
 @click.option(
     "--write",

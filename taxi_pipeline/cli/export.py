@@ -24,10 +24,17 @@ def _sink(name: str) -> "type[Sink]":
     return sinks[name]
 
 
+def _complete_store(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from taxi_pipeline.resources import SINKS
+
+    return [sink.name for sink in SINKS if sink.name.startswith(incomplete)]
+
+
 _of_store = click.option(
     "--store",
     "sink",
     type=_sink,
+    shell_complete=_complete_store,
     metavar="STORE",
     required=True,
     help="The store that has the tables: bigquery or postgres.",
@@ -40,12 +47,16 @@ _to_file = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Write dbt's sources, or a data contract.")
 def export() -> None:
     """Write what is declared for other tools: dbt's sources, a data contract.
 
     Asks no server, and needs no setting.
-    """
+
+    \b
+    taxi export dbt --store postgres --output models/sources.yml
+    taxi export odcs --store bigquery --output taxi.odcs.yaml
+    """  # noqa: D301 - click's \\b must be the character
 
 
 @export.command(name="dbt")

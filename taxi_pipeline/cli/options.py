@@ -1,5 +1,9 @@
-"""What the verbs' options take: services, months. A wrong one is refused by its name."""
+"""What the verbs' options take: services, months. A wrong one is refused by its name.
 
+A shell completes them by `complete_service` and `complete_month`.
+"""
+
+from datetime import date
 from typing import TYPE_CHECKING
 
 import click
@@ -31,10 +35,32 @@ def parse_month(key: str) -> Month:
         raise click.BadParameter(str(error)) from error
 
 
+def complete_service(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the services that begin so."""
+    from taxi_pipeline.tlc.services import SERVICES
+
+    return [name for name in SERVICES if name.startswith(incomplete)]
+
+
+def complete_month(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the months that begin so, newest first, of the services that are chosen or of all."""
+    from taxi_pipeline.tlc.services import SERVICES
+
+    services = context.params.get("services") or SERVICES.values()
+    first = min(service.first_month for service in services)
+    month = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
+    months = []
+    while month >= first:
+        months.append(month.key)
+        month = month.previous
+    return [key for key in months if key.startswith(incomplete)]
+
+
 of_services = click.option(
     "--service",
     "services",
     type=parse_service,
+    shell_complete=complete_service,
     metavar="SERVICE",
     multiple=True,
     help="Only this service, such as yellow. Can be repeated.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taxi_pipeline.cli.options import of_services, parse_month
+from taxi_pipeline.cli.options import complete_month, of_services, parse_month
 from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.tlc.month import Month
 
@@ -15,10 +15,24 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 
-@click.command()
+@click.command(short_help="Show which months are there, and what to do next.")
 @of_services
-@click.option("--from", "first", type=parse_month, metavar="MONTH", help="Only from this month on.")
-@click.option("--to", "last", type=parse_month, metavar="MONTH", help="Only up to this month.")
+@click.option(
+    "--from",
+    "first",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only from this month on.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only up to this month.",
+)
 @click.option(
     "--json",
     "as_json",

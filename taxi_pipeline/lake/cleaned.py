@@ -179,28 +179,12 @@ def open_cleaned(
         PermanentError: There is no cleaned object, or it cannot be read.
         TransientError: It is replaced while the context lasts.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from taxi_pipeline.tlc.reading.guard.limits import check_footer_of
-
     stored = lake.get(paths.cleaned)
     if stored is None:
         raise PermanentError(
             f"{lake.uri(paths.cleaned)} is not in the lake: materialize the cleaned asset first."
         )
-    try:
-        with lake.opened(stored) as file:
-            check_footer_of(file, stored.size, stored.uri)
-            # without a buffer Arrow would read a whole row group, with pre_buffer in threads
-            with pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet:
-                schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-                shown = _first_rows(parquet, first_rows)
-    # the lake has classified what the network failed with: an OSError is Arrow's word for damage
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise PermanentError(
-            f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
-        ) from error
+    schema, rows, shown = _read_footer(lake, stored, first_rows)
     with ExitStack() as copies, lake.unchanged(stored):
 
         def batches() -> "Iterator[pa.RecordBatch]":
@@ -220,6 +204,27 @@ def open_cleaned(
             partial(_ensure_current, lake, stored),
         )
         yield StoredFile(cleaned, CleanedMetadata.parse(stored.metadata), shown)
+
+
+def _read_footer(lake: Lake, stored: LakeObject, first_rows: int) -> "tuple[pa.Schema, int, Rows]":
+    """Return the schema, the number of rows and the first of them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from taxi_pipeline.tlc.reading.guard.limits import check_footer_of
+
+    try:
+        with lake.opened(stored) as file:
+            check_footer_of(file, stored.size, stored.uri)
+            # without a buffer Arrow would read a whole row group, with pre_buffer in threads
+            with pq.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet:
+                rows = parquet.metadata.num_rows
+                return parquet.schema_arrow, rows, _first_rows(parquet, first_rows)
+    # the lake has classified what the network failed with: an OSError is Arrow's word for damage
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        raise PermanentError(
+            f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
+        ) from error
 
 
 def _ensure_current(lake: Lake, stored: LakeObject) -> None:

@@ -23,9 +23,16 @@ _RESULT_SECONDS = 60  # since it was read, for which any other result is kept
 
 def install() -> None:
     """Wrap the emulator's functions."""
+    from local_bigquery.catalog import tabledata, tables
+    from local_bigquery.jobs import query
+    from local_bigquery.sql import script
+
     selects: _Selects = {}
-    _keep_translations(selects)
-    _write_results_at_once(selects)
+    translations = _Translations(selects)
+    script.parse, script.parse_script = translations.parse, translations.parse_script
+    query.translate = translations.translate
+    results = _Results(selects)
+    tables.write, tabledata.list_rows = results.write, results.list_rows
 
 
 # The statements that write the results of known queries: by the query in DuckDB's SQL, and by its
@@ -33,95 +40,142 @@ def install() -> None:
 _Selects = dict[str, dict[tuple[type, ...], str]]
 
 
-def _keep_translations(selects: _Selects) -> None:
-    """Wrap the functions that parse and translate: a query that comes again is known.
+class _Translations:
+    """Parses and translates as the emulator does, a query that comes again but once.
 
     A translation depends on the columns of the tables that are read, which are looked up each time.
     What depends on more is translated anew: scripts, what reads the catalog or many tables by one
     name, and anything where there are policies for rows.
     """
-    from local_bigquery.catalog import tables
-    from local_bigquery.engine import database
-    from local_bigquery.errors import BigQueryError
-    from local_bigquery.jobs import query
-    from local_bigquery.sql import script
-    from sqlglot import exp
 
-    parse, parse_script, translate = script.parse, script.parse_script, query.translate
-    trees: dict[str, Any] = {}
-    kept: dict[Any, tuple[str, set[str], set[Reference], Any]] = {}
+    def __init__(self, selects: _Selects) -> None:
+        from local_bigquery.jobs import query
+        from local_bigquery.sql import script
 
-    def is_plain(tree: Any, text: str) -> bool:
-        return (
-            isinstance(tree, exp.Select)
-            and "@@" not in text
-            and "INFORMATION_SCHEMA" not in text.upper()
-            and not any("*" in table.name for table in tree.find_all(exp.Table))
-            and tree.find(exp.Anonymous) is None  # a routine, which may be replaced
-        )
+        self._selects = selects
+        self._parse, self._parse_script = script.parse, script.parse_script
+        self._translate = query.translate
+        self._trees: dict[str, Any] = {}
+        self._kept: dict[Any, tuple[str, set[str], set[Reference], Any]] = {}
 
-    def parse_once(text: str) -> Any:
-        if tree := trees.get(text):
+    def parse(self, text: str) -> Any:
+        if tree := self._trees.get(text):
             return [tree]
-        parsed = parse(text)
-        if len(parsed) == 1 and is_plain(parsed[0], text):
-            if len(trees) >= _QUERIES:
-                for each in (trees, kept, selects):
+        parsed = self._parse(text)
+        if len(parsed) == 1 and _is_plain(parsed[0], text):
+            if len(self._trees) >= _QUERIES:
+                for each in (self._trees, self._kept, self._selects):
                     each.clear()
             parsed[0].meta["text"] = text
-            trees[text] = parsed[0]
+            self._trees[text] = parsed[0]
         return parsed
 
-    def parse_script_once(text: str) -> Any:
-        return [script.Statement("SQL", text)] if text in trees else parse_script(text)
+    def parse_script(self, text: str) -> Any:
+        from local_bigquery.sql import script
 
-    def columns_of(references: set[Reference]) -> Any:
-        return [[field.dump() for field in tables.columns(*each)] for each in sorted(references)]
+        return [script.Statement("SQL", text)] if text in self._trees else self._parse_script(text)
 
-    def is_kept(tree: Any, context: Any) -> bool:
+    def translate(self, tree: Any, context: Any) -> tuple[str, dict[str, Any]]:
+        from local_bigquery.errors import BigQueryError
+
+        if not self._is_kept(tree, context):
+            anew: tuple[str, dict[str, Any]] = self._translate(tree, context)
+            return anew
+        parameters = (*sorted(context.parameters.items()),)
+        key = tree.meta["text"], context.project_id, context.dataset_id, parameters
+        if known := self._kept.get(key):  # another thread may forget them all
+            translated, used, references, columns = known
+            with suppress(BigQueryError):  # a table that is gone
+                if _columns_of(references) == columns:
+                    context.referenced.update(references)
+                    return translated, {name: context.values[name] for name in used}
+        translated, values = self._translate(tree, context)
+        references = {*context.referenced}
+        self._kept[key] = translated, {*values}, references, _columns_of(references)
+        self._selects[translated] = {}
+        return translated, values
+
+    def _is_kept(self, tree: Any, context: Any) -> bool:
+        from local_bigquery.engine import database
+
         return (
-            trees.get(tree.meta.get("text")) is tree
+            self._trees.get(tree.meta.get("text")) is tree
             and not (context.temporary or context.functions or context.variables)
             and not database.fetch("SELECT 1 FROM emulator.row_access_policies LIMIT 1")
         )
 
-    def translate_once(tree: Any, context: Any) -> tuple[str, dict[str, Any]]:
-        if not is_kept(tree, context):
-            anew: tuple[str, dict[str, Any]] = translate(tree, context)
-            return anew
-        parameters = (*sorted(context.parameters.items()),)
-        key = tree.meta["text"], context.project_id, context.dataset_id, parameters
-        if known := kept.get(key):  # another thread may forget them all
-            translated, used, references, columns = known
-            with suppress(BigQueryError):  # a table that is gone
-                if columns_of(references) == columns:
-                    context.referenced.update(references)
-                    return translated, {name: context.values[name] for name in used}
-        translated, values = translate(tree, context)
-        references = {*context.referenced}
-        kept[key] = translated, {*values}, references, columns_of(references)
-        selects[translated] = {}
-        return translated, values
 
-    script.parse, script.parse_script = parse_once, parse_script_once
-    query.translate = translate_once
+def _is_plain(tree: Any, text: str) -> bool:
+    from sqlglot import exp
+
+    return (
+        isinstance(tree, exp.Select)
+        and "@@" not in text
+        and "INFORMATION_SCHEMA" not in text.upper()
+        and not any("*" in table.name for table in tree.find_all(exp.Table))
+        and tree.find(exp.Anonymous) is None  # a routine, which may be replaced
+    )
 
 
-def _write_results_at_once(selects: _Selects) -> None:
-    """Wrap the function that writes a query's rows: into a result that is new, by one statement.
+def _columns_of(references: set[Reference]) -> Any:
+    from local_bigquery.catalog import tables
+
+    return [[field.dump() for field in tables.columns(*each)] for each in sorted(references)]
+
+
+class _Results:
+    """Writes a query's rows into a result that is new by one statement.
 
     Old results are dropped, since DuckDB lists the tables of them all for each query.
     """
-    from local_bigquery.catalog import tabledata, tables
-    from local_bigquery.engine import database, results, types
-    from local_bigquery.engine.database import quote
 
-    write_table, list_rows_of = tables.write, tabledata.list_rows
-    read_at: dict[Reference, float] = {}  # the one that was read last comes last
-    lock = Lock()
+    def __init__(self, selects: _Selects) -> None:
+        from local_bigquery.catalog import tabledata, tables
 
-    def select_of(cursor: "DuckDBPyConnection", query: str, params: Any) -> str:
-        known = selects.get(query, {})
+        self._selects = selects
+        self._write, self._list_rows = tables.write, tabledata.list_rows
+        self._read_at: dict[Reference, float] = {}  # the one that was read last comes last
+        self._lock = Lock()
+
+    def write(
+        self,
+        cursor: "DuckDBPyConnection",
+        query: str,
+        params: Any,
+        reference: Reference,
+        config: Any,
+        *args: Any,
+        isolated: bool = False,
+        **kwargs: Any,
+    ) -> bool:
+        from local_bigquery.catalog import tables
+        from local_bigquery.engine import database
+
+        laid_out = any(getattr(config, name, None) for name in tables.LAYOUT)
+        if reference[1] != tables.RESULTS or isolated or laid_out:
+            created: bool = self._write(
+                cursor, query, params, reference, config, *args, isolated=isolated, **kwargs
+            )
+            return created
+        select = self._select_of(cursor, query, params)
+        cursor.execute(f"CREATE OR REPLACE TABLE {tables.name(*reference)} AS {select}", params)
+        self._note_reading(reference)
+        for old in self._forget():
+            database.execute(f"DROP TABLE IF EXISTS {tables.name(*old)}")
+        return True
+
+    def list_rows(self, project: str, dataset: str, table: str, *args: Any, **kwargs: Any) -> Any:
+        from local_bigquery.catalog import tables
+
+        if dataset == tables.RESULTS:
+            self._note_reading((project, dataset, table))
+        return self._list_rows(project, dataset, table, *args, **kwargs)
+
+    def _select_of(self, cursor: "DuckDBPyConnection", query: str, params: Any) -> str:
+        from local_bigquery.engine import results, types
+        from local_bigquery.engine.database import quote
+
+        known = self._selects.get(query, {})
         key = (*(type(params[name]) for name in sorted(params or {})),)
         if key not in known:
             relation = cursor.sql(query, params=params)
@@ -136,46 +190,17 @@ def _write_results_at_once(selects: _Selects) -> None:
             known[key] = f"SELECT {columns} FROM ({query}) AS q({', '.join(positions)})"  # noqa: S608
         return known[key]
 
-    def write(
-        cursor: "DuckDBPyConnection",
-        query: str,
-        params: Any,
-        reference: Reference,
-        config: Any,
-        *args: Any,
-        isolated: bool = False,
-        **kwargs: Any,
-    ) -> bool:
-        laid_out = any(getattr(config, name, None) for name in tables.LAYOUT)
-        if reference[1] != tables.RESULTS or isolated or laid_out:
-            created: bool = write_table(
-                cursor, query, params, reference, config, *args, isolated=isolated, **kwargs
-            )
-            return created
-        select = select_of(cursor, query, params)
-        cursor.execute(f"CREATE OR REPLACE TABLE {tables.name(*reference)} AS {select}", params)
-        note_reading(reference)
-        for old in forgotten():
-            database.execute(f"DROP TABLE IF EXISTS {tables.name(*old)}")
-        return True
+    def _note_reading(self, reference: Reference) -> None:
+        with self._lock:
+            self._read_at.pop(reference, None)
+            self._read_at[reference] = monotonic()
 
-    def list_rows(project: str, dataset: str, table: str, *args: Any, **kwargs: Any) -> Any:
-        if dataset == tables.RESULTS:
-            note_reading((project, dataset, table))
-        return list_rows_of(project, dataset, table, *args, **kwargs)
-
-    def note_reading(reference: Reference) -> None:
-        with lock:
-            read_at.pop(reference, None)
-            read_at[reference] = monotonic()
-
-    def forgotten() -> list[Reference]:
-        with lock:
+    def _forget(self) -> list[Reference]:
+        """Forget old results; return them."""
+        with self._lock:
             before = monotonic() - _RESULT_SECONDS
-            more = [*read_at][:-_RESULTS]
-            old = [reference for reference in more if read_at[reference] < before]
+            more = [*self._read_at][:-_RESULTS]
+            old = [reference for reference in more if self._read_at[reference] < before]
             for reference in old:
-                del read_at[reference]
+                del self._read_at[reference]
             return old
-
-    tables.write, tabledata.list_rows = write, list_rows

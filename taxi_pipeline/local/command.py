@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,9 @@ _GRACE_SECONDS = 10
 def run(command: Sequence[str], environment: dict[str, str]) -> int:
     """Run the command with the environment added to ours; return its exit code as a shell's.
 
-    That is 127 where the command is not found, 126 where it may not run, 128 + n where signal n
-    ended it. Raises `PermanentError` where a file `.env` would take the environment's place.
+    It finds the commands that are installed beside us, activated or not. The exit code is 127 where
+    the command is not found, 126 where it may not run, 128 + n where signal n ended it. Raises
+    `PermanentError` where a file `.env` would take the environment's place.
     """
     if overridden := sorted(dotenv_values(".env").keys() & environment.keys()):
         raise PermanentError(
@@ -40,7 +42,11 @@ def run(command: Sequence[str], environment: dict[str, str]) -> int:
         )
     with _signals_caught() as pass_to:
         try:
-            process = subprocess.Popen(command, env={**os.environ, **environment}, process_group=0)
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, "PATH": search_path(), **environment},
+                process_group=0,
+            )
         except FileNotFoundError:
             print(f"taxi local: {command[0]}: command not found", file=sys.stderr)  # noqa: T201
             return 127
@@ -53,6 +59,13 @@ def run(command: Sequence[str], environment: dict[str, str]) -> int:
         process.returncode = code
         ending.complete()
     return 128 - code if code < 0 else code
+
+
+def search_path() -> str:
+    """Return PATH, before it the folder of this environment's commands where PATH has it not."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    ours = sysconfig.get_path("scripts")
+    return os.pathsep.join(folders if ours in folders else [ours, *folders])
 
 
 class _Ending:

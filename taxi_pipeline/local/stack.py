@@ -1,8 +1,9 @@
 """The stack's life: started by the first who needs it, joined by the next, stopped by the last.
 
-The data folder holds the servers' data and logs, `stack.json` (what runs, while it runs) and two
-locks: `starting.lock` is held while servers start or stop, `users.lock` is shared by all who use
-them. Locks go with their process, so a killed user leaves none behind.
+The data folder holds the servers' data and logs, `stack.json` (what runs, while it runs),
+`publisher` (whose months it keeps) and two locks: `starting.lock` is held while servers start or
+stop, `users.lock` is shared by all who use them. Locks go with their process, so a killed user
+leaves none behind.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -25,6 +26,7 @@ from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.local import servers
 from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
 from taxi_pipeline.local.servers import Server
+from taxi_pipeline.tlc.addresses import ADDRESSES, TLC
 
 _START_SECONDS = 90
 _STOP_SECONDS = 30
@@ -33,13 +35,20 @@ _STATE = "stack.json"
 
 @dataclass(frozen=True)
 class PublisherOptions:
-    """Who plays the publisher: a folder, or the generator with so many `rows` a file."""
+    """Who is the publisher: `TLC`, a folder, or the generator with so many `rows` a file."""
 
     publisher: str | None
     rows: int
 
     def __str__(self) -> str:
         return f"--publisher {self.publisher}" if self.publisher else f"--rows {self.rows}"
+
+    @property
+    def months(self) -> str:
+        """Whose months it publishes, in words."""
+        if self.publisher == TLC:
+            return "TLC's own months"
+        return "months of a folder" if self.publisher else "generated months"
 
 
 # Given the folder, the settings and four free ports: servers to start, and the variables by which
@@ -69,30 +78,39 @@ class _Running:
 def every_server(
     folder: Path, settings: PublisherOptions, ports: Sequence[int]
 ) -> tuple[list[Server], dict[str, str]]:
-    """Return PostgreSQL, the emulators and the publisher."""
+    """Return PostgreSQL, the emulators and the publisher, unless that is TLC itself."""
     postgres_port, gcs_port, bigquery_port, publisher_port = ports
-    published = (
-        Path(settings.publisher)
-        if settings.publisher
-        else folder / "published" / str(settings.rows)
-    )
-    rows = None if settings.publisher else settings.rows
-    if rows is not None:
-        published.mkdir(parents=True, exist_ok=True)
     postgres, postgres_url = servers.postgres(folder / "postgres", postgres_port)
     gcs, gcs_url = servers.gcs(folder / "gcs", gcs_port)
     bigquery, bigquery_url = servers.bigquery(folder / "bigquery", folder / "gcs", bigquery_port)
-    publisher, publisher_url = servers.publisher(published, rows, publisher_port)
-    return [postgres, gcs, bigquery, publisher], {
+    publisher, published_at = _publisher(folder, settings, publisher_port)
+    return [postgres, gcs, bigquery, *publisher], {
         "BIGQUERY_EMULATOR_HOST": bigquery_url,
         "STORAGE_EMULATOR_HOST": gcs_url,
         "TAXI_BUCKET": servers.BUCKET,
         "TAXI_DATASET": servers.DATASET,
         "TAXI_GCP_PROJECT": servers.PROJECT,
         "TAXI_POSTGRES_URL": postgres_url,
-        "TAXI_PUBLISHER_URLS": url_templates(publisher_url),
-        "TAXI_ZONES_URL": f"{publisher_url}/{ZONES}",
-        "TAXI_ZONE_SHAPES_URL": f"{publisher_url}/{ZONE_SHAPES}",
+        **published_at,
+    }
+
+
+def _publisher(
+    folder: Path, settings: PublisherOptions, port: int
+) -> tuple[list[Server], Mapping[str, str]]:
+    """Return the publisher's server, if there is to be one, and the variables that name it."""
+    if settings.publisher == TLC:
+        return [], ADDRESSES
+    if settings.publisher:
+        published, rows = Path(settings.publisher), None
+    else:
+        published, rows = folder / "published" / str(settings.rows), settings.rows
+        published.mkdir(parents=True, exist_ok=True)
+    server, url = servers.publisher(published, rows, port)
+    return [server], {
+        "TAXI_PUBLISHER_URLS": url_templates(url),
+        "TAXI_ZONES_URL": f"{url}/{ZONES}",
+        "TAXI_ZONE_SHAPES_URL": f"{url}/{ZONE_SHAPES}",
     }
 
 
@@ -106,8 +124,9 @@ def running(
     """Start the stack in `folder`, or join the one that runs there; yield its environment.
 
     On leaving, the last user stops the servers. `say` gets a sentence about each thing worth
-    knowing. Raises `PermanentError` for a folder that holds something else or runs a stack with
-    other settings, `TransientError` for a server that does not come up.
+    knowing. Raises `PermanentError` for a folder that holds something else, keeps the months of
+    another publisher or runs a stack with other settings, `TransientError` for a server that does
+    not come up.
     """
     folder = folder.resolve()
     _claim(folder)
@@ -215,6 +234,7 @@ def _join(
 def _start(
     folder: Path, settings: PublisherOptions, say: Callable[[str], None], make_servers: Servers
 ) -> dict[str, str]:
+    _keep_apart(folder, settings)
     dagster_home = folder / "dagster"
     dagster_home.mkdir(exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
@@ -226,7 +246,8 @@ def _start(
         **addresses,
         "DAGSTER_HOME": str(dagster_home),
         "NO_GCE_CHECK": "true",  # or Google's clients look for a metadata server
-        "NO_PROXY": "127.0.0.1,localhost",
+        # both, because libraries take the one in small letters where the user has set it
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
     }
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
@@ -248,6 +269,23 @@ def _start(
             _stop(folder)
         raise
     return environment
+
+
+def _keep_apart(folder: Path, settings: PublisherOptions) -> None:
+    """Note whose months the folder keeps; raise `PermanentError` where they are another's."""
+    note = folder / "publisher"
+    try:
+        months = note.read_text().strip()
+    except FileNotFoundError:
+        # a folder of an earlier release has no note
+        is_used = (folder / "published").is_dir()
+        months = PublisherOptions(None, 0).months if is_used else settings.months
+        note.write_text(f"{months}\n")
+    if months != settings.months:
+        raise PermanentError(
+            f"{folder} keeps {months}, among which {settings.months} could not be told apart: name "
+            "another folder with --data-dir, or delete this one."
+        )
 
 
 def _spawn(server: Server, logs: Path) -> subprocess.Popen[bytes]:

@@ -19,7 +19,7 @@ import yaml
 
 from taxi_pipeline.local import servers
 from taxi_pipeline.local.publisher import ZONE_SHAPES, ZONES, url_templates
-from taxi_pipeline_tests.containers.emulators import BIGQUERY, GCS, HOST, PUBLISHER
+from taxi_pipeline_tests.containers.emulators import BIGQUERY, GCS, HOST, PUBLISHER, READY
 from taxi_pipeline_tests.containers.engine import Engine
 from taxi_pipeline_tests.containers.gate import Month, RemoteGate
 from taxi_pipeline_tests.containers.images import OF_DEPLOYMENT, STANDINS, refuse_deployment
@@ -125,6 +125,11 @@ class Deployment(Webserver):
         (inspected,) = json.loads(self.engine.run("inspect", container))
         return inspected
 
+    def start_of(self, service: str) -> str:
+        """Return when a service's container was started."""
+        start: str = self.inspect(self.container(service))["State"]["StartedAt"]
+        return start
+
     def health(self, service: str) -> str:
         """Return a service's health, in Docker's words."""
         health: str = self.inspect(self.container(service))["State"]["Health"]["Status"]
@@ -184,10 +189,17 @@ class Deployment(Webserver):
                 for run in self.runs()
                 if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
             ]
-            assert not [run for run in given_up if run.month in months], given_up
+            errors = [(run.month, self.error_of(run.id)) for run in given_up if run.month in months]
+            assert not errors
             return self.done() >= {*months}
 
         until(all_done, seconds, every=2)
+
+    def state(self) -> str:
+        """Return what whoever looks for a fault asks first: runs, the gate, the daemon's words."""
+        runs = [f"{run.status} {run.month} {run.id[:8]}" for run in self.runs()]
+        words = self.start("logs", "--no-color", "--tail", "60", "daemon").stdout
+        return "\n".join([*runs, f"waiting: {self.gate().waiting}", words])
 
     def ledger(self, *options: str) -> list[Mapping[str, Any]]:
         """Return what `taxi ledger --json` prints, which must end well."""
@@ -287,7 +299,8 @@ def _point_at_emulators(there: Deployment, port: int) -> None:
             "init": True,
             "networks": ["default", "runs"],
             "ports": [f"127.0.0.1::{PUBLISHER}"],
-            "healthcheck": {"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s"},
+            "tmpfs": [f"{READY.parent}:mode=1777"],
+            "healthcheck": {"test": ["CMD", "test", "-e", str(READY)], "interval": "1s"},
             "restart": "unless-stopped",
         },
         "dagster-database": {"ports": ["127.0.0.1::5432"]},

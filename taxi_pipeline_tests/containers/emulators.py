@@ -20,6 +20,7 @@ from taxi_pipeline_tests.containers.gate import Gate, control
 HOST = "emulators"
 GCS, BIGQUERY, PUBLISHER = 9001, 9002, 9003
 ROWS = 2_000
+READY = Path("/ready/yes")  # in memory, so that no restart finds it
 
 _DATA = Path("/data")
 
@@ -47,7 +48,7 @@ def main() -> None:
             while not server.answers():
                 threading.Event().wait(0.1)
             server.prepare()
-        (_DATA / "ready").touch()
+        READY.touch()
         for process in processes:
             process.wait()
     finally:

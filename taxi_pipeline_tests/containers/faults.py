@@ -46,6 +46,16 @@ def _kill_run(there: Deployment) -> None:
     there.engine.run("kill", cast("str", _container_of(_started(there))))
 
 
+def _kill_fetching_run(there: Deployment) -> None:
+    """Kill the container of a run that waits for its file, and so has a place in the pool."""
+
+    def fetching() -> list[Run]:
+        waiting = there.gate().waiting
+        return [run for run in there.runs() if run.month in waiting and _container_of(run)]
+
+    there.engine.run("kill", cast("str", _container_of(until(fetching)[0])))
+
+
 def _starve_run(there: Deployment) -> None:
     """Use up the memory of a run's container, in which the kernel then kills the run first."""
     container = cast("str", _container_of(_started(there)))
@@ -78,7 +88,10 @@ def _lose_an_event(there: Deployment) -> None:
 
 
 def _restart_engine(there: Deployment) -> None:
+    before = there.start_of("emulators")
     there.engine.restart()
+    # a container that is not started yet is as healthy as it was
+    until(lambda: there.start_of("emulators") != before, every=0.5)
     until(lambda: there.health("emulators") == "healthy", every=0.5)
 
 
@@ -88,9 +101,12 @@ FAULTS: dict[str, Callable[[Deployment], None]] = {
     "the daemon's process is killed (-9)": _kill("daemon"),
     "the webserver's process is killed (-9)": _kill("webserver"),
     "a run's container is killed": _kill_run,
+    "a run's container is killed while it fetches": _kill_fetching_run,
     "a run needs more memory than it may have": _starve_run,
     "Dagster's PostgreSQL is restarted": _restart("dagster-database"),
     "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
     "the trips' PostgreSQL is restarted": _restart("taxi-database"),
     "the host's Docker is restarted": _restart_engine,
 }
+# The months under way keep waiting for their files until it has happened.
+WHILE_FETCHING = {"a run's container is killed while it fetches"}

@@ -29,9 +29,9 @@ class Gate:
     def __init__(self, publisher: ASGIApp) -> None:
         self._publisher = publisher
         self._changed = threading.Condition()
-        self._waiting: list[Month] = []
         self._places = 0
         self._is_open = False
+        self.waiting: list[Month] = []
         self.passed: set[Month] = set()
 
     @property
@@ -49,8 +49,8 @@ class Gate:
     def let_through(self, months: Collection[Month]) -> None:
         """Let these months through, and those that wait already."""
         with self._changed:
-            self.passed |= {*months, *self._waiting}
-            self._waiting.clear()
+            self.passed |= {*months, *self.waiting}
+            self.waiting.clear()
             self._changed.notify_all()
 
     def open(self) -> None:
@@ -68,15 +68,15 @@ class Gate:
 
     def _pass(self, month: Month) -> None:
         with self._changed:
-            if month not in self.passed and month not in self._waiting:
-                self._waiting.append(month)
+            if month not in self.passed and month not in self.waiting:
+                self.waiting.append(month)
                 self._admit()
             self._changed.wait_for(lambda: self._is_open or month in self.passed)
 
     def _admit(self) -> None:
-        while self._places and self._waiting:
+        while self._places and self.waiting:
             self._places -= 1
-            self.passed.add(self._waiting.pop(0))
+            self.passed.add(self.waiting.pop(0))
         self._changed.notify_all()
 
 
@@ -96,7 +96,9 @@ def control(gate: Gate) -> Starlette:
         return Response(status_code=204)
 
     async def state(request: Request) -> Response:
-        return JSONResponse({"places": gate.places, "passed": sorted(gate.passed)})
+        return JSONResponse(
+            {"places": gate.places, "passed": sorted(gate.passed), "waiting": gate.waiting}
+        )
 
     return Starlette(
         routes=[
@@ -124,6 +126,11 @@ class RemoteGate:
     def passed(self) -> set[Month]:
         """The months that were let through."""
         return {(table, month) for table, month in self._state()["passed"]}
+
+    @property
+    def waiting(self) -> list[Month]:
+        """The months that have asked and wait."""
+        return [(table, month) for table, month in self._state()["waiting"]]
 
     def let(self, months: int) -> None:
         """Let so many more months through, whether they wait already or come later."""

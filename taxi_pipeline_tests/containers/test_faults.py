@@ -9,7 +9,7 @@ import pytest
 from taxi_pipeline_tests.containers.conftest import BEFELL
 from taxi_pipeline_tests.containers.deployment import Deployment
 from taxi_pipeline_tests.containers.emulators import ROWS
-from taxi_pipeline_tests.containers.faults import FAULTS
+from taxi_pipeline_tests.containers.faults import FAULTS, WHILE_FETCHING
 from taxi_pipeline_tests.containers.gate import Month
 from taxi_pipeline_tests.support.processes import until
 from taxi_pipeline_tests.support.webserver import Run
@@ -50,11 +50,17 @@ def befall(there: Deployment, what: str) -> Befell:
         held = {run.month for run in runs if run.status == "STARTED"} - there.gate().passed - done
         return held if len(held) >= AT_ONCE else set()
 
-    going = until(under_way, 300, every=1)
-    at = time.time()
-    there.gate().let_through(going)  # also those that have started and not yet asked
-    FAULTS[what](there)
-    until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
+    try:
+        going = until(under_way, 300, every=1)
+        at = time.time()
+        if what not in WHILE_FETCHING:
+            there.gate().let_through(going)  # also those that have started and not yet asked
+        FAULTS[what](there)
+        there.gate().let_through(going)
+        until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
+    except AssertionError as error:
+        error.add_note(f"{what}\n{there.state()}")
+        raise
     return Befell(what, at, going)
 
 

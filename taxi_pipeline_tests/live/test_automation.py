@@ -6,6 +6,7 @@ has failed that `taxi retry-failed` runs again. All of them are the newest month
 then computed once. A script has started the platform in the background; SIGINT ends it.
 """
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -192,6 +193,7 @@ class Retried:
     """What the command line printed: while the month had failed, as it launched it, and after."""
 
     would_run: str
+    for_programs: str
     of_another_service: str
     launched: str
     after: str
@@ -211,12 +213,15 @@ def retried(stage: Stage, before_publication: BeforePublication) -> Retried:
     """Run the failed month again, while the published one is taken up."""
     with stage.in_this_process():
         would_run = _retry_failed("--dry-run")
+        for_programs = _retry_failed("--dry-run", "--json")
         of_another_service = _retry_failed("--service", ARRIVED.name)
         stage.publisher.publish(FAILED, 400, hidden=True)
         launched = subprocess.run(
             [*TAXI, "retry-failed"], capture_output=True, text=True, timeout=100, check=True
         )
-        return Retried(would_run, of_another_service, launched.stdout, _retry_failed())
+        return Retried(
+            would_run, for_programs, of_another_service, launched.stdout, _retry_failed()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +273,15 @@ def test_what_somebody_puts_into_the_lake_goes_the_rest_of_its_way(
 def test_a_month_that_failed_runs_again(stage: Stage, retried: Retried, settled: list[str]) -> None:
     assets = ", ".join(f"{FAILED.name}_{layer}" for layer in LAYERS)
     assert retried.would_run == f"{FAILED_MONTH}: would run {assets}\n"
+    assert json.loads(retried.for_programs) == [
+        {
+            "job": FAILED.trips.name,
+            "month": NEWEST.key,
+            "assets": assets.split(", "),
+            "run": None,
+            "url": None,
+        }
+    ]
     assert retried.of_another_service == "No month has failed.\n"
     launched = re.fullmatch(rf"{FAILED_MONTH}: {PEOPLES}/runs/(\S+)\n", retried.launched)
     assert launched

@@ -114,7 +114,9 @@ def test_data_stays_from_one_stack_to_the_next_whatever_the_user_has_set(whole: 
         text=True,
         timeout=60,
         # of no matter are a proxy and settings for another PostgreSQL
-        env=os.environ | {"HTTP_PROXY": "http://127.0.0.1:1", "PGSSLMODE": "require"},
+        env=os.environ
+        | dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:1")
+        | {"no_proxy": "example.org", "PGSSLMODE": "require"},
     )
     assert ledger.returncode == 0, ledger.stderr
     assert "Error" not in ledger.stderr
@@ -177,6 +179,19 @@ def test_other_settings_do_not_join(folder: Path, scratch: Path) -> None:
     assert other.returncode == 1
     assert "A stack with --rows 50000 runs in" in other.stderr
     assert "not one with --rows 7" in other.stderr
+
+
+def test_a_folder_of_an_earlier_release_takes_no_months_of_another_publisher(
+    scratch: Path,
+) -> None:
+    data = scratch / "data"
+    assert run(data, "true").returncode == 0
+    (data / "publisher").unlink()
+    (data / "published").mkdir()
+    other = run(data, "true", publisher=str(scratch))
+    assert other.returncode == 1
+    assert "keeps generated months, among which months of a folder could not be" in other.stderr
+    assert run(data, "true").returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,18 +1,36 @@
 """The command line's help, and what it does with a bad word."""
 
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.exc import OperationalError
 
 from taxi_pipeline import settings
 from taxi_pipeline.cli import main
+from taxi_pipeline.cli.local import local
+from taxi_pipeline.settings import variables
+from taxi_pipeline.tlc.addresses import ADDRESSES
 from taxi_pipeline_tests.support.forkserver import Start, run, run_cold
+from taxi_pipeline_tests.support.internet import internet
 
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
+
+
+def verbs(group: click.Group = main, before: str = "taxi") -> dict[str, click.Command]:
+    """Return all verbs, those of groups included, by the words that run them."""
+    commands = {}
+    for name, command in group.commands.items():
+        words = f"{before} {name}"
+        commands[words] = command
+        if isinstance(command, click.Group):
+            commands |= verbs(command, words)
+    return commands
 
 
 @pytest.mark.parametrize(
@@ -30,6 +48,135 @@ def test_help_teaches(arguments: list[str]) -> None:
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0
     assert "taxi local" in shown.output
+
+
+@pytest.mark.parametrize("words", verbs())
+def test_the_help_of_each_verb_has_an_example(words: str) -> None:
+    shown = CliRunner().invoke(main, [*words.split()[1:], "--help"])
+    assert shown.exit_code == 0
+    usage, _, rest = shown.output.partition("\n")
+    assert words in usage.replace("main", "taxi")
+    assert re.search(rf"^  (taxi local )?{words}( |$)", rest, re.MULTILINE), shown.output
+    assert "\\b" not in shown.output
+
+
+def test_the_verbs_stand_in_the_order_in_which_people_need_them() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    listed = re.findall(r"^  ([a-z-]+)  ", shown.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(main.commands)
+    assert listed[:2] == ["local", "demo"]
+    assert sorted(listed) != listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["leger"], "No such command 'leger'. Did you mean 'ledger'?"),
+        (["retry-faild"], "Did you mean 'retry-failed'?"),
+        (["export", "db"], "Did you mean 'dbt'?"),
+        (["ledger", "--moth", "2021-01"], "Did you mean one of: '--month'"),
+        (["local", "--row", "7", "true"], "No such option '--row'. Did you mean '--rows'?"),
+        (["local", "ledger"], "'ledger' is a verb of taxi: write taxi local taxi ledger."),
+    ],
+)
+def test_for_a_word_that_is_none_the_nearest_is_named(arguments: list[str], said: str) -> None:
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 2
+    assert said in shown.output
+
+
+def test_the_word_tlc_is_no_folder_and_another_path_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tlc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (publisher,) = (option for option in local.params if option.name == "publisher")
+    assert publisher.type.convert("tlc", publisher, None) == "tlc"
+    assert publisher.type.convert("./tlc", publisher, None) == str(tmp_path / "tlc")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+
+
+def test_the_page_has_all_verbs_in_their_order() -> None:
+    listed = re.findall(r"^\| `taxi ([a-z-]+)` \|.*\| `(.+)` \|$", PAGE, re.MULTILINE)
+    assert [verb for verb, _ in listed] == list(main.commands)
+    for verb, example in listed:
+        assert example.startswith((f"taxi {verb}", f"taxi local taxi {verb}"))
+
+
+def test_the_page_has_every_verb_that_prints_json() -> None:
+    printing = {
+        words
+        for words, verb in verbs().items()
+        if any("--json" in parameter.opts for parameter in verb.params)
+    }
+    assert printing == set(re.findall(r"^\| `(taxi [a-z-]+) --json` \|", PAGE, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ["--version"]),
+        (0, ["export", "odcs", "--store", "postgres"]),
+        (1, ["ledger"]),
+        (1, ["status"]),
+        (1, ["retry-failed"]),
+        (2, ["fly"]),
+        (2, ["ledger", "--month", "January"]),
+        (2, ["local"]),
+    ],
+)
+def test_the_exit_codes_are_those_of_the_page(
+    code: int, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DAGSTER_HOME", "TAXI_BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+    codes = re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)
+    # those of Ctrl-C are below; live/test_local has those of commands and signals
+    assert codes == ["0", "1", "2", "126", "127", "130", "143"]
+    assert CliRunner().invoke(main, arguments).exit_code == code
+
+
+def completed(*words: str) -> list[str]:
+    """Return what bash is offered in place of the last word."""
+    asked = {
+        "_TAXI_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    shown = CliRunner().invoke(main, env=asked, prog_name="taxi")
+    assert shown.exit_code == 0
+    return [line.partition(",")[2] for line in shown.output.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_that_completes(shell: str) -> None:
+    asked = {"_TAXI_COMPLETE": f"{shell}_source"}
+    shown = CliRunner().invoke(main, env=asked, prog_name="taxi")
+    assert shown.exit_code == 0
+    assert f"_TAXI_COMPLETE={shell}_complete" in shown.output
+
+
+def test_verbs_options_services_months_and_stores_are_completed() -> None:
+    assert completed("taxi", "le") == ["ledger"]
+    assert completed("taxi", "ledger", "--mo") == ["--month"]
+    assert completed("taxi", "ledger", "--service", "f") == ["fhv", "fhvhv"]
+    assert completed("taxi", "retry-failed", "--service", "g") == ["green"]
+    assert completed("taxi", "export", "dbt", "--store", "p") == ["postgres"]
+    assert completed("taxi", "ledger", "--month", "2021-0")[-1] == "2021-01"
+    # of the services that are chosen
+    assert completed("taxi", "ledger", "--service", "green", "--from", "2013")[-1] == "2013-08"
+    assert completed("taxi", "ledger", "--from", "2009-0")[-1] == "2009-01"
+
+
+def test_ctrl_c_ends_a_verb_with_a_shells_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["taxi_pipeline.cli.ledger"], "show_ledger", interrupted)
+    shown = CliRunner().invoke(main, ["ledger"])
+    assert (shown.exit_code, shown.output) == (130, "Interrupted.\n")
 
 
 def test_the_help_of_local_shows_commands_to_type() -> None:
@@ -86,6 +233,44 @@ def test_without_an_environment_a_verb_says_what_to_set(
     assert "taxi local COMMAND" in shown.output
 
 
+@pytest.fixture
+def where_tlc_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set what must be set, and of the publisher what .env.example has."""
+    for name, field in variables().items():
+        if field.is_required():
+            monkeypatch.setenv(name, ADDRESSES.get(name, "nowhere"))
+
+
+@pytest.mark.usefixtures("where_tlc_publishes")
+def test_a_demo_of_months_that_tlc_does_not_have_names_where_they_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with internet(tmp_path, tmp_path, tmp_path) as empty:
+        for name, value in empty.variables.items():
+            monkeypatch.setenv(name, value)
+        shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    error = shown.stderr.splitlines()[-1]
+    assert error.startswith(
+        "Error: green 2021-01 is not at any of https://github.com/DataTalksClub"
+    )
+    assert ", https://d37ci6vzurychx.cloudfront.net/trip-data/" in error
+
+
+@pytest.mark.usefixtures("where_tlc_publishes")
+def test_without_the_internet_the_demo_of_tlcs_months_says_so_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    asking, error = shown.stderr.splitlines()
+    assert asking == "Asking TLC and the mirror of its CSVs for the demo's months …"
+    assert error.startswith("Error: TLC's months cannot be fetched from here: https://github.com/")
+    assert error.endswith("HTTPS_PROXY may name a proxy; make demo needs neither.")
+
+
 def test_without_an_instance_retry_failed_says_what_to_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -113,6 +298,8 @@ def test_where_nothing_failed_nothing_runs_again(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     shown = CliRunner().invoke(main, ["retry-failed", "--dry-run"])
     assert (shown.exit_code, shown.stdout) == (0, "No month has failed.\n")
+    shown = CliRunner().invoke(main, ["retry-failed", "--json"])
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
 
 
 def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.publisher import Publisher
+from taxi_pipeline.resources.publisher.urls import url_templates
 from taxi_pipeline.settings import (
     _DEFAULTS,
     automation_is_on,
@@ -26,6 +27,7 @@ from taxi_pipeline.settings import (
     schedule_cron,
     variables,
 )
+from taxi_pipeline.tlc.addresses import ADDRESSES
 
 SHARES = [
     pytest.param("TAXI_REJECTED_SHARE", rejected_share, 0.05, id="rejected"),
@@ -231,3 +233,10 @@ def test_the_example_names_every_setting() -> None:
     example = (Path(__file__).parents[2] / ".env.example").read_text()
     names = {*variables(), *_DEFAULTS, "TAXI_DAGSTER_API_URL"}
     assert names <= set(re.findall(r"^(?:# )?(TAXI_\w+)=", example, re.MULTILINE))
+
+
+def test_the_addresses_of_tlc_are_those_of_the_example() -> None:
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
+    given = dict(re.findall(r"^(?:# )?(TAXI_\w+)=(.*)$", example, re.MULTILINE))
+    assert {name: given[name] for name in ADDRESSES} == ADDRESSES
+    assert url_templates(ADDRESSES["TAXI_PUBLISHER_URLS"])

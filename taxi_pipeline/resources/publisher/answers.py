@@ -53,11 +53,13 @@ class RemoteFile:
         url: The URL that was asked.
         etag: As in `Download`.
         last_modified: As in `Download`.
+        size: The size in bytes; None where the publisher does not say it.
     """
 
     url: str
     etag: str
     last_modified: str
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -311,8 +313,20 @@ def save(
 def remote_file(url: str, response: "requests.Response") -> RemoteFile:
     """Return what an answer's headers say of the file."""
     return RemoteFile(
-        url, _header_value(response, "ETag"), _header_value(response, "Last-Modified")
+        url,
+        _header_value(response, "ETag"),
+        _header_value(response, "Last-Modified"),
+        _size(response),
     )
+
+
+def _size(response: "requests.Response") -> int | None:
+    """Return the file's size, of which the answer may have a part alone."""
+    if response.status_code == 206:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def _header_value(response: "requests.Response", name: str) -> str:

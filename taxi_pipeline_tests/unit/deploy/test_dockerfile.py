@@ -7,7 +7,9 @@ import fnmatch
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY, Dockerfile
+from taxi_pipeline_tests.support.processes import until
 
 DOCKERFILE = Dockerfile.read()
 SECRET = "s3cr3t $(w0rd)\nand more"
@@ -127,3 +130,31 @@ def test_the_entrypoint_names_what_dagsters_servers_need_and_lack(tmp_path: Path
         assert done.stderr.startswith(f"TAXI_UNSET: not set, and {tmp_path}/dagster.yaml needs it.")
     others = subprocess.check_output([entrypoint, "echo", "others"], env=environment, text=True)
     assert others == "others\n"
+
+
+def test_the_daemon_starts_once_the_code_location_answers(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "dagster-daemon").write_text(f"#!/bin/sh\necho $* > {started}\n")
+    (tmp_path / "dagster-daemon").chmod(0o755)
+    tries = tmp_path / "tries"
+    (tmp_path / "python").write_text(f'#!/bin/sh\necho >> {tries}\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    with socket.socket() as location:
+        location.bind(("127.0.0.1", 0))
+        environment = {
+            "PATH": f"{tmp_path}{os.pathsep}{os.defpath}",
+            "WAIT_FOR": f"127.0.0.1:{location.getsockname()[1]}",
+        }
+        entrypoint = str(REPOSITORY / "deploy/entrypoint.sh")
+        # the health check does not wait for anybody
+        subprocess.run(
+            [entrypoint, "dagster-daemon", "liveness-check"], env=environment, check=True
+        )
+        assert started.read_text() == "liveness-check\n"
+        started.unlink()
+        with subprocess.Popen([entrypoint, "dagster-daemon", "run"], env=environment) as daemon:
+            until(lambda: tries.exists() and len(tries.read_text()) > 1)
+            assert not started.exists()
+            location.listen()
+            assert daemon.wait(30) == 0
+    assert started.read_text() == "run\n"

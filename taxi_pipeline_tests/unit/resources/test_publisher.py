@@ -279,7 +279,7 @@ def test_headers_that_are_too_long_or_do_not_print_are_not_noted(
         seen = publisher(base).look(YELLOW, JANUARY)
     assert isinstance(found, Download)
     assert (found.etag, found.last_modified) == (noted, noted)
-    assert seen == RemoteFile(base + CSV, noted, noted)
+    assert seen == RemoteFile(base + CSV, noted, noted, 0)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_looking_asks_for_the_headers_alone() -> None:
     seen: list[str] = []
     with serving({CSV: [noting(body(b"x" * 9, '"v1"'), seen)]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
-    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
+    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED, 9)
     assert (seen, asked) == (["HEAD"], [CSV])
 
 
@@ -504,7 +504,7 @@ def test_looking_asks_for_the_headers_alone() -> None:
 def test_looking_finds_the_url_that_a_download_would(missing: Answer) -> None:
     with serving({CSV: [missing], PARQUET: [body(b"PAR1")]}) as (base, asked):
         found = publisher(base).look(YELLOW, JANUARY)
-    assert found == RemoteFile(base + PARQUET, "", MODIFIED)
+    assert found == RemoteFile(base + PARQUET, "", MODIFIED, 4)
     assert asked == [CSV, PARQUET]
 
 
@@ -514,10 +514,21 @@ def test_looking_at_a_month_that_no_url_has_finds_nothing() -> None:
     assert asked == [CSV, PARQUET]
 
 
+def test_a_size_that_the_publisher_does_not_say_is_none() -> None:
+    def unmeasured(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+
+    with serving({CSV: [unmeasured]}) as (base, _):
+        found = publisher(base).look(YELLOW, JANUARY)
+    assert isinstance(found, RemoteFile)
+    assert found.size is None
+
+
 def test_looking_at_a_known_file_says_whether_it_is_still_the_one() -> None:
     with serving({CSV: [body(b"x", '"v1"')]}) as (base, _):
         known = FileVersion(base + CSV, '"v1"')
-        published = RemoteFile(base + CSV, '"v1"', MODIFIED)
+        published = RemoteFile(base + CSV, '"v1"', MODIFIED, 1)
         assert publisher(base).look(YELLOW, JANUARY, known) == NotModified()
         for other in (FileVersion(base + CSV, '"v0"'), FileVersion(base + PARQUET, '"v1"')):
             assert publisher(base).look(YELLOW, JANUARY, other) == published
@@ -530,7 +541,7 @@ def test_looking_follows_a_redirect_and_keeps_the_published_address() -> None:
         "/elsewhere?token=1": [noting(body(b"x", '"v1"'), seen)],
     }
     with serving(answers) as (base, _):
-        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED, 1)
     assert seen == ["HEAD", "HEAD"]
 
 
@@ -619,7 +630,7 @@ def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges
         known = FileVersion(base + CSV, '"v1"')
         if not ranges:
             assert publisher(base).look(YELLOW, JANUARY, known) == NotModified()
-    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED)
+    assert found == RemoteFile(base + CSV, '"v1"', MODIFIED, len(content))
     assert seen[:2] == ["HEAD", "GET"]
     assert PARQUET not in asked
 
@@ -628,7 +639,7 @@ def test_looking_asks_by_get_where_a_signature_is_not_for_head(code: int, ranges
 def test_looking_asks_by_get_where_the_server_does_not_know_head(code: int) -> None:
     answer = for_get_alone(code, first_byte(b"xyz", '"v1"'))
     with serving({CSV: [answer]}) as (base, asked):
-        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED)
+        assert publisher(base).look(YELLOW, JANUARY) == RemoteFile(base + CSV, '"v1"', MODIFIED, 3)
     assert asked == [CSV, CSV]
 
 
@@ -658,7 +669,7 @@ def test_what_get_is_answered_counts_where_head_was_refused(
             assert PARQUET not in asked
         else:
             found = publisher(base).look(YELLOW, JANUARY)
-            assert found == RemoteFile(base + PARQUET, '"v2"', MODIFIED)
+            assert found == RemoteFile(base + PARQUET, '"v2"', MODIFIED, 4)
 
 
 def test_a_part_of_a_file_is_not_taken_for_it(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ All servers are on loopback. Two things at the edge are made up: what a name res
 the publisher's port is reached at a public address.
 """
 
-import datetime
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +16,6 @@ from urllib.parse import quote, urlsplit
 import dagster as dg
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
@@ -31,6 +25,7 @@ from taxi_pipeline.resources.publisher import Download, Publisher, RemoteFile, r
 from taxi_pipeline.resources.publisher.redirects import is_public
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import YELLOW
+from taxi_pipeline_tests.support.certificates import new_certificate
 from taxi_pipeline_tests.support.http import Answer, body, serving, serving_application, status
 
 JANUARY = Month(2021, 1)
@@ -219,30 +214,8 @@ def serving_by_tls(answers: dict[str, Answer], certificate: Path) -> Iterator[st
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "publisher")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = new_certificate(certificate).wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
