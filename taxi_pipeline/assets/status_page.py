@@ -10,7 +10,7 @@ from time import monotonic
 
 import dagster as dg
 
-from taxi_pipeline.assets.keys import LAYERS, asset_key
+from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient
 from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.resources.gcs import Lake, LakeObject
@@ -21,7 +21,8 @@ from taxi_pipeline.tlc.services import SERVICES
 KEY = dg.AssetKey("status_page")
 OBJECT = "status/index.html"
 
-# A month was replaced in a layer, or could not be.
+# A month was replaced in a table, or could not be: a run that fails before it comes to a table has
+# failed in it, too.
 _CHANGED = dg.AutomationCondition.any_deps_match(
     dg.AutomationCondition.newly_updated() | dg.AutomationCondition.execution_failed().newly_true()
 )
@@ -44,10 +45,8 @@ def status_page(
         sinks: The stores that get each table.
         read_facts: Returns what an instance knows of the months.
     """
-    months = [
-        asset_key(service.trips.name, layer)
-        for service in SERVICES.values()
-        for layer in (*LAYERS[:2], *(sink.name for sink in sinks))
+    tables = [
+        asset_key(service.trips.name, sink.name) for service in SERVICES.values() for sink in sinks
     ]
 
     # not dg.asset, which would name the step as the job is named
@@ -56,7 +55,7 @@ def status_page(
         specs=[
             dg.AssetSpec(
                 KEY,
-                deps=months,
+                deps=tables,
                 automation_condition=_DUE,
                 group_name="status",
                 kinds={"gcs", "html"},

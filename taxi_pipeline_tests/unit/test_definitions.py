@@ -90,7 +90,7 @@ def test_a_view_is_an_asset_of_each_store_that_reads_its_tables(
     assert job.asset_layer.selected_asset_keys == VIEWS.keys()
 
 
-def test_the_status_page_follows_every_layer_of_the_services(
+def test_the_status_page_follows_every_table_of_the_services(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     spec = specs[STATUS_PAGE]
@@ -99,7 +99,7 @@ def test_the_status_page_follows_every_layer_of_the_services(
     assert spec.partitions_def is None
     assert spec.automation_condition
     assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
-        f"{name}_{layer}" for name in SERVICES for layer in LAYERS
+        f"{name}_{layer}" for name in SERVICES for layer in SINK_LAYERS
     }
     job = defs.resolve_job_def("status_page")
     assert job.asset_layer.selected_asset_keys == {STATUS_PAGE}

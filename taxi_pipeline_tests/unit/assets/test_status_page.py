@@ -17,7 +17,7 @@ from taxi_pipeline.status import Facts
 from taxi_pipeline.tlc.services import SERVICES, YELLOW
 
 NOON = datetime(2026, 11, 29, 17, 1, tzinfo=UTC)
-RAW, CLEANED = (asset_key(YELLOW.trips.name, layer) for layer in ("raw", "cleaned"))
+RAW, TABLE = (asset_key(YELLOW.trips.name, layer) for layer in ("raw", "postgres"))
 
 
 @dataclass
@@ -46,30 +46,30 @@ class Ticks:
             self.instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
         return requested
 
-    def replace(self, month: str, asset: dg.AssetKey = CLEANED) -> None:
+    def replace(self, month: str, asset: dg.AssetKey = TABLE) -> None:
         event = dg.AssetMaterialization(asset, partition=month)
         self.instance.report_runless_asset_event(event)
 
 
 def definitions() -> dg.Definitions:
-    """Return the page, and the assets that it follows, the raw one of which fails."""
+    """Return the page and the tables that it follows, and a raw asset that fails before one."""
 
     @dg.asset(key=RAW, partitions_def=months_of(YELLOW))
     def raw() -> None:
         raise dg.Failure("broken")
 
+    @dg.asset(key=TABLE, deps=[RAW], partitions_def=months_of(YELLOW))
+    def table() -> None: ...
+
     others = [
-        dg.AssetSpec(asset_key(service.trips.name, layer), partitions_def=months_of(service))
+        dg.AssetSpec(key, partitions_def=months_of(service))
         for service in SERVICES.values()
-        for layer in ("raw", "cleaned", *(sink.name for sink in SINKS))
+        for sink in SINKS
+        if (key := asset_key(service.trips.name, sink.name)) != TABLE
     ]
     return dg.Definitions(
-        [
-            status_page(SINKS, lambda _: Facts()),
-            raw,
-            *(spec for spec in others if spec.key != RAW),
-        ],
-        jobs=[dg.define_asset_job("fetch", [raw])],
+        [status_page(SINKS, lambda _: Facts()), raw, table, *others],
+        jobs=[dg.define_asset_job("load", [raw, table])],
         resources=dict.fromkeys(("lake", *(sink.name for sink in SINKS)), object()),
     )
 
@@ -105,7 +105,7 @@ def test_what_changes_while_the_page_is_written_makes_another(ticks: Ticks) -> N
 
 
 def test_a_month_that_failed_makes_a_page_though_nothing_was_replaced(ticks: Ticks) -> None:
-    job = DEFINITIONS.resolve_job_def("fetch")
+    job = DEFINITIONS.resolve_job_def("load")
     done = job.execute_in_process(
         instance=ticks.instance, partition_key="2021-01", raise_on_error=False
     )
