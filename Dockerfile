@@ -14,8 +14,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv --without-pip /opt/taxi
 
-COPY requirements.lock ./
-RUN pip --python /opt/taxi/bin/python install --no-cache-dir --no-compile -r requirements.lock
+COPY requirements.lock requirements-openlineage.lock ./
+# The other has what OPENLINEAGE_URL needs, too.
+ARG REQUIREMENTS=requirements.lock
+RUN pip --python /opt/taxi/bin/python install --no-cache-dir --no-compile -r "${REQUIREMENTS}"
 
 WORKDIR /opt/taxi/lib/python3.13/site-packages
 RUN rm -r googleapiclient/discovery_cache/documents kubernetes/aio \

@@ -115,7 +115,10 @@ docs: $(READY) ## write the data dictionary, the requests to Google, docs/reliab
 lock: ## pin the newest versions that fit pyproject.toml
 	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy pyproject.toml \
 	  -o requirements.lock
-	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra local --extra dev --extra fuzz \
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra openlineage \
+	  -c requirements.lock pyproject.toml -o requirements-openlineage.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra openlineage \
+	  --extra local --extra dev --extra fuzz \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.13 --upgrade --extra deploy --extra local --extra dev --extra bench \
 	  -c requirements-dev.lock pyproject.toml -o requirements-bench.lock

@@ -21,13 +21,17 @@ from taxi_pipeline.assets.views import view_assets
 from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
+from taxi_pipeline.automation.due_months import due_months
 from taxi_pipeline.automation.facts import read_facts
 from taxi_pipeline.automation.failures import failed_months
+from taxi_pipeline.automation.lineage import lineage_sensors
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule, recount_schedule
+from taxi_pipeline.automation.watching import failed_ticks, heartbeat_sensor
 from taxi_pipeline.checks import mart_checks, published_checks
+from taxi_pipeline.checks.results import MATCHES_LAKE
 from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.settings import resources_for_dagster
@@ -83,13 +87,7 @@ def build_definitions(
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs.values()],
         schedules=_schedules(jobs, check_jobs),
-        sensors=[
-            published_months(jobs),
-            lake_arrivals(jobs, sinks),
-            automation_condition_sensor(),
-            failed_months(),
-            *notification_sensors(),
-        ],
+        sensors=_sensors(jobs, sinks),
         resources={
             **resources_for_dagster(sinks).by_name(),
             "mart_month": mart_month,
@@ -113,6 +111,23 @@ def _schedules(
             newest_month_schedule(service, jobs[service.trips.name]),
             recount_schedule(service, check_jobs[service.trips.name]),
         )
+    ]
+
+
+def _sensors(
+    jobs: "Mapping[str, UnresolvedAssetJobDefinition]", sinks: Sequence[type[Sink]]
+) -> list[dg.SensorDefinition]:
+    """Return the sensors, given each table's job by the table's name."""
+    return [
+        published_months(jobs),
+        lake_arrivals(jobs, sinks),
+        automation_condition_sensor(),
+        failed_months(),
+        due_months(sinks, MATCHES_LAKE),
+        failed_ticks(),
+        heartbeat_sensor(),
+        *notification_sensors(),
+        *lineage_sensors(),
     ]
 
 

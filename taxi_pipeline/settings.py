@@ -22,12 +22,13 @@ from taxi_pipeline.io.urls import refuse_secrets
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import Lake
+from taxi_pipeline.resources.heartbeat import Heartbeat
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.publisher import Publisher
 from taxi_pipeline.sink import Sink
 
-type _Resource = Publisher | Lake | Sink | Notifier
+type _Resource = Publisher | Lake | Sink | Notifier | Heartbeat
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Resources:
         publisher: TLC's files.
         lake: The bucket.
         notifier: Where people are told.
+        heartbeat: Who is called while all is well.
         sinks: The stores that keep tables, by name, in the order of the registry.
     """
 
     publisher: Publisher
     lake: Lake
     notifier: Notifier
+    heartbeat: Heartbeat
     sinks: Mapping[str, Sink]
 
     @property
@@ -62,6 +65,7 @@ class Resources:
             "publisher": self.publisher,
             "lake": self.lake,
             "notifier": self.notifier,
+            "heartbeat": self.heartbeat,
             **self.sinks,
         }
 
@@ -73,6 +77,7 @@ _DEFAULTS = {
     "TAXI_CHECK_DEPTH": "columns",
     "TAXI_DAGSTER_URL": "http://127.0.0.1:3000",
     "TAXI_FEWER_ROWS_SHARE": "0.2",
+    "TAXI_HEARTBEAT_EVERY_SECONDS": "60",
     "TAXI_PUBLISHED_EVERY_SECONDS": "3600",
     "TAXI_RECOUNT_DAYS": "30",
     "TAXI_REJECTED_SHARE": "0.05",
@@ -88,7 +93,7 @@ def variables(sinks: Sequence[type[Sink]] = SINKS) -> dict[str, FieldInfo]:
     Args:
         sinks: The stores that keep tables, whose variables are returned with the other resources'.
     """
-    resources: tuple[type[_Resource], ...] = (Publisher, Lake, *sinks, Notifier)
+    resources: tuple[type[_Resource], ...] = (Publisher, Lake, *sinks, Notifier, Heartbeat)
     return {
         variable: resource.model_fields[field]
         for resource in resources
@@ -212,6 +217,36 @@ def notifications_enabled() -> bool:
     return bool(os.environ.get("TAXI_NOTIFY_URL"))
 
 
+def heartbeat_enabled() -> bool:
+    """Return whether there is a monitor to call while all is well."""
+    return bool(os.environ.get("TAXI_HEARTBEAT_URL"))
+
+
+def heartbeat_every_seconds() -> int:
+    """Return how many seconds lie between two calls of the monitor."""
+    return _seconds("TAXI_HEARTBEAT_EVERY_SECONDS")
+
+
+def lineage_url() -> str:
+    """Return the address of the catalog that gets the lineage of runs; an empty text for none.
+
+    Raises:
+        PermanentError: As `dagster_url` does.
+    """
+    name = "OPENLINEAGE_URL"  # this and the next are the names of OpenLineage's client
+    return _web_address(name) if os.environ.get(name) else ""
+
+
+def lineage_key() -> str:
+    """Return the key for the catalog of lineage; an empty text for none."""
+    return os.environ.get("OPENLINEAGE_API_KEY", "")
+
+
+def lineage_namespace() -> str:
+    """Return the namespace that our jobs have in the catalog of lineage."""
+    return os.environ.get("OPENLINEAGE_NAMESPACE") or "taxi_pipeline"
+
+
 def dagster_url() -> str:
     """Return where people reach Dagster's UI, without a slash at the end.
 
@@ -313,6 +348,7 @@ def _resources(sinks: Sequence[type[Sink]], read: Callable[[str], str]) -> Resou
         Publisher(**_fields(Publisher, read)),
         Lake(**_fields(Lake, read)),
         Notifier(**_fields(Notifier, read)),
+        Heartbeat(**_fields(Heartbeat, read)),
         {sink.name: sink(**_fields(sink, read)) for sink in sinks},
     )
 

@@ -13,6 +13,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.priorities import FRESH
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.lake.metadata import CleanedMetadata
 from taxi_pipeline.lake.paths import (
@@ -106,6 +107,7 @@ class _Arrival:
             job_name=self.table,
             partition_key=self.key or None,
             asset_selection=[asset_key(self.table, layer) for layer in layers],
+            tags=FRESH,
         )
 
 

@@ -5,6 +5,7 @@ When an asset is due is said beside the asset.
 
 import dagster as dg
 
+from taxi_pipeline.automation.priorities import FRESH
 from taxi_pipeline.settings import automation_is_on
 
 
@@ -13,6 +14,7 @@ def automation_condition_sensor() -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         "default_automation_condition_sensor",
         target=dg.AssetSelection.all(),
+        run_tags=FRESH,
         default_status=dg.DefaultSensorStatus.RUNNING
         if automation_is_on()
         else dg.DefaultSensorStatus.STOPPED,

@@ -1,40 +1,33 @@
 """What we take from Dagster that is not in its public names, each with the reason.
 
-`dagster==1.13.27` is pinned, so no release of Dagster's changes these unseen. The module takes a
-tenth of a second to import, so it is imported where something of it is needed.
+`dagster==1.13.27` is pinned, so no release of Dagster's changes these unseen. Besides, the sensors
+call methods of `DagsterInstance` that its documentation does not list: `get_backfills`,
+`all_instigator_state`, `get_ticks` and `get_daemon_statuses`. GraphQL says the same, but by the
+webserver, and who is to be told that a part of Dagster is down must not need another part.
 """
 
-# A backfill that has ended: Dagster has sensors of runs, and none of backfills.
+from typing import TYPE_CHECKING
+
 # A job of all assets, which Dagster adds to each code location, is none of ours.
 from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
 
-# What `dg.define_asset_job` returns, for the annotations of what is given a job.
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+if TYPE_CHECKING:
+    # What `dg.define_asset_job` returns, for the annotations of what is given a job.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
 
-# Why a run or a step failed: the event log has it in these types.
-from dagster._core.events import JobFailureData
-from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-    PartitionBackfill,
-)
-from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+    # What `get_backfills` returns: Dagster has sensors of runs, and none of backfills.
+    from dagster._core.execution.backfill import PartitionBackfill
 
-# Tags that Dagster sets on runs.
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
+    # What `all_instigator_state` and `get_ticks` return: since when a schedule or sensor runs, and
+    # how its ticks have ended.
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
 
 __all__ = [
-    "BACKFILL_ID_TAG",
-    "BULK_ACTION_TERMINAL_STATUSES",
-    "PARTITION_NAME_TAG",
-    "WILL_RETRY_TAG",
-    "BulkActionStatus",
-    "BulkActionsFilter",
-    "JobFailureData",
+    "InstigatorState",
+    "InstigatorTick",
     "PartitionBackfill",
-    "StepFailureData",
     "UnresolvedAssetJobDefinition",
-    "UserFailureData",
     "is_reserved_asset_job_name",
 ]

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from taxi_pipeline.assets.tags import TAGS
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.automation.priorities import FRESH
+from taxi_pipeline.automation.webserver import Webserver
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.settings import automation_is_on, notifications_enabled
 
@@ -161,31 +161,11 @@ def failed_months(
 def run_again(failed: FailedPartition, url: str) -> str:
     """Launch a run of what failed, through Dagster's webserver at `url`; return the run's id.
 
-    So the run is queued as any other. Raises `PermanentError` where the webserver does not answer,
-    or does not launch it.
+    So the run is queued, and before the months of a backfill. Raises `PermanentError` where the
+    webserver does not answer, or does not launch it.
     """
-    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
-    from gql.transport.exceptions import TransportConnectionFailed
-
-    parts = urlsplit(url)
-    client = DagsterGraphQLClient(
-        parts.netloc, use_https=parts.scheme == "https", path_prefix=parts.path, timeout=60
-    )
-    try:
-        return client.submit_job_execution(
-            failed.job,
-            tags={**failed.tags, "dagster/partition": failed.key},
-            asset_selection=failed.assets,
-        )
-    except DagsterGraphQLClientError as error:
-        if isinstance(error.__cause__, TransportConnectionFailed):
-            raise PermanentError(
-                f"Dagster's webserver does not answer at {url}: start it (make dev), or set "
-                "TAXI_DAGSTER_API_URL to where it is reached from here."
-            ) from error
-        raise PermanentError(
-            f"Dagster's webserver at {url} did not launch {failed}: {error.__cause__ or error}"
-        ) from error
+    tags = {**failed.tags, **FRESH, "dagster/partition": failed.key}
+    return Webserver(url).launch_run(failed.job, tags, failed.assets, str(failed))
 
 
 def _by_job(failed: Iterable[FailedPartition]) -> list[str]:

@@ -18,8 +18,12 @@ from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.settings import dagster_url, notifications_enabled
 
 if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
+
     from taxi_pipeline.automation.dagster_internals import PartitionBackfill
 
+_BACKFILL = "dagster/backfill"  # the tag of a backfill's runs
+_ENDED = ("CANCELED", "COMPLETED", "COMPLETED_FAILED", "COMPLETED_SUCCESS", "FAILED")  # backfills
 _FAILURES_SHOWN = 10
 _BACKFILLS_LOOKED_AT = 100  # the newest: so many do not begin and end while an older one runs
 _OUTCOMES = {
@@ -48,8 +52,8 @@ def notification_sensors() -> list[dg.SensorDefinition]:
     def failed_runs(context: dg.RunFailureSensorContext, notifier: Notifier) -> None:
         run, instance = context.dagster_run, context.instance
         if not _is_of_backfill(run) and not _will_retry(run):
-            lines = [*_errors(instance, run), *_failed_checks(instance, run)]
-            notifier.send(f"{_subject(run)} failed", _body(lines, f"runs/{run.run_id}"))
+            lines = [*errors_of(instance, run), *_failed_checks(instance, run)]
+            notifier.send(f"{_subject(run)} failed", body(lines, f"runs/{run.run_id}"))
 
     @dg.run_status_sensor(
         dg.DagsterRunStatus.SUCCESS,
@@ -66,7 +70,7 @@ def notification_sensors() -> list[dg.SensorDefinition]:
         if published or failed:
             checks = f": {_number(len(failed), 'check')} failed" if failed else ""
             title = f"{_subject(run)} {published}".rstrip() + checks
-            notifier.send(title, _body([*rows, *failed], f"runs/{run.run_id}"))
+            notifier.send(title, body([*rows, *failed], f"runs/{run.run_id}"))
 
     @dg.sensor(
         default_status=status,
@@ -92,33 +96,24 @@ def notification_sensors() -> list[dg.SensorDefinition]:
 
 
 def _is_of_backfill(run: dg.DagsterRun) -> bool:
-    from taxi_pipeline.automation.dagster_internals import BACKFILL_ID_TAG
-
-    return BACKFILL_ID_TAG in run.tags
+    return _BACKFILL in run.tags
 
 
 def _will_retry(run: dg.DagsterRun) -> bool:
-    from taxi_pipeline.automation.dagster_internals import WILL_RETRY_TAG
-
-    return run.tags.get(WILL_RETRY_TAG) == "true"
+    return run.tags.get("dagster/will_retry") == "true"
 
 
 def _ended_backfills(
     context: dg.SensorEvaluationContext,
 ) -> "list[tuple[float, PartitionBackfill]]":
     """Return this code location's backfills that have ended, each with when."""
-    from taxi_pipeline.automation.dagster_internals import (
-        BULK_ACTION_TERMINAL_STATUSES,
-        BulkActionsFilter,
-    )
-
-    backfills = context.instance.get_backfills(
-        BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES), limit=_BACKFILLS_LOOKED_AT
-    )
+    backfills = context.instance.get_backfills(limit=_BACKFILLS_LOOKED_AT)
     return [
         (backfill.backfill_end_timestamp, backfill)
         for backfill in backfills
-        if backfill.backfill_end_timestamp and _is_of(context.repository_def, backfill)
+        if backfill.status.value in _ENDED
+        and backfill.backfill_end_timestamp
+        and _is_of(context.repository_def, backfill)
     ]
 
 
@@ -134,14 +129,12 @@ def _backfill_message(
     instance: dg.DagsterInstance, backfill: "PartitionBackfill"
 ) -> tuple[str, str]:
     """Return the title and the body of the message that speaks for all the backfill's runs."""
-    from taxi_pipeline.automation.dagster_internals import BACKFILL_ID_TAG, BulkActionStatus
-
-    of_backfill = dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id})
+    of_backfill = dg.RunsFilter(tags={_BACKFILL: backfill.backfill_id})
     # newest first; of a month that was retried the last run counts
     runs = {_subject(run): run for run in reversed(instance.get_runs(of_backfill))}
     outcomes = Counter(_OUTCOMES.get(run.status, "not finished") for run in runs.values())
     counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common())
-    ended = "canceled" if backfill.status == BulkActionStatus.CANCELED else "ended"
+    ended = "canceled" if backfill.status.value == "CANCELED" else "ended"
     assets = backfill.asset_selection or ()
     title = (
         f"Backfill of {_service(assets, backfill.job_name or '')} {ended}: {counts or 'no runs'}"
@@ -151,24 +144,22 @@ def _backfill_message(
     else:
         lines = [f"Job: {backfill.job_name}"]
     if backfill.error:
-        lines.append(_first_line(backfill.error.message))
+        lines.append(first_line(backfill.error.message))
     failed = [run for run in runs.values() if run.status == dg.DagsterRunStatus.FAILURE]
     for run in sorted(failed, key=_subject)[:_FAILURES_SHOWN]:
-        lines += _errors(instance, run)[:1]
+        lines += errors_of(instance, run)[:1]
     if len(failed) > _FAILURES_SHOWN:
         lines.append(f"and {len(failed) - _FAILURES_SHOWN} more")
     if checks := sum(len(_failed_checks(instance, run)) for run in runs.values()):
         lines.append(f"{_number(checks, 'check')} failed")
-    return title, _body(lines, f"runs/b/{backfill.backfill_id}")
+    return title, body(lines, f"runs/b/{backfill.backfill_id}")
 
 
 def _subject(run: dg.DagsterRun) -> str:
     """Return what the run was of: "green 2021-03", or "taxi_zones", which have no months."""
-    from taxi_pipeline.automation.dagster_internals import PARTITION_NAME_TAG
-
     checked = {check.asset_key for check in run.asset_check_selection or ()}
     service = _service((run.asset_selection or set()) | checked, run.job_name)
-    return f"{service} {run.tags.get(PARTITION_NAME_TAG, '')}".rstrip()
+    return f"{service} {run.tags.get('dagster/partition', '')}".rstrip()
 
 
 def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
@@ -176,7 +167,7 @@ def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
     return ", ".join(sorted(name.removesuffix("_trips") for name in names))
 
 
-def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+def errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """Say what failed: a line for each step, or one for a run that failed outside its steps."""
     steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
     return [f"{_subject(run)}, step {event.step_key}: {_reason(event)}" for event in steps] or [
@@ -187,19 +178,23 @@ def _errors(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
 
 def _reason(failure: dg.DagsterEvent) -> str:
     """Return the first line of why a step or a run failed."""
-    from taxi_pipeline.automation.dagster_internals import (
-        JobFailureData,
-        StepFailureData,
-        UserFailureData,
-    )
+    if failure.event_specific_data is None:  # a run whose process was lost
+        return first_line(failure.message or "")
+    if failure.event_type == dg.DagsterEventType.STEP_FAILURE:
+        error, by_user = (
+            failure.step_failure_data.error,
+            failure.step_failure_data.user_failure_data,
+        )
+        if by_user and by_user.description:
+            return first_line(by_user.description)
+    else:
+        error = failure.job_failure_data.error
+    return reason_of(error) if error else first_line(failure.message or "")
 
-    match failure.event_specific_data:
-        case StepFailureData(user_failure_data=UserFailureData(description=str(description))):
-            return _first_line(description)
-        case StepFailureData(error=error) | JobFailureData(error=error) if error:
-            return _first_line((error.cause or error).message)  # Dagster's wraps the step's own
-        case _:  # a run whose process was lost
-            return _first_line(failure.message or "")
+
+def reason_of(error: "SerializableErrorInfo") -> str:
+    """Return the first line of an error; of Dagster's own, which wraps the code's, of that."""
+    return first_line((error.cause or error).message)
 
 
 def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
@@ -210,7 +205,7 @@ def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str
     }
     return [
         f"{key.asset_key.to_user_string()}, check {key.name} ({evaluation.severity.value}): "
-        f"{_first_line(evaluation.description or 'failed')}"
+        f"{first_line(evaluation.description or 'failed')}"
         for key, evaluation in evaluations.items()
         if not evaluation.passed
     ]
@@ -255,11 +250,12 @@ def _events(
     return [entry.dagster_event for entry in entries if entry.dagster_event]
 
 
-def _body(lines: Sequence[str], page: str) -> str:
+def body(lines: Sequence[str], page: str) -> str:
+    """Return a message's lines with the link to a page of Dagster's UI below."""
     return "\n".join([*lines, f"{dagster_url()}/{page}"])
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     """Return the first line, of an exception without the modules before its name."""
     return re.sub(r"^(\w+\.)+(?=\w+: )", "", text.strip().partition("\n")[0])
 

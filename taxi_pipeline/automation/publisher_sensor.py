@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.priorities import FILLING, FRESH
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.metadata import RawMetadata
@@ -221,7 +222,8 @@ class _DueMonth:
             run_key=f"{self.key}/{published.etag or published.last_modified}/{replaced}",
             job_name=self.table,
             partition_key=self.month.key,
-            tags={"service": self.service.name},
+            # a lake that fills, or a round of old months, keeps no new month waiting
+            tags={"service": self.service.name, **(FRESH if self.is_recent else FILLING)},
         )
 
     def _stored(self, instance: dg.DagsterInstance) -> int:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.tags import RECOUNT
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.priorities import FRESH
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.lake.paths import month_of_object
 from taxi_pipeline.resources.gcs import Lake
@@ -37,7 +38,8 @@ def newest_month_schedule(
     def newest_month(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         today = context.scheduled_execution_time.astimezone(ZoneInfo(timezone)).date()
         month = Month.newest_published(today)
-        return dg.RunRequest(month.key, partition_key=month.key, tags={"service": service.name})
+        tags = {"service": service.name, **FRESH}
+        return dg.RunRequest(month.key, partition_key=month.key, tags=tags)
 
     schedule = dg.schedule(
         cron,

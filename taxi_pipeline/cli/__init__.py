@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from taxi_pipeline.cli.backfill import backfill
 from taxi_pipeline.cli.demo import demo
 from taxi_pipeline.cli.doctor import doctor
 from taxi_pipeline.cli.export import export
@@ -62,7 +63,7 @@ def _stdout_works() -> bool:
 
 @click.group(
     cls=_Taxi,
-    commands=[local, demo, doctor, status, ledger, retry_failed, export],
+    commands=[local, demo, doctor, status, ledger, backfill, retry_failed, export],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="taxi-pipeline")

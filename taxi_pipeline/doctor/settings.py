@@ -13,6 +13,7 @@ from taxi_pipeline.doctor.finding import Finding, failed, ok
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.resources.bigquery import BigQuery
 from taxi_pipeline.resources.gcs import check_bucket_name
+from taxi_pipeline.resources.heartbeat import Heartbeat
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.resources.publisher.urls import check_file_url, url_templates
@@ -74,11 +75,13 @@ def _check_schedule() -> None:
 
 # Of the settings that are no resource's.
 _OWN: Mapping[str, Callable[[], object]] = {
+    "OPENLINEAGE_URL": settings.lineage_url,
     "TAXI_AUTOMATION": settings.automation_is_on,
     "TAXI_CHECK_DEPTH": settings.check_depth,
     "TAXI_DAGSTER_API_URL": settings.dagster_api_url,
     "TAXI_DAGSTER_URL": settings.dagster_url,
     "TAXI_FEWER_ROWS_SHARE": settings.fewer_rows_share,
+    "TAXI_HEARTBEAT_EVERY_SECONDS": settings.heartbeat_every_seconds,
     "TAXI_PUBLISHED_EVERY_SECONDS": settings.published_every_seconds,
     "TAXI_RECOUNT_DAYS": settings.recount_days,
     "TAXI_REJECTED_SHARE": settings.rejected_share,
@@ -92,6 +95,7 @@ _TEXTS: Mapping[str, Callable[[str], object]] = {
     "TAXI_BUCKET": check_bucket_name,
     "TAXI_DATASET": lambda text: BigQuery(project="project", dataset=text).place(),
     "TAXI_GCP_PROJECT": lambda text: BigQuery(project=text).place(),
+    "TAXI_HEARTBEAT_URL": lambda text: Heartbeat(url=text).check(),
     "TAXI_NOTIFY_URL": lambda text: Notifier(url=text).services(),
     "TAXI_POSTGRES_URL": lambda text: Postgres(url=text).place(),
     "TAXI_PUBLISHER_URLS": url_templates,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+# What the manager that is extended here raises, which has no public name.
 from dagster._check import CheckError
 from dagster_gcp.gcs import GCSComputeLogManager
 

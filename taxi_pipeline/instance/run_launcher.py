@@ -13,6 +13,8 @@ from typing import Any
 
 import dagster as dg
 import docker
+
+# A launcher has these to take and to give, and they have no public name.
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster_docker import DockerRunLauncher
 from dagster_docker.container_context import DockerContainerContext

@@ -190,7 +190,7 @@ class Deployment(Webserver):
                 if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
             ]
             errors = [(run.month, self.error_of(run.id)) for run in given_up if run.month in months]
-            assert not errors
+            assert not errors, errors
             return self.done() >= {*months}
 
         until(all_done, seconds, every=2)

@@ -46,6 +46,17 @@ def test_what_failed_can_be_run_again_from_every_container(
     assert deployment.await_ended(printed.strip().rpartition("/runs/")[2], 90) == "FAILURE"
 
 
+def test_a_backfill_is_launched_and_followed_from_the_daemons_container(
+    deployment: Deployment,
+) -> None:
+    deployment.gate().open()
+    command = ("exec", "-T", "daemon", "entrypoint.sh", "taxi", "backfill", "green")
+    printed = deployment.compose(*command, "--month", "2018-04", "--yes", "--json")
+    told = json.loads(printed)
+    assert told["outcome"] == "succeeded"
+    assert [(entry["month"], entry["adds_up"]) for entry in told["ledger"]] == [("2018-04", True)]
+
+
 def test_only_loopback_reaches_it_and_nothing_shows_a_password(deployment: Deployment) -> None:
     secrets = deployment.folder / "secrets"
     passwords = [path.read_text().strip() for path in secrets.glob("*_password")]

@@ -61,6 +61,7 @@ def test_a_months_file_put_into_the_lake_goes_the_rest_of_its_way(
     assert (request.job_name, request.partition_key) == ("green_trips", "2021-03")
     assert request.asset_selection == LATER
     assert request.run_key == f"green/2021-03/{raw.generation}"
+    assert int(request.tags["dagster/priority"]) > 0  # before what a person launches
     result = run_requested(isolated)
     assert result.success
     made = [event.asset_key for event in result.get_asset_materialization_events()]

@@ -41,7 +41,13 @@ from taxi_pipeline_tests.support.dockerfile import REPOSITORY
 from taxi_pipeline_tests.support.http import Answer, body, listening, status
 
 FOLDER = REPOSITORY / "deploy/compose"
-SECRET_SETTINGS = {"TAXI_POSTGRES_URL", "TAXI_NOTIFY_URL", "GCP_CREDENTIALS"}
+SECRET_SETTINGS = {
+    "TAXI_POSTGRES_URL",
+    "TAXI_NOTIFY_URL",
+    "TAXI_HEARTBEAT_URL",
+    "GCP_CREDENTIALS",
+    "OPENLINEAGE_API_KEY",
+}
 INSTANCE = yaml.safe_load((FOLDER / "dagster.yaml").read_text())
 LAUNCHER = INSTANCE["run_launcher"]["config"]
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -154,11 +160,13 @@ def test_every_secret_is_one_that_the_readme_says_how_to_make() -> None:
         assert made in text, secret
 
 
-def test_every_variable_is_the_examples_dagsters_or_postgresqls() -> None:
+def test_every_variable_is_the_examples_the_entrypoints_dagsters_or_postgresqls() -> None:
     theirs = re.compile(r"(DAGSTER|POSTGRES)_[A-Z_]+")
+    entrypoint = (REPOSITORY / "deploy/entrypoint.sh").read_text()
+    known = {*EXAMPLE, *re.findall(r"\$\{([A-Z_]+)-\}", entrypoint)}
     for service in SERVICES.values():
         for variable in service.get("environment", {}):
-            assert variable in EXAMPLE or theirs.fullmatch(variable), variable
+            assert variable in known or theirs.fullmatch(variable), variable
     text = (FOLDER / "compose.yaml").read_text()
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
     assert asked == {"DOCKER_GID", "REVISION"}

@@ -148,10 +148,18 @@ def test_a_new_month_is_requested_and_the_same_way_while_it_is_missing(
     assert request.run_key == 'yellow/2013-09/"v1"/0'
     assert request.tags["service"] == "yellow"
     assert request.tags["dagster/partition"] == "2013-09"
+    assert int(request.tags["dagster/priority"]) > 0  # before what a person launches
     # Dagster runs a key once: a file that fails is not fetched at every tick
     assert keys(sensor.tick()[0]) == [request.run_key]
     sensor.has(YELLOW, NEWEST, sensor.base + at_tlc(YELLOW, NEWEST), '"v1"')
     assert sensor.tick()[0] == []
+
+
+def test_an_old_month_keeps_no_other_run_waiting(sensor: Sensor, serve: Serve) -> None:
+    serve({at_tlc(YELLOW, Month(2009, 1)): [body(b"x", '"v1"')]})
+    (request,), _ = sensor.tick()
+    assert request.partition_key == "2009-01"
+    assert int(request.tags["dagster/priority"]) < 0  # as a backfill's months
 
 
 def test_what_is_not_published_is_said_and_not_requested(sensor: Sensor, serve: Serve) -> None:

@@ -307,6 +307,15 @@ def test_a_month_runs_once_when_published_and_once_when_rewritten_with_messages(
     assert stage.statuses(PUBLISHED.trips.name) == ["SUCCESS", "SUCCESS"]
 
 
+def test_all_that_runs_by_itself_leaves_the_queue_before_backfills(
+    stage: Stage, settled: list[str]
+) -> None:
+    runs = [run for run in stage.live.dev.runs() if run.status == "SUCCESS"]
+    tables = {service.trips.name for service in (PUBLISHED, ARRIVED, FAILED)}
+    assert {run.month[0] for run in runs} >= {*tables, DAILY_TRIPS.name}
+    assert {run.tags.get("dagster/priority") for run in runs} == {"10"}
+
+
 def test_that_the_publisher_is_away_is_told_once(told_while_away: list[str]) -> None:
     assert told_while_away == ["The publisher of TLC's trips cannot be asked"]
 

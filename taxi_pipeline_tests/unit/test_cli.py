@@ -36,12 +36,9 @@ def verbs(group: click.Group = main, before: str = "taxi") -> dict[str, click.Co
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"],
-        ["local", "-h"],
-        ["doctor", "-h"],
+        *(["--help"], ["local", "-h"], ["doctor", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]),
+        ["backfill", "-h"],
         ["status", "-h"],
-        ["ledger", "-h"],
-        ["retry-failed", "-h"],
     ],
 )
 def test_help_teaches(arguments: list[str]) -> None:
@@ -210,6 +207,28 @@ def test_it_runs_as_a_module_too() -> None:
         (["export", "dbt", "--store", "lake"], "'lake' is not a store: write one of bigquery, "),
         (["export", "odcs", "--store", "postgres", "--output", "/"], "'/' is a directory"),
         (["retry-failed", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["backfill", "--month", "2021-01"], "Write at least one service, such as yellow."),
+        (["backfill", "red", "--month", "2021-01"], "write one of yellow, green, fhv, fhvhv"),
+        (["backfill", "yellow", "--month", "2021-1"], "write it as YYYY-MM, such as 2021-01"),
+        (["backfill", "yellow"], "Write either --month, or --from and --to."),
+        (["backfill", "yellow", "--from", "2021-01"], "Write both --from and --to."),
+        (
+            ["backfill", "yellow", "--month", "2021-01", "--to", "2021-02"],
+            "Write either --month, or --from and --to.",
+        ),
+        (
+            ["backfill", "yellow", "--from", "2021-03", "--to", "2021-01"],
+            "--from 2021-03 is after --to 2021-01",
+        ),
+        (
+            ["backfill", "fhv", "fhvhv", "--from", "2018-11", "--to", "2019-03"],
+            "fhvhv has no 2018-11 to 2019-01: its months are 2019-02 to ",
+        ),
+        (
+            ["backfill", "yellow", "--month", "2999-01", "--yes"],
+            "the newest that TLC should have published by now",
+        ),
+        (["backfill", "yellow", "--month", "2021-01"], "write --yes, or --dry-run"),
         (["ledger", "--month", "2021-01", "--to", "2021-02"], "either --month, or --from and --to"),
         (["ledger", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
     ],

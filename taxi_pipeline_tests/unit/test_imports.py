@@ -43,7 +43,7 @@ def said_after(statement: str) -> list[str]:
             DEFINITIONS,
             {
                 *("dagster_gcp", "google.cloud.bigquery", "google.cloud.storage"),
-                *("apprise", "matplotlib", "pandas", "psycopg"),
+                *("apprise", "matplotlib", "openlineage", "pandas", "psycopg"),
                 "dagster._core.execution.backfill",
             },
         ),

@@ -14,6 +14,7 @@ import pytest
 from taxi_pipeline_tests.support.processes import killed_leftovers
 from taxi_pipeline_tests.support.webserver import Run
 
+from .commands import Commands, Done, say_only, type_commands
 from .scene import Scene, playing
 from .termination import PHASES, Runs, Terminated, months_loaded
 from .written import GOOD, JOB, REFUSED, files, publish, while_it_runs
@@ -23,11 +24,25 @@ BACKFILLED = [GOOD, "2021-02"]  # the latter is the stack's own publisher's
 
 @dataclass(frozen=True)
 class Launched:
-    """The backfill, the run that the publisher refuses, and those that are to be terminated."""
+    """The backfill, the run that the publisher refuses, and those that are to be terminated.
+
+    And the backfills that a person has launched from a shell.
+    """
 
     backfill: str
     refused: str
     to_terminate: Runs
+    commands: Commands
+
+
+@dataclass(frozen=True)
+class Typed:
+    """How the commands ended, and the run of the interrupted one; what one more would take."""
+
+    watched: Done
+    interrupted: Done
+    statuses: Sequence[str]
+    said: Done
 
 
 @dataclass(frozen=True)
@@ -62,8 +77,9 @@ def launched(scene: Scene) -> Iterator[Launched]:
     with months_loaded(scene) as runs:
         dev.await_answer()
         backfill = dev.backfill(JOB, BACKFILLED)
+        commands = type_commands(scene)
         runs.launch()
-        yield Launched(backfill, dev.launch(JOB, REFUSED), runs)
+        yield Launched(backfill, dev.launch(JOB, REFUSED), runs, commands)
 
 
 @pytest.fixture(scope="package")
@@ -83,7 +99,15 @@ def backfilled(
 
 
 @pytest.fixture(scope="package")
-def answered(scene: Scene, launched: Launched, backfilled: Sequence[str]) -> Mapping[str, bytes]:
+def typed(scene: Scene, launched: Launched, backfilled: Sequence[str]) -> Typed:
+    """Wait for the backfills that were launched from a shell; ask what one more would take."""
+    watched = launched.commands.end()
+    statuses = scene.live.dev.await_backfill(launched.commands.goes_on, 1, 120)
+    return Typed(watched, launched.commands.interrupted, statuses, say_only(scene))
+
+
+@pytest.fixture(scope="package")
+def answered(scene: Scene, launched: Launched, typed: Typed) -> Mapping[str, bytes]:
     """Wait for the run that is left; return what was written and cannot be asked for later."""
     scene.live.dev.await_ended(launched.refused, 100)
     return while_it_runs(scene)

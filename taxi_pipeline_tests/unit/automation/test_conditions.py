@@ -18,5 +18,6 @@ def test_one_sensor_asks_for_what_is_due_where_automation_is_on(
     sensor = definitions.resolve_sensor_def(NAME)
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
     assert sensor.default_status == status
+    assert int(sensor.run_tags["dagster/priority"]) > 0  # before what a person launches
     graph = definitions.resolve_asset_graph()
     assert sensor.asset_selection.resolve(graph) == graph.get_all_asset_keys()

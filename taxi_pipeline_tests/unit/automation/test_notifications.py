@@ -1,5 +1,7 @@
 """What people are told, of the runs of a small code location."""
 
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 from dagster_shared.error import SerializableErrorInfo
 
 from taxi_pipeline.automation.notifications import notification_sensors
@@ -110,6 +113,28 @@ def test_only_the_last_of_a_runs_tries_is_a_message() -> None:
     (message,) = received
     assert retried.run_id not in message["message"]
     assert message["message"].endswith(last.run_id)
+
+
+def test_a_stuck_run_is_told_of_when_dagster_has_ended_it(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, received = told
+    instance = daemon.instance
+    job = daemon.definitions.resolve_job_def("green_trips")
+    stuck = instance.create_run_for_job(job, tags={"dagster/partition": "2021-03"})
+    began = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "green_trips")
+    instance.report_dagster_event(began, stuck.run_id, timestamp=time.time() - 61)
+    monkeypatch.setattr(instance.run_launcher, "terminate", lambda run_id: bool(run_id))
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[stuck.run_id]))
+    # what the daemon's thread does with each run that goes on
+    check_run_timeout(instance, record, logging.getLogger(), default_timeout_seconds=60)
+    daemon.tick()
+    (message,) = received
+    assert message["title"] == "green 2021-03 failed"
+    assert message["message"].splitlines() == [
+        "green 2021-03: Exceeded maximum runtime of 60 seconds.",
+        f"{UI}/runs/{stuck.run_id}",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_each_tick_of_a_leap_year_requests_the_newest_month_that_exists_then(
         assert key is not None
         assert request.run_key == request.tags["dagster/partition"] == key
         assert request.tags["service"] == service.name
+        assert int(request.tags["dagster/priority"]) > 0  # before what a person launches
         with dg.partition_loading_context(time):
             assert months.get_last_partition_key() == key
             assert not months.has_partition_key(Month.parse(key).next.key)

@@ -9,6 +9,7 @@ from taxi_pipeline.settings import _DEFAULTS, variables
 from taxi_pipeline_tests.support.marked import MARK
 
 MALFORMED = {
+    "OPENLINEAGE_URL": f"https://ops:{MARK}@lineage.example.org",
     "TAXI_AUTOMATION": "yes",
     "TAXI_BIGQUERY_JOB_TIMEOUT": "soon",
     "TAXI_BIGQUERY_MAXIMUM_BYTES_BILLED": "5 GB",
@@ -21,6 +22,9 @@ MALFORMED = {
     "TAXI_FEWER_ROWS_SHARE": "20%",
     "TAXI_GCP_PROJECT": "A Project",
     "TAXI_GCS_TIMEOUT": "1.5",
+    "TAXI_HEARTBEAT_EVERY_SECONDS": "0",
+    "TAXI_HEARTBEAT_TIMEOUT": "x",
+    "TAXI_HEARTBEAT_URL": f"hc-ping.com/{MARK}",
     "TAXI_NOTIFY_TIMEOUT": "-1",
     "TAXI_NOTIFY_URL": f"slac://{MARK}/b/c",
     "TAXI_POSTGRES_CONNECT_TIMEOUT": "1h",
@@ -44,8 +48,9 @@ MALFORMED = {
 
 
 def test_every_setting_can_be_malformed_below() -> None:
-    # the last's default is another setting's value
-    assert MALFORMED.keys() == {*variables(), *_DEFAULTS, "TAXI_DAGSTER_API_URL"}
+    # of the last two one's default is another setting's value, and one has none
+    others = {"TAXI_DAGSTER_API_URL", "OPENLINEAGE_URL"}
+    assert MALFORMED.keys() == {*variables(), *_DEFAULTS} | others
 
 
 def test_settings_that_are_right_are_counted() -> None:

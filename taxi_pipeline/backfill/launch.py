@@ -1,0 +1,173 @@
+"""Backfills, one a service: launched through Dagster, and followed until they have ended."""
+
+import getpass
+import json
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic, sleep
+
+from taxi_pipeline.assets.keys import LAYERS, asset_key
+from taxi_pipeline.automation.pods import pod_tags
+from taxi_pipeline.automation.priorities import FILLING
+from taxi_pipeline.automation.webserver import UnreachableError, Webserver
+from taxi_pipeline.backfill.months import as_spans
+from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import Service
+
+LAUNCHED_BY = "taxi/launched_by"  # the tag that says who has typed the command
+
+EVERY_SECONDS = 2.0  # of a few months; of hundreds a look is work for the webserver
+_MONTHS_A_SECOND = 20
+PATIENCE_SECONDS = 300.0  # a webserver that is being replaced is away for less
+
+_ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
+_ENDED_BACKFILLS = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+_MOST_RUNS = 2_000  # of a backfill, with the runs that Dagster tries again
+
+_STATUS = """
+query ($id: String!, $limit: Int!) {
+  partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill {
+      status
+      error { message }
+      runs(limit: $limit) { status tags { key value } }
+    }
+    ... on BackfillNotFoundError { message }
+    ... on PythonError { message }
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A backfill of a service's months; `id` is Dagster's."""
+
+    service: Service
+    months: Sequence[Month]
+    id: str
+
+
+@dataclass(frozen=True)
+class State:
+    """How a backfill is.
+
+    Attributes:
+        status: What Dagster says of it: REQUESTED, COMPLETED_SUCCESS, FAILED, ….
+        runs: How the newest run of each month is, of those that have one.
+        error: Why Dagster has given up the backfill; empty where it has not.
+        total: How many months there are.
+    """
+
+    status: str
+    runs: Mapping[str, str]
+    error: str
+    total: int
+
+    def count(self, *statuses: str) -> int:
+        """Return how many months have such a run."""
+        return sum(status in statuses for status in self.runs.values())
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether each month has succeeded."""
+        return self.count("SUCCESS") == self.total
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens.
+
+        Dagster itself looks at a backfill but twice a minute, so where all has succeeded its word
+        is not waited for. Where something has failed it is: it may be tried again.
+        """
+        return self.succeeded or self.status in _ENDED_BACKFILLS
+
+    @property
+    def failed(self) -> list[str]:
+        """The keys of the months whose run has failed, or was canceled."""
+        return sorted(
+            key for key, status in self.runs.items() if status in _ENDED_RUNS - {"SUCCESS"}
+        )
+
+
+def launch(webserver: Webserver, service: Service, months: Sequence[Month]) -> Launched:
+    """Launch a backfill of a service's months, behind whatever is new; return it.
+
+    Args:
+        webserver: Dagster's webserver.
+        service: The service.
+        months: The months, in their order.
+
+    Raises:
+        PermanentError: The webserver does not answer, or did not launch it.
+    """
+    assets = [asset_key(service.trips.name, layer) for layer in LAYERS]
+    title = f"taxi backfill {service.name} {as_spans(months)}"
+    tags = {**FILLING, LAUNCHED_BY: _user()}
+    # else the runs, which have no job of ours, would ask a cluster for as much as the largest
+    tags |= {tag: json.dumps(value) for tag, value in pod_tags(service.trips.name).items()}
+    keys = [month.key for month in months]
+    return Launched(service, months, webserver.launch_backfill(assets, keys, tags, title))
+
+
+def follow(
+    webserver: Webserver,
+    launched: Iterable[Launched],
+    on_progress: Callable[[Mapping[str, State]], None],
+) -> dict[str, State]:
+    """Wait until backfills have ended; return how each is, by its id.
+
+    Args:
+        webserver: Dagster's webserver. It may be away for a while.
+        launched: The backfills.
+        on_progress: Is called with how each is, whenever it was asked.
+
+    Raises:
+        PermanentError: The webserver has not answered for five minutes.
+    """
+    backfills = [*launched]
+    states: dict[str, State] = {}
+    every = max(EVERY_SECONDS, sum(len(one.months) for one in backfills) / _MONTHS_A_SECOND)
+    answered = monotonic()
+    while not all(one.id in states and states[one.id].ended for one in backfills):
+        if states:
+            sleep(every)
+        try:
+            for one in backfills:
+                states[one.id] = state_of(webserver, one)
+        except UnreachableError:
+            if monotonic() - answered > PATIENCE_SECONDS:
+                raise
+            sleep(EVERY_SECONDS)
+            continue
+        answered = monotonic()
+        on_progress(states)
+    return states
+
+
+def state_of(webserver: Webserver, launched: Launched) -> State:
+    """Return how a backfill is; raise `PermanentError` where Dagster does not say it."""
+    answer = webserver.ask(_STATUS, id=launched.id, limit=_MOST_RUNS)
+    if answer["__typename"] != "PartitionBackfill":
+        raise PermanentError(
+            f"Dagster's webserver at {webserver.url} does not know the backfill {launched.id}: "
+            f"{answer.get('message') or answer['__typename']}"
+        )
+    runs: dict[str, str] = {}
+    for run in answer["runs"]:  # the newest first
+        tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        runs.setdefault(tags.get("dagster/partition", ""), run["status"])
+    error = (answer["error"] or {}).get("message", "")
+    return State(answer["status"], runs, error.strip(), len(launched.months))
+
+
+def _user() -> str:
+    """Return who types, and where."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = "somebody"
+    return f"{name}@{socket.gethostname()}"
