@@ -14,12 +14,15 @@ import dagster as dg
 
 from taxi_pipeline.assets.marts import mart_asset, mart_month
 from taxi_pipeline.assets.published import published_assets
+from taxi_pipeline.assets.status_page import KEY as STATUS_PAGE
+from taxi_pipeline.assets.status_page import status_page
 from taxi_pipeline.assets.trips import published_trips
 from taxi_pipeline.assets.views import view_assets
 from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.automation.arrivals import lake_arrivals
 from taxi_pipeline.automation.conditions import automation_condition_sensor
 from taxi_pipeline.automation.due_months import due_months
+from taxi_pipeline.automation.facts import read_facts
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.lineage import lineage_sensors
 from taxi_pipeline.automation.notifications import notification_sensors
@@ -33,6 +36,7 @@ from taxi_pipeline.marts import MARTS, TRIPS
 from taxi_pipeline.resources import SINKS
 from taxi_pipeline.settings import resources_for_dagster
 from taxi_pipeline.sink import Sink
+from taxi_pipeline.status import Facts
 from taxi_pipeline.tlc.services import SERVICES
 
 if TYPE_CHECKING:
@@ -56,6 +60,11 @@ def build_definitions(
     assets = {each.table.name: published_assets(each, sinks) for each in published}
     marts = {mart.name: [mart_asset(mart)] for mart in MARTS}
     views = {TRIPS.name: view_assets(TRIPS, sinks)}
+
+    def facts(instance: dg.DagsterInstance) -> Facts:
+        return read_facts(instance, definitions.get_repository_def().get_all_jobs())
+
+    pages = {STATUS_PAGE.path[-1]: [status_page(sinks, facts)]}
     checks = {each.table.name: published_checks(each, sinks) for each in published}
     checks |= {mart.name: mart_checks(mart) for mart in MARTS}
     stores = ", ".join(sink.title for sink in sinks)
@@ -63,6 +72,7 @@ def build_definitions(
         _jobs(assets, f"from the publisher to the lake and to {stores}")
         | _jobs(marts, "computed in BigQuery from the tables of trips")
         | _jobs(views, "a view of all services' trips, with names and words in place of codes")
+        | _jobs(pages, "all months and what to do next, as a web page in the lake")
     )
     check_jobs = {
         name: _job(
@@ -72,18 +82,11 @@ def build_definitions(
         )
         for name, group in checks.items()
     }
-    return dg.Definitions(
-        assets=_linked_to_code([*assets.values(), *marts.values(), *views.values()]),
+    definitions = dg.Definitions(
+        assets=_linked_to_code((assets | marts | views | pages).values()),
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs.values()],
-        schedules=[
-            schedule
-            for service in SERVICES.values()
-            for schedule in (
-                newest_month_schedule(service, jobs[service.trips.name]),
-                recount_schedule(service, check_jobs[service.trips.name]),
-            )
-        ],
+        schedules=_schedules(jobs, check_jobs),
         sensors=_sensors(jobs, sinks),
         resources={
             **resources_for_dagster(sinks).by_name(),
@@ -93,6 +96,22 @@ def build_definitions(
         # a run is one month and a process of its own already
         executor=dg.in_process_executor,
     )
+    return definitions
+
+
+def _schedules(
+    jobs: "Mapping[str, UnresolvedAssetJobDefinition]",
+    check_jobs: "Mapping[str, UnresolvedAssetJobDefinition]",
+) -> list[dg.ScheduleDefinition]:
+    """Return the schedules of each service, given the jobs by their tables' names."""
+    return [
+        schedule
+        for service in SERVICES.values()
+        for schedule in (
+            newest_month_schedule(service, jobs[service.trips.name]),
+            recount_schedule(service, check_jobs[service.trips.name]),
+        )
+    ]
 
 
 def _sensors(

@@ -143,7 +143,8 @@ class Platform:
         fetch = partial(to.publisher.fetch_month, SERVICES[service], of)
         store_raw(to.lake, place, table, fetch, log, replace=replace_raw)
         days = partial(trips_by_day, month=of)
-        store_cleaned(to.lake, place, table, partial(clean_trips, of), log, days)
+        total = SERVICES[service].total
+        store_cleaned(to.lake, place, table, partial(clean_trips, of), log, days, total)
         with open_cleaned(to.lake, place, table, of, log) as trips:
             for sink in to.sinks.values():
                 sink.replace(trips.file, uuid4().hex)

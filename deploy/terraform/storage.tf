@@ -85,7 +85,7 @@ resource "google_storage_bucket" "lake" {
   lifecycle_rule {
     condition {
       with_state                 = "ARCHIVED"
-      matches_prefix             = ["dagster-logs/"]
+      matches_prefix             = ["dagster-logs/", "status/"]
       days_since_noncurrent_time = 1
     }
     action {

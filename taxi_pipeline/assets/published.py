@@ -177,6 +177,7 @@ def _cleaned_asset(published: PublishedTable, raw: dg.AssetsDefinition) -> dg.As
                 file.clean,
                 context.log,
                 file.count_by_day,
+                published.total,
                 first_rows=PREVIEW_ROWS,
             )
             picture = file.draw(stored) if file.draw else None

@@ -30,13 +30,15 @@ class FailedPartition:
 
     These are all assets of the job but the ones that it begins with and that did not fail, or whose
     next ones were made since: a raw object that is in the lake stays, whoever put it there. `tags`
-    are those by which a person asked the failed runs for something.
+    are those by which a person asked the failed runs for something. `failures` are the assets that
+    failed.
     """
 
     job: str
     key: str
     assets: tuple[dg.AssetKey, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[dg.AssetKey, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.job} {self.key}"
@@ -85,8 +87,9 @@ def _failed_partitions(
                 for asset in status
                 if status[asset] is _Status.FAILED or graph.get(asset).parent_keys & assets
             )
-            failures = [asset for asset in status if status[asset] is _Status.FAILED]
-            yield FailedPartition(job.name, key, again, _tags_of_runs(instance, failures, key))
+            failures = tuple(asset for asset in status if status[asset] is _Status.FAILED)
+            tags = _tags_of_runs(instance, failures, key)
+            yield FailedPartition(job.name, key, again, tags, failures)
 
 
 def _tags_of_runs(

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Self
+from operator import attrgetter, itemgetter, not_
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
@@ -35,6 +35,7 @@ from taxi_pipeline.tlc.services import SERVICES, Service
 if TYPE_CHECKING:
     from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
 
+NAME = "published_months"
 RECENT = 3  # the newest months of each service: asked for at every tick
 IN_TURN = 24  # of all other months, those that a tick asks for
 AT_ONCE = 2  # requests to a publisher that is not ours
@@ -49,7 +50,7 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
     """Return the sensor that runs the services' jobs, each of the same name as its table."""
 
     @dg.sensor(
-        name="published_months",
+        name=NAME,
         jobs=[jobs[service.trips.name] for service in SERVICES.values()],
         minimum_interval_seconds=published_every_seconds(),
         default_status=(
@@ -62,7 +63,7 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
     def sensor(
         context: dg.SensorEvaluationContext, publisher: Publisher, lake: Lake, notifier: Notifier
     ) -> dg.SensorResult:
-        cursor = _Cursor.read(context.cursor)
+        cursor = Cursor.read(context.cursor)
         fetched = _due_and_fetched(context, lake)
         older = [month for month in fetched if not month.is_recent]
         in_turn = _after(cursor.after, older)[:IN_TURN]
@@ -91,20 +92,29 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason(message),
-            cursor=_Cursor(after=after, unreachable=notified).model_dump_json(),
+            cursor=Cursor(
+                after=after, unreachable=notified, **_remembered(cursor, poll)
+            ).model_dump_json(),
         )
 
     return sensor
 
 
-class _Cursor(BaseModel):
-    """What a tick leaves to the next: the last month in turn, and whether asking failed.
+class Cursor(BaseModel):
+    """What a tick leaves to the next, and to whoever asks for the months' status.
 
-    It counts as failed once people were told.
+    Attributes:
+        after: The last month in turn, as SERVICE/MONTH.
+        unreachable: Whether asking failed. It counts as failed once people were told.
+        rewritten: The months of which the publisher had another file than the lake when it was
+            asked last, each with the version that the lake had then.
+        unpublished: The recent months that it did not have, nor any later one.
     """
 
     after: str = ""
     unreachable: bool = False
+    rewritten: dict[str, str] = Field(default={}, exclude_if=not_)
+    unpublished: list[str] = Field(default=[], exclude_if=not_)
 
     @classmethod
     def read(cls, text: str | None) -> Self:
@@ -332,6 +342,32 @@ def _ask(publisher: Publisher, months: Sequence[_DueMonth]) -> list[Answer]:
         slow = f"{len(answers)} of {len(months)} months were answered within {SECONDS:.0f} s."
         answers.append(TransientError(slow))
     return answers
+
+
+class _Remembered(TypedDict):
+    rewritten: dict[str, str]
+    unpublished: list[str]
+
+
+def _remembered(before: Cursor, poll: _Poll) -> _Remembered:
+    """Return what is known of the months now: of those that answered anew, of others as before."""
+    answered = [
+        (month, answer) for month, answer in poll.answered if not isinstance(answer, Exception)
+    ]
+    had = {month.key for month, _ in answered}
+    rewritten = {key: raw for key, raw in before.rewritten.items() if key not in had}
+    rewritten |= {
+        month.key: month.noted.version
+        for month, answer in answered
+        if month.raw and isinstance(answer, RemoteFile) and month.differs_from(answer)
+    }
+    unpublished = {key for key in before.unpublished if key not in had}
+    unpublished |= {
+        month.key
+        for month, answer in answered
+        if answer is None and month.is_recent and str(month) not in poll.missing
+    }
+    return {"rewritten": rewritten, "unpublished": sorted(unpublished)}
 
 
 def _missing(

@@ -19,6 +19,7 @@ from taxi_pipeline.cli.ledger import ledger
 from taxi_pipeline.cli.local import local
 from taxi_pipeline.cli.output import say
 from taxi_pipeline.cli.retry_failed import retry_failed
+from taxi_pipeline.cli.status import status
 
 
 class _Taxi(click.Group):
@@ -62,7 +63,7 @@ def _stdout_works() -> bool:
 
 @click.group(
     cls=_Taxi,
-    commands=[local, demo, doctor, ledger, backfill, retry_failed, export],
+    commands=[local, demo, doctor, status, ledger, backfill, retry_failed, export],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="taxi-pipeline")

@@ -30,6 +30,7 @@ from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.sink import CleanedFile
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Table
+from taxi_pipeline.tlc.tally import tally_parquet
 from taxi_pipeline.tlc.text import printable
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def store_cleaned(
     clean: Clean,
     log: logging.Logger,
     count_by_day: CountByDay | None = None,
+    total: str | None = None,
     *,
     first_rows: int = 0,
 ) -> CleanedRows:
@@ -100,6 +102,7 @@ def store_cleaned(
         clean: Cleans it.
         log: Gets warnings and the progress.
         count_by_day: Counts the kept rows of each day, for rows that have one.
+        total: The column whose dollars are summed up; None for no sum.
         first_rows: How many rows to return.
 
     Raises:
@@ -124,7 +127,8 @@ def store_cleaned(
         kept, rejected = folder / "kept.parquet", folder / "rejected.parquet"
         summary = _clean(clean, source, kept, rejected, raw, log)
         by_day = count_by_day(kept) if count_by_day else ()
-        metadata = _metadata(raw, summary, source.header, by_day)
+        cents = tally_parquet(kept, total).cents
+        metadata = _metadata(raw, summary, source.header, by_day, cents)
         beside = _store_rejected(lake, paths, rejected, metadata, log)
         # another run of the month may have put another raw file there, or deleted what it knew not
         with lake.unchanged(raw), lake.unchanged(beside):
@@ -266,7 +270,11 @@ def _clean(
 
 
 def _metadata(
-    raw: LakeObject, summary: "Summary", header: "Header", by_day: Sequence[int]
+    raw: LakeObject,
+    summary: "Summary",
+    header: "Header",
+    by_day: Sequence[int],
+    cents: int | None,
 ) -> CleanedMetadata:
     """Return what the cleaned object says of its making, but for the rejected rows' name."""
     noted = RawMetadata.parse(raw.metadata)
@@ -287,6 +295,8 @@ def _metadata(
         unknown_columns=Findings.cut([{"column": name} for name in header.unknown]),
         unknown_codes=Findings.cut(codes),
         days_without_trips=empty_days if by_day else None,
+        trips_by_day=list(by_day) if by_day else None,
+        cents=cents,
     )
 
 
@@ -295,7 +305,14 @@ def _store_rejected(
 ) -> LakeObject:
     """Store the rejected rows under a name of their own, which nobody reads yet."""
     name = paths.rejected_name(sha256_of(path))
-    history = replace(metadata, unknown_columns=None, unknown_codes=None, days_without_trips=None)
+    history = replace(
+        metadata,
+        unknown_columns=None,
+        unknown_codes=None,
+        days_without_trips=None,
+        trips_by_day=None,
+        cents=None,
+    )
     return _upload(lake, path, name, history.to_metadata(), lake.generation_of(name), log)
 
 

@@ -55,6 +55,11 @@ class RawMetadata:
             rows=_number(metadata.get("rows")),
         )
 
+    @property
+    def version(self) -> str:
+        """What tells the published file from others of its URL; empty where nothing does."""
+        return self.etag or self.last_modified or ""
+
     def to_metadata(self) -> dict[str, str]:
         """Return it as custom metadata, without what it does not say."""
         return {name: str(value) for name, value in vars(self).items() if value is not None}
@@ -103,6 +108,8 @@ class CleanedMetadata:
         unknown_columns: The published columns that are not declared: `column`.
         unknown_codes: The codes in the rows that are not declared: `column`, `code`, `rows`.
         days_without_trips: The days of the month without trips, from 1 on.
+        trips_by_day: How many rows were kept of each day of the month, from the first on.
+        cents: The sum of the amounts that the ledger compares, each rounded to whole cents.
     """
 
     published: int | None = None
@@ -117,6 +124,8 @@ class CleanedMetadata:
     unknown_columns: Findings | None = None
     unknown_codes: Findings | None = None
     days_without_trips: Sequence[int] | None = None
+    trips_by_day: Sequence[int] | None = None
+    cents: int | None = None
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Self:
@@ -134,6 +143,8 @@ class CleanedMetadata:
             unknown_columns=_findings(metadata.get("unknown_columns")),
             unknown_codes=_findings(metadata.get("unknown_codes")),
             days_without_trips=_numbers(metadata.get("days_without_trips")),
+            trips_by_day=_numbers(metadata.get("trips_by_day")),
+            cents=_signed(metadata.get("cents")),
         )
 
     def to_metadata(self) -> dict[str, str]:
@@ -153,6 +164,12 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and is_number else None
 
 
+def _signed(text: str | None) -> int | None:
+    """Return a number that may be below 0: a month may have more reversals than fares."""
+    size = _number((text or "").removeprefix("-"))
+    return -size if size and text and text.startswith("-") else size
+
+
 def _parsed(text: str | None) -> Any:
     try:
         return json.loads(text or "null")
@@ -162,14 +179,18 @@ def _parsed(text: str | None) -> Any:
 
 def _numbers(text: str | None) -> list[int] | None:
     numbers = _parsed(text)
-    is_valid = isinstance(numbers, list) and all(type(number) is int for number in numbers)
+    is_valid = isinstance(numbers, list) and all(map(_is_count, numbers))
     return numbers if is_valid else None
 
 
 def _counts(text: str | None) -> Counter[str] | None:
     counts = _parsed(text)
-    is_valid = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+    is_valid = isinstance(counts, dict) and all(map(_is_count, counts.values()))
     return Counter(counts) if is_valid else None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 10**_DIGITS
 
 
 def _findings(text: str | None) -> Findings | None:

@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.lake.cleaned import conformed_batches
-from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
+from taxi_pipeline.lake.metadata import RawMetadata
+from taxi_pipeline.lake.objects import FileObjects
 from taxi_pipeline.lake.paths import (
     ZONE_SHAPES_PATHS,
     ZONES_PATHS,
@@ -86,6 +87,24 @@ def find_objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
     return [item for prefix in prefixes for item in lake.find(prefix) if paths.holds(item.name)]
 
 
+def noted_entry(objects: FileObjects) -> LakeEntry:
+    """Return what the lake's objects say that the lake has of one published file.
+
+    No object is read: what they say was counted when they were stored.
+    """
+    history = objects.history
+    rejected = history.rejected if objects.rejected else None
+    return LakeEntry(
+        published=objects.origin.rows,
+        kept=None if history.kept is None else Tally(history.kept, history.cents),
+        rejected=None if rejected is None else Counter(rejected),
+        etag=objects.origin.etag,
+        sha256=objects.origin.sha256,
+        of_this_raw=objects.of_this_raw,
+        stamp=objects.cleaned.stamp if objects.cleaned else None,
+    )
+
+
 def generations(objects: Iterable[LakeObject]) -> set[tuple[str, int]]:
     """Return what tells these versions of the objects from others."""
     return {(item.name, item.generation) for item in objects}
@@ -110,16 +129,11 @@ def _lake_entry(
     total: str | None,
     depth: Depth,
 ) -> LakeEntry:
-    by_name = {item.name: item for item in objects}
-    raw = next((item for name, item in by_name.items() if name.startswith(paths.raw)), None)
-    cleaned = by_name.get(paths.cleaned)
-    origin = RawMetadata.parse(raw.metadata if raw else {})
-    history = CleanedMetadata.parse(cleaned.metadata if cleaned else {})
-    rejected = by_name.get(history.rejected_rows or "")
-    sources = (history, CleanedMetadata.parse(rejected.metadata if rejected else {}))
+    found = FileObjects.among(objects, paths)
+    cleaned, origin = found.cleaned, found.origin
     faults: list[str] = []
     kept = _read(lake, cleaned, partial(_tally, total=total, table=table), faults)
-    reasons = _read(lake, rejected, _reasons, faults)
+    reasons = _read(lake, found.rejected, _reasons, faults)
     cells = Cells(kept.columns) if kept and kept.columns else None
     if cleaned and kept and (depth >= Depth.CELLS or (depth == Depth.COLUMNS and not cells)):
         counted = _count_cells(lake, cleaned, table, faults)
@@ -130,16 +144,15 @@ def _lake_entry(
                 for column, has, should in differences(table, counted.columns, cells.columns)
             )
         cells = counted
-    if raw and depth >= Depth.PUBLISHED:
-        faults += _recounted(lake, raw, origin)
+    if found.raw and depth >= Depth.PUBLISHED:
+        faults += _recounted(lake, found.raw, origin)
     return LakeEntry(
         published=origin.rows,
         kept=kept.tally if kept else None,
         rejected=reasons,
         etag=origin.etag,
         sha256=origin.sha256,
-        of_this_raw=origin.sha256 is not None
-        and all(source.sha256 == origin.sha256 for source in sources),
+        of_this_raw=found.of_this_raw,
         faults=tuple(faults),
         stamp=cleaned.stamp if cleaned else None,
         is_tallied=bool(kept and kept.is_tallied),

@@ -34,6 +34,8 @@ _UPLOAD_CHUNK_BYTES = 16 << 20
 
 _CONSOLE = "https://console.cloud.google.com/storage/browser/_details"
 
+_BROWSER = "https://storage.cloud.google.com"
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 
 
@@ -97,8 +99,14 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         The emulator (STORAGE_EMULATOR_HOST) has no pages; there the link downloads the object.
         """
-        base = os.environ.get("STORAGE_EMULATOR_HOST") or _CONSOLE
-        return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
+        return self._address(_CONSOLE, name)
+
+    def page(self, name: str) -> str:
+        """Return where a browser shows a web page of the bucket to who may read it.
+
+        That is Google's address for people who are logged in, or the emulator's file.
+        """
+        return self._address(_BROWSER, name)
 
     def upload(
         self,
@@ -259,6 +267,11 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._bucket.blob(item.name).delete(
                 if_generation_match=item.generation, **self._call_options
             )
+
+    def _address(self, base: str, name: str) -> str:
+        """Return an object's address below a base, or below the emulator's where there is one."""
+        base = os.environ.get("STORAGE_EMULATOR_HOST") or base
+        return f"{base.rstrip('/')}/{self.bucket}/{quote(name)}"
 
     @property
     def _call_options(self) -> dict[str, Any]:

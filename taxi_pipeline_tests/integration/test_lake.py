@@ -68,7 +68,7 @@ CALLS: dict[str, Callable[[Lake, Path], object]] = {
 
 def test_every_method_that_asks_the_server_is_tried_below() -> None:
     methods = {name for name, value in vars(Lake).items() if callable(value) and name[0] != "_"}
-    assert methods - {"uri", "link"} <= {*CALLS}
+    assert methods - {"uri", "link", "page"} <= {*CALLS}
 
 
 @pytest.mark.parametrize("call", CALLS)

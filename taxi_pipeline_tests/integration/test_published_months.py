@@ -59,6 +59,13 @@ def at_tlc(service: Service, month: Month) -> str:
     return f"/trip-data/{service.name}_tripdata_{month}.parquet"
 
 
+# What the cursor has where none of the recent months is published.
+ALL_LATE = (
+    '"unpublished":["green/2013-08","green/2013-09",'
+    '"yellow/2013-07","yellow/2013-08","yellow/2013-09"]'
+)
+
+
 @dataclass
 class Sensor:
     """The sensor with its surroundings; each tick begins with the cursor of the last."""
@@ -197,6 +204,29 @@ def test_a_rewritten_month_is_requested_in_place_of_what_the_lake_has(
     assert keys(requests) == [f'green/2013-09/"v2"/{second.generation}']
 
 
+def test_what_was_rewritten_and_what_is_late_stays_in_the_cursor_until_it_is_asked_again(
+    sensor: Sensor, serve: Serve
+) -> None:
+    def kept() -> tuple[dict[str, str], list[str]]:
+        cursor = json.loads(sensor.cursor or "")
+        return cursor.get("rewritten", {}), cursor.get("unpublished", [])
+
+    path, old = in_mirror(GREEN, NEWEST), in_mirror(YELLOW, Month(2009, 1))
+    serve({path: [body(b"x", '"v2"')], old: [body(b"x")]})
+    sensor.has(GREEN, NEWEST, sensor.base + path, '"v1"')
+    sensor.has(YELLOW, Month(2009, 1), sensor.base + old, modified=EARLIER)
+    sensor.tick()
+    late = [f"yellow/2013-0{month}" for month in (7, 8, 9)]  # green's 2013-08 is before a later one
+    was_old = {"yellow/2009-01": EARLIER}
+    assert kept() == ({"green/2013-09": '"v1"', **was_old}, late)
+    sensor.has(GREEN, NEWEST, sensor.base + path, '"v2"')
+    sensor.tick()  # other months have their turn
+    assert kept() == (was_old, late)
+    sensor.base = "http://127.0.0.1:1"
+    sensor.tick()
+    assert kept() == (was_old, late)
+
+
 def test_without_etags_the_date_tells(sensor: Sensor, serve: Serve) -> None:
     path = in_mirror(GREEN, NEWEST)
     serve({path: [body(b"x")]})
@@ -313,7 +343,7 @@ def test_a_damaged_cursor_starts_over(sensor: Sensor, serve: Serve, cursor: str)
     sensor.cursor = cursor
     sensor.tick()
     assert in_mirror(YELLOW, Month(2009, 1)) in asked
-    assert sensor.cursor == '{"after":"yellow/2010-12","unreachable":false}'
+    assert sensor.cursor == f'{{"after":"yellow/2010-12","unreachable":false,{ALL_LATE}}}'
 
 
 def test_an_unreachable_publisher_is_told_of_once_until_it_answers_again(
@@ -417,7 +447,7 @@ def test_asking_ends_after_three_failures_in_a_row_and_goes_on_behind_them(
     ]
     # up to what was under way
     assert in_mirror(YELLOW, Month(2009, 11)) not in asked
-    assert sensor.cursor == '{"after":"yellow/2009-07","unreachable":true}'
+    assert sensor.cursor == f'{{"after":"yellow/2009-07","unreachable":true,{ALL_LATE}}}'
     asked.clear()
     sensor.tick()
     assert not {in_mirror(YELLOW, month) for month in failing} & {*asked}
@@ -541,7 +571,10 @@ def test_a_publisher_that_takes_too_long_ends_the_asking_and_not_the_tick(
     released.set()
     assert re.search(r"could not be asked: \d of 29 months were answered within 1 s\.", skipped)
     # the first in turn was asked for, and then a month of green
-    assert sensor.cursor == '{"after":"yellow/2009-01","unreachable":true}'
+    unpublished = (
+        '"unpublished":["green/2013-08","yellow/2013-07"]'  # the others were not asked for
+    )
+    assert sensor.cursor == f'{{"after":"yellow/2009-01","unreachable":true,{unpublished}}}'
 
 
 def test_a_month_that_is_refused_is_named_and_keeps_no_other_waiting(

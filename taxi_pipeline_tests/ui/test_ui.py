@@ -84,7 +84,7 @@ def names_and_kinds(
 
 
 def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
-    page.set_viewport_size({"width": 2400, "height": 5200})
+    page.set_viewport_size({"width": 2400, "height": 7600})
     page.goto("/asset-groups")
     page.get_by_role("img", name="unfold_more").first.wait_for()
     page.keyboard.press("Alt+E")  # expand all groups

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.exc import OperationalError
 
+from taxi_pipeline import settings
 from taxi_pipeline.cli import main
 from taxi_pipeline.cli.local import local
 from taxi_pipeline.settings import variables
@@ -36,6 +38,7 @@ def verbs(group: click.Group = main, before: str = "taxi") -> dict[str, click.Co
     [
         *(["--help"], ["local", "-h"], ["doctor", "-h"], ["ledger", "-h"], ["retry-failed", "-h"]),
         ["backfill", "-h"],
+        ["status", "-h"],
     ],
 )
 def test_help_teaches(arguments: list[str]) -> None:
@@ -114,6 +117,7 @@ def test_the_page_has_every_verb_that_prints_json() -> None:
         (0, ["--version"]),
         (0, ["export", "odcs", "--store", "postgres"]),
         (1, ["ledger"]),
+        (1, ["status"]),
         (1, ["retry-failed"]),
         (2, ["fly"]),
         (2, ["ledger", "--month", "January"]),
@@ -196,6 +200,9 @@ def test_it_runs_as_a_module_too() -> None:
         (["ledger", "--from", "2021-13"], "'2021-13' is not a month"),
         (["ledger", "--to", "9999-12"], "'9999-12' is not a month"),
         (["ledger", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["status", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
+        (["status", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
+        (["status", "--html", "/"], "'/' is a directory"),
         (["export", "dbt"], "Missing option '--store'"),
         (["export", "dbt", "--store", "lake"], "'lake' is not a store: write one of bigquery, "),
         (["export", "odcs", "--store", "postgres", "--output", "/"], "'/' is a directory"),
@@ -232,12 +239,13 @@ def test_a_bad_word_is_named(arguments: list[str], said: str) -> None:
     assert said in shown.output
 
 
-def test_the_ledger_without_an_environment_says_what_to_set(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("verb", ["ledger", "status"])
+def test_without_an_environment_a_verb_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    shown = CliRunner().invoke(main, ["ledger"])
+    shown = CliRunner().invoke(main, [verb])
     assert shown.exit_code == 1
     for name in ("TAXI_BUCKET", "TAXI_PUBLISHER_URLS", "TAXI_GCP_PROJECT"):
         assert name in shown.output
@@ -320,6 +328,20 @@ def test_a_url_of_dagster_with_a_password_is_refused_and_not_shown(tmp_path: Pat
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: TAXI_DAGSTER_URL: a URL must have no user, password")
     assert "s3cr3t" not in refused.stderr + refused.stdout
+
+
+def test_a_storage_of_dagster_that_is_away_costs_the_status_what_it_alone_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away() -> None:
+        raise OperationalError("SELECT", {}, Exception("postgresql://ops:s3cr3t@db is away"))
+
+    monkeypatch.setattr(settings, "dagster_instance", away)
+    facts = sys.modules["taxi_pipeline.cli.status"]._facts()
+    (sentence,) = facts.unknown
+    assert sentence.startswith("Dagster was not asked which months failed or are being run")
+    assert "its storage cannot be read" in sentence
+    assert "s3cr3t" not in sentence
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -11,6 +11,7 @@ import pytest
 from taxi_pipeline import assets
 from taxi_pipeline.assets.keys import LAYERS, asset_key, layer_of, table_of
 from taxi_pipeline.assets.published import PublishedTable
+from taxi_pipeline.assets.status_page import KEY as STATUS_PAGE
 from taxi_pipeline.assets.trips import months_of, published_trips
 from taxi_pipeline.assets.zones import published_zone_shapes, published_zones
 from taxi_pipeline.checks import mart_checks, published_checks
@@ -43,7 +44,7 @@ def test_the_definitions_are_sound() -> None:
     dg.Definitions.validate_loadable(build_definitions())
 
 
-def test_every_published_table_has_an_asset_a_layer_and_there_are_marts_and_views(
+def test_every_table_has_an_asset_a_layer_and_there_are_marts_views_and_a_page(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
     published = {
@@ -52,7 +53,7 @@ def test_every_published_table_has_an_asset_a_layer_and_there_are_marts_and_view
         for layer in LAYERS
     }
     marts = {dg.AssetKey("daily_trips"), dg.AssetKey("monthly_zone_revenue")}
-    assert specs.keys() == published | marts | VIEWS.keys()
+    assert specs.keys() == published | marts | VIEWS.keys() | {dg.AssetKey("status_page")}
 
 
 @each_mart
@@ -89,6 +90,21 @@ def test_a_view_is_an_asset_of_each_store_that_reads_its_tables(
     assert job.asset_layer.selected_asset_keys == VIEWS.keys()
 
 
+def test_the_status_page_follows_every_table_of_the_services(
+    specs: Mapping[dg.AssetKey, dg.AssetSpec],
+) -> None:
+    spec = specs[STATUS_PAGE]
+    assert spec.group_name == "status"
+    assert spec.kinds == {"gcs", "html"}
+    assert spec.partitions_def is None
+    assert spec.automation_condition
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+        f"{name}_{layer}" for name in SERVICES for layer in SINK_LAYERS
+    }
+    job = defs.resolve_job_def("status_page")
+    assert job.asset_layer.selected_asset_keys == {STATUS_PAGE}
+
+
 @each_mart
 def test_a_backfill_of_a_mart_reaches_months_that_not_all_services_have(mart: Mart) -> None:
     graph = defs.resolve_asset_graph()
@@ -123,7 +139,11 @@ def test_a_services_assets_are_grouped_described_and_linked(
 def test_every_asset_has_an_owner_and_says_its_service_and_layer(
     specs: Mapping[dg.AssetKey, dg.AssetSpec],
 ) -> None:
+    page = specs[STATUS_PAGE]
+    assert ([*page.owners], page.tags["layer"]) == (["team:taxi-data"], "status")
     for key, spec in specs.items():
+        if key == STATUS_PAGE:
+            continue
         layer, table = layer_of(key), table_of(key)
         service = table.removesuffix("_trips")
         marts = dict.fromkeys((*(mart.name for mart in MARTS), TRIPS.name))
@@ -143,7 +163,8 @@ def test_every_asset_links_to_the_lines_that_make_it(
         of_mart = {dg.AssetKey(mart.name): ("compute", "marts.py") for mart in MARTS}
         of_view = dict.fromkeys(VIEWS, ("defined", "views.py"))
         of_table = (layer if layer in ("raw", "cleaned") else "loaded", "published.py")
-        name, module = (of_mart | of_view).get(key, of_table)
+        of_page = {STATUS_PAGE: ("write", "status_page.py")}
+        name, module = (of_mart | of_view | of_page).get(key, of_table)
         assert Path(code.file_path) == ASSETS / module
         from_there = Path(code.file_path).read_text().splitlines()[code.line_number - 1 :]
         head = next(line.strip() for line in from_there if line.strip().startswith("def "))

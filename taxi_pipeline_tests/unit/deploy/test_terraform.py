@@ -147,7 +147,7 @@ def test_replaced_objects_go_after_some_days(blocks: dict[str, list[Any]]) -> No
         for prefix in condition["matches_prefix"]
     }
     lake = dict.fromkeys(("raw/", "cleaned/", "rejected/"), "${var.noncurrent_days}")
-    assert days == {**lake, "dagster-logs/": 1}
+    assert days == {**lake, "dagster-logs/": 1, "status/": 1}
 
 
 def test_old_raw_and_rejected_objects_cost_less(blocks: dict[str, list[Any]]) -> None:

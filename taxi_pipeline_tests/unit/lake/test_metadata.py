@@ -25,6 +25,8 @@ CLEANED = CleanedMetadata(
     unknown_columns=Findings([{"column": "tip"}], 2),
     unknown_codes=Findings([{"column": "vendor_id", "code": "77", "rows": 3}], 0),
     days_without_trips=[1, 31],
+    trips_by_day=[0, 4, 3],
+    cents=-1250,
 )
 
 
@@ -48,9 +50,19 @@ def test_what_is_not_known_is_not_written() -> None:
 )
 def test_what_others_wrote_and_does_not_parse_counts_as_not_said(text: str) -> None:
     assert RawMetadata.parse({"rows": text}) == RawMetadata()
-    names = ("published", "kept", "rejected", "noted", "raw_generation", "days_without_trips")
+    numbers = ("published", "kept", "raw_generation")
+    collections = ("rejected", "noted", "days_without_trips", "trips_by_day")
     findings = ("unknown_columns", "unknown_codes")
-    assert CleanedMetadata.parse(dict.fromkeys((*names, *findings), text)) == CleanedMetadata()
+    assert (
+        CleanedMetadata.parse(dict.fromkeys((*numbers, *collections, *findings), text))
+        == CleanedMetadata()
+    )
+
+
+@pytest.mark.parametrize("text", ["", "-", "--1", "1-", "1.5", "²", "9" * 5000])
+def test_cents_may_be_below_zero_and_are_a_number_or_not_said(text: str) -> None:
+    assert CleanedMetadata.parse({"cents": "-7"}).cents == -7
+    assert CleanedMetadata.parse({"cents": text}) == CleanedMetadata()
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,12 @@ def test_findings_of_another_form_count_as_not_said(text: str) -> None:
     assert CleanedMetadata.parse({"unknown_codes": text}) == CleanedMetadata()
     assert CleanedMetadata.parse({"rejected": '{"a": "1"}'}) == CleanedMetadata()
     assert CleanedMetadata.parse({"days_without_trips": '["1"]'}) == CleanedMetadata()
+
+
+@pytest.mark.parametrize("count", ["-1", "1" + "0" * 19, "9" * 400, "true", "1.0"])
+def test_counts_below_zero_or_beyond_all_bounds_count_as_not_said(count: str) -> None:
+    assert CleanedMetadata.parse({"rejected": f'{{"a": {count}}}'}) == CleanedMetadata()
+    assert CleanedMetadata.parse({"trips_by_day": f"[{count}]"}) == CleanedMetadata()
 
 
 def test_the_first_are_listed_and_the_others_counted() -> None:

@@ -21,6 +21,13 @@ def test_an_object_has_a_page_in_the_console() -> None:
     assert LAKE.link(name) == OBJECT + name
 
 
+def test_a_web_page_has_an_address_for_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "status/index.html"
+    assert LAKE.page(name) == f"https://storage.cloud.google.com/taxi-lake/{name}"
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9/")
+    assert LAKE.page(name) == LAKE.link(name) == f"http://127.0.0.1:9/taxi-lake/{name}"
+
+
 def test_what_has_a_meaning_in_a_url_is_escaped_in_an_objects_name() -> None:
     assert LAKE.link("raw/a b?c#d%2F&é.csv") == OBJECT + "raw/a%20b%3Fc%23d%252F%26%C3%A9.csv"
 

@@ -1,0 +1,122 @@
+"""The verb `taxi status`: every month in a word, and what to do next."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taxi_pipeline.cli.options import complete_month, of_services, parse_month
+from taxi_pipeline.cli.output import errors_shown, say
+from taxi_pipeline.tlc.month import Month
+
+if TYPE_CHECKING:
+    from taxi_pipeline.status import Facts, Status
+    from taxi_pipeline.tlc.services import Service
+
+
+@click.command(short_help="Show which months are there, and what to do next.")
+@of_services
+@click.option(
+    "--from",
+    "first",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only from this month on.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only up to this month.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print an object with months, totals and what to do next.",
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a web page into this file, which needs no other, and replace one that is "
+    "there.",
+)
+def status(
+    services: tuple["Service", ...],
+    first: Month | None,
+    last: Month | None,
+    as_json: bool,
+    page: Path | None,
+) -> None:
+    """Show which months are as loaded, and which are not, and what to do next.
+
+    A month does not add up, was rewritten by TLC since, failed, is being run, is missing, or is
+    not published yet. Asks the stores that the environment names for what they noted, and Dagster
+    (DAGSTER_HOME) for its runs: `taxi local taxi status` those of the embedded stack. Counts no
+    row again, as `taxi ledger` does.
+
+    Exits with 1 if a month failed or does not add up; with 0 if months are missing, too.
+
+    \b
+    taxi status --service yellow --from 2020-01
+    taxi status --html status.html
+    """  # noqa: D301 - click's \\b must be the character
+    if first and last and last < first:
+        raise click.UsageError(
+            f"--from {first} is after --to {last}: write the earlier month in --from."
+        )
+    with errors_shown():
+        from taxi_pipeline import settings
+        from taxi_pipeline.status import read_status
+        from taxi_pipeline.status.view import show, to_json
+        from taxi_pipeline.tlc.services import SERVICES
+
+        stores = settings.load_resources()
+        chosen = [service for service in SERVICES.values() if not services or service in services]
+        found = read_status(stores.lake, stores.sinks.values(), _facts(), chosen, first, last)
+        if page:
+            _write_page(found, page)
+        if as_json:
+            click.echo(to_json(found))
+        else:
+            show(found)
+    if not found.is_good:
+        sys.exit(1)
+
+
+def _write_page(found: "Status", path: Path) -> None:
+    from taxi_pipeline.export import write_document
+    from taxi_pipeline.status.page import to_html
+
+    write_document(to_html(found), path)
+    say(f"The page is in {path}.")
+
+
+def _facts() -> "Facts":
+    """Return what Dagster knows; nothing, and why, where it has no instance or cannot be asked."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from taxi_pipeline import settings
+    from taxi_pipeline.errors import PermanentError
+    from taxi_pipeline.io.classification import message_of
+    from taxi_pipeline.status import Facts
+
+    unknown = "Dagster was not asked which months failed or are being run, nor which were rewritten"
+    try:
+        with settings.dagster_instance() as instance:
+            from taxi_pipeline.automation.facts import read_facts
+            from taxi_pipeline.definitions import defs
+
+            return read_facts(instance, defs.get_repository_def().get_all_jobs())
+    except PermanentError as error:
+        return Facts(unknown=(f"{unknown}: {error}",))
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        words = message_of(error).partition(" (Background on")[0]
+        return Facts(unknown=(f"{unknown}: its storage cannot be read: {words}",))

@@ -1,0 +1,230 @@
+"""A month of a service: its state, why it is in it, and its figures.
+
+The states are judged here, given what was found; how the stores are asked is `reading`'s.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from taxi_pipeline.lake.objects import FileObjects
+from taxi_pipeline.ledger import noted_entry
+from taxi_pipeline.sink import Sink, Stamp
+from taxi_pipeline.status.facts import Facts
+from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
+from taxi_pipeline.tlc.services import Service
+
+
+class State(StrEnum):
+    """The state of a month, in the words that people and programs get."""
+
+    LOADED = "as loaded"
+    REWRITTEN = "rewritten since"
+    UNEQUAL = "does not add up"
+    FAILED = "failed"
+    RUNNING = "running"
+    MISSING = "missing"
+    UNPUBLISHED = "not published yet"
+    NO_MONTH = "not a month of the service"
+
+    @property
+    def mark(self) -> str:
+        """One character, so that no state is told by its colour alone."""
+        return _MARKS[self]
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody must look at the month."""
+        return self in (State.FAILED, State.UNEQUAL)
+
+
+_MARKS = {
+    State.LOADED: "✓",
+    State.REWRITTEN: "↻",
+    State.UNEQUAL: "≠",
+    State.FAILED: "✕",
+    State.RUNNING: "▸",
+    State.MISSING: "○",
+    State.UNPUBLISHED: "·",
+    State.NO_MONTH: " ",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the lake says that it has of a month; None for what it does not say.
+
+    Attributes:
+        published: The rows of the published file.
+        kept: The rows that were kept.
+        rejected: The rejected rows, by reason.
+        cents: What all kept trips cost, in whole cents.
+        size: The bytes of the lake's objects.
+        trips_by_day: The kept rows of each day, from the first on; empty where it is not said.
+        stores: Whether each sink has the rows that the lake has; None where it could not be asked.
+    """
+
+    published: int | None = None
+    kept: int | None = None
+    rejected: Counter[str] | None = None
+    cents: int | None = None
+    size: int = 0
+    trips_by_day: Sequence[int] = ()
+    stores: Mapping[type[Sink], bool | None] = field(default_factory=dict)
+
+    @property
+    def rejected_rows(self) -> int | None:
+        """How many rows were rejected."""
+        return None if self.rejected is None else self.rejected.total()
+
+    @property
+    def rejected_share(self) -> float | None:
+        """The share of the published rows that were rejected."""
+        if self.rejected_rows is None or not self.published:
+            return None
+        return self.rejected_rows / self.published
+
+    @property
+    def dollars(self) -> float | None:
+        """What all kept trips cost."""
+        return None if self.cents is None else self.cents / 100
+
+
+@dataclass(frozen=True)
+class MonthStatus:
+    """A month of a service.
+
+    Attributes:
+        service: The service's name.
+        month: The month.
+        state: Its state.
+        cause: Why it is in that state, in sentences.
+        figures: Its figures; None where the lake has nothing of it.
+    """
+
+    service: str
+    month: Month
+    state: State
+    cause: str
+    figures: Figures | None = None
+
+    @property
+    def name(self) -> str:
+        """The month as people say it: "yellow 2021-01"."""
+        return f"{self.service} {self.month}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of a month in the stores.
+
+    Attributes:
+        objects: The lake's objects.
+        stamps: What each sink has loaded the month from; None where it does not say. A sink that
+            could not be asked is not in it.
+        sinks: All sinks.
+    """
+
+    objects: FileObjects
+    stamps: Mapping[type[Sink], Stamp | None]
+    sinks: Sequence[type[Sink]]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no store has anything of the month."""
+        lake = (self.objects.raw, self.objects.cleaned, self.objects.rejected)
+        return not any(lake) and not any(self.stamps.values())
+
+
+def judge(service: Service, month: Month, found: Found, facts: Facts, today: date) -> MonthStatus:
+    """Return the status of a month.
+
+    Args:
+        service: The service.
+        month: The month.
+        found: What was found of it in the stores.
+        facts: What Dagster knows.
+        today: The day in New York.
+    """
+    key = (service.name, month)
+    state, cause = _state(service, month, found, facts, today)
+    has_figures = not found.is_nothing and state is not State.NO_MONTH
+    figures = _figures(found, month) if has_figures else None
+    return MonthStatus(*key, state, cause, figures)
+
+
+def _state(
+    service: Service, month: Month, found: Found, facts: Facts, today: date
+) -> tuple[State, str]:
+    """Return the first state that holds, and why it does."""
+    key = (service.name, month)
+    problems = _problems(service, found)
+    if month < service.first_month:
+        first = f"TLC's {service.name} trips begin with {service.first_month}."
+        return State.NO_MONTH, first
+    if key in facts.running:
+        return State.RUNNING, "A run of it is queued or under way."
+    if key in facts.failed:
+        return State.FAILED, facts.failed[key]
+    if found.is_nothing:
+        return _absent(key, facts, today)
+    if problems:
+        return State.UNEQUAL, " ".join(problems)
+    if facts.rewritten.get(key) == found.objects.origin.version:
+        return State.REWRITTEN, "The publisher has another file now than the one it was made of."
+    return State.LOADED, "All stores have the trips that were cleaned last."
+
+
+def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, str]:
+    """Return the state of a month that no store has."""
+    _, month = key
+    if month > Month.newest_published(today):
+        due = month
+        for _ in range(PUBLICATION_LAG_MONTHS):
+            due = due.next
+        return State.UNPUBLISHED, f"TLC publishes a month some 50 days after its end: due in {due}."
+    if key in facts.unpublished:
+        return State.UNPUBLISHED, "It is due; TLC did not have it yet when it was asked last."
+    return State.MISSING, "No store has it."
+
+
+def _problems(service: Service, found: Found) -> list[str]:
+    """Return what does not add up, in the ledger's sentences."""
+    lake = noted_entry(found.objects)
+    problems = list(lake.problems)
+    if lake.kept is None:
+        return problems
+    for sink, stamp in found.stamps.items():
+        if stamp:
+            problems += lake.stamp_problems(sink, stamp)
+        elif lake.kept.rows:  # a month without trips need not have been loaded
+            problems.append(
+                f"{sink.title} does not say that it has loaded the month: materialize "
+                f"{service.name}_{sink.name}."
+            )
+    return problems
+
+
+def _figures(found: Found, month: Month) -> Figures:
+    origin, history = found.objects.origin, found.objects.history
+    lake = noted_entry(found.objects)
+    by_day = history.trips_by_day or ()
+    is_of_month = len(by_day) == (month.end - month.start).days  # others may write what they like
+    return Figures(
+        origin.rows,
+        history.kept,
+        lake.rejected,
+        history.cents,
+        found.objects.size,
+        by_day if is_of_month else (),
+        {
+            sink: _has(lake.stamp, found.stamps[sink]) if sink in found.stamps else None
+            for sink in found.sinks
+        },
+    )
+
+
+def _has(lake: Stamp | None, stamp: Stamp | None) -> bool:
+    return stamp is not None and stamp == lake

@@ -1,0 +1,107 @@
+"""What to do next: a step for each thing that is not well, with the command that does it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from taxi_pipeline.status.months import MonthStatus, State
+from taxi_pipeline.status.reading import Status
+from taxi_pipeline.tlc.month import Month
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do.
+
+    Attributes:
+        sentence: What for.
+        command: The command that does it; empty where there is nothing to type.
+    """
+
+    sentence: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Months in a row of one or more services."""
+
+    services: tuple[str, ...]
+    first: Month
+    last: Month
+
+    @property
+    def count(self) -> int:
+        """How many months it has, of all its services."""
+        months = (self.last.year - self.first.year) * 12 + self.last.month - self.first.month + 1
+        return months * len(self.services)
+
+    def __str__(self) -> str:
+        to = f" to {self.last}" if self.last != self.first else ""
+        return f"{', '.join(self.services)} {self.first}{to}"
+
+
+def ranges(months: Iterable[MonthStatus]) -> list[Range]:
+    """Return the months as ranges, those first that are of the same months of several services."""
+    of_one: list[tuple[str, Month, Month]] = []
+    for each in months:
+        if of_one:
+            service, first, last = of_one[-1]
+            if service == each.service and last.next == each.month:
+                of_one[-1] = (service, first, each.month)
+                continue
+        of_one.append((each.service, each.month, each.month))
+    services: dict[tuple[Month, Month], list[str]] = {}
+    for service, first, last in of_one:
+        services.setdefault((first, last), []).append(service)
+    return [Range(tuple(names), first, last) for (first, last), names in services.items()]
+
+
+def next_steps(status: Status) -> list[Step]:
+    """Return what to do, the most urgent first; a single step without a command where all is well.
+
+    Months that TLC has not published yet are nothing to do.
+    """
+    steps = [
+        *_failed(status.of_state(State.FAILED)),
+        *_unequal(status.of_state(State.UNEQUAL)),
+        *_to_run(status.of_state(State.REWRITTEN), "was rewritten since", "were rewritten since"),
+        *_to_run(status.of_state(State.MISSING), "is missing", "are missing"),
+    ]
+    if running := status.of_state(State.RUNNING):
+        count = len(running)
+        steps.append(Step(f"{_months(count)} {_verb(count, 'is', 'are')} being run: look again."))
+    return steps or [Step("Nothing: every month that is due is as loaded.")]
+
+
+def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:
+    if months:
+        services = list(dict.fromkeys(month.service for month in months))
+        options = "".join(f" --service {service}" for service in services)
+        yield Step(f"{_months(len(months))} failed.", f"taxi retry-failed{options}")
+
+
+def _unequal(months: Sequence[MonthStatus]) -> Iterator[Step]:
+    for each in ranges(months):
+        options = "".join(f" --service {service}" for service in each.services)
+        chosen = (
+            f"--month {each.first}"
+            if each.first == each.last
+            else f"--from {each.first} --to {each.last}"
+        )
+        verb = _verb(each.count, "does", "do")
+        yield Step(f"{each} {verb} not add up.", f"taxi ledger{options} {chosen} --columns")
+
+
+def _to_run(months: Sequence[MonthStatus], one: str, many: str) -> Iterator[Step]:
+    for each in ranges(months):
+        sentence = f"{each} {_verb(each.count, one, many)}."
+        services = " ".join(each.services)
+        yield Step(sentence, f"taxi backfill {services} --from {each.first} --to {each.last}")
+
+
+def _months(count: int) -> str:
+    return f"{count} month{'' if count == 1 else 's'}"
+
+
+def _verb(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many

@@ -1,0 +1,93 @@
+"""What Dagster's instance knows of the months, on one without a daemon."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+)
+
+from taxi_pipeline.automation.facts import read_facts
+from taxi_pipeline.automation.publisher_sensor import Cursor
+from taxi_pipeline.definitions import defs
+from taxi_pipeline.status import Facts
+from taxi_pipeline.tlc.month import Month
+
+JANUARY = ("yellow", Month(2021, 1))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Return an instance with a storage for sensors."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def facts(instance: dg.DagsterInstance) -> Facts:
+    return read_facts(instance, defs.get_repository_def().get_all_jobs())
+
+
+def remember(instance: dg.DagsterInstance, sensor: str, cursor: str | None) -> None:
+    """Leave a sensor's cursor as Dagster's daemon does."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("taxi_pipeline"), "r")
+    instance.add_instigator_state(
+        InstigatorState(
+            RemoteInstigatorOrigin(repository, sensor),
+            InstigatorType.SENSOR,
+            InstigatorStatus.RUNNING,
+            SensorInstigatorData(cursor=cursor),
+        )
+    )
+
+
+def test_an_instance_that_has_seen_nothing_knows_nothing_and_says_so(
+    instance: dg.DagsterInstance,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as without_sensors:
+        for found in (facts(instance), facts(without_sensors)):
+            assert found == Facts(unknown=found.unknown)
+            (sentence,) = found.unknown
+            assert sentence.startswith("The sensor published_months has not asked the publisher")
+
+
+def test_what_the_publisher_answered_is_the_sensors_to_know(instance: dg.DagsterInstance) -> None:
+    cursor = Cursor(
+        after="yellow/2010-12",
+        rewritten={"yellow/2021-01": '"v1"', "red/2021-01": "", "yellow": "", "green/2021-13": ""},
+        unpublished=["fhv/2026-09"],
+    )
+    remember(instance, "another", Cursor(unpublished=["fhv/2026-08"]).model_dump_json())
+    remember(instance, "published_months", cursor.model_dump_json())
+    assert facts(instance) == Facts(
+        rewritten={JANUARY: '"v1"'}, unpublished={("fhv", Month(2026, 9))}
+    )
+
+
+def test_a_sensor_that_has_not_ticked_has_asked_nobody(instance: dg.DagsterInstance) -> None:
+    remember(instance, "published_months", None)
+    assert facts(instance).unknown
+
+
+def test_a_month_is_running_until_its_run_ends(
+    instance: dg.DagsterInstance,
+) -> None:
+    for job, month in (
+        ("yellow_trips", "2021-01"),
+        ("yellow_trips", "no month"),
+        ("daily_trips", "2021-02"),
+    ):
+        tags = {"dagster/partition": month}
+        instance.add_run(dg.DagsterRun(job, tags=tags, status=dg.DagsterRunStatus.STARTED))
+    assert facts(instance).running == {JANUARY}
+    for run in instance.get_runs():
+        instance.report_run_canceled(run)
+    assert facts(instance).running == set()

@@ -1,0 +1,182 @@
+"""A month's state: each of the eight, with its cause and its figures."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from taxi_pipeline.lake.metadata import CleanedMetadata, RawMetadata
+from taxi_pipeline.lake.objects import FileObjects
+from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.bigquery import BigQuery
+from taxi_pipeline.resources.gcs import LakeObject
+from taxi_pipeline.resources.postgres import Postgres
+from taxi_pipeline.sink import Stamp
+from taxi_pipeline.status import Facts, Figures, MonthStatus, State
+from taxi_pipeline.status.months import Found, judge
+from taxi_pipeline.tlc.month import Month
+from taxi_pipeline.tlc.services import GREEN, YELLOW
+
+TODAY = date(2026, 11, 29)
+MONTH = Month(2021, 1)
+KEY = (YELLOW.name, MONTH)
+PATHS = object_paths(YELLOW, MONTH)
+REJECTED = PATHS.rejected_name("5" * 64)
+RAW = RawMetadata("https://publisher/y.parquet", "", '"v1"', "", "5a", 10)
+CLEANED = CleanedMetadata(
+    published=10,
+    kept=7,
+    rejected={"unparsable": 1, "no_passengers": 2},
+    sha256="5a",
+    rejected_rows=REJECTED,
+    trips_by_day=[7, *[0] * 30],
+    cents=12_345,
+)
+STAMP = Stamp(17, "AAAAAA==")
+NOTHING = FileObjects.among((), PATHS)
+
+
+def item(name: str, metadata: dict[str, str], size: int = 1) -> LakeObject:
+    return LakeObject(name, f"gs://lake/{name}", size, 17, "", metadata, STAMP.crc32c)
+
+
+def objects(raw: RawMetadata = RAW, cleaned: CleanedMetadata = CLEANED) -> FileObjects:
+    rejected = replace(cleaned, rejected_rows=None)
+    return FileObjects.among(
+        [
+            item(f"{PATHS.raw}parquet", raw.to_metadata(), 100),
+            item(PATHS.cleaned, cleaned.to_metadata(), 20),
+            item(REJECTED, rejected.to_metadata(), 3),
+            item(f"{PATHS.cleaned}.bak", {}, 9000),
+        ],
+        PATHS,
+    )
+
+
+GOOD = Found(objects(), dict.fromkeys(SINKS, STAMP), SINKS)
+EMPTY = Found(NOTHING, dict.fromkeys(SINKS), SINKS)
+
+
+def judged(found: Found, facts: Facts | None = None, month: Month = MONTH) -> MonthStatus:
+    return judge(YELLOW, month, found, facts or Facts(), TODAY)
+
+
+def state(status: MonthStatus) -> tuple[State, str]:
+    return status.state, status.cause
+
+
+def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None:
+    status = judged(GOOD)
+    assert state(status) == (State.LOADED, "All stores have the trips that were cleaned last.")
+    assert status.name == "yellow 2021-01"
+    assert status.figures == Figures(
+        10,
+        7,
+        Counter(unparsable=1, no_passengers=2),
+        12_345,
+        123,
+        [7, *[0] * 30],
+        {BigQuery: True, Postgres: True},
+    )
+    assert (status.figures.rejected_share, status.figures.dollars) == (0.3, 123.45)
+
+
+@pytest.mark.parametrize(
+    ("found", "cause"),
+    [
+        (
+            replace(GOOD, objects=objects(raw=replace(RAW, rows=11))),
+            "The published file has 11 rows, the lake 10: 7 kept and 3 rejected.",
+        ),
+        (
+            replace(GOOD, objects=objects(raw=replace(RAW, sha256="6b"))),
+            "The lake's trips or its rejected rows were cleaned from another published file than "
+            "the one that is there.",
+        ),
+        (
+            replace(GOOD, stamps={BigQuery: STAMP, Postgres: Stamp(16, "BBBBBB==")}),
+            "Postgres has the rows of generation 16 of the cleaned object, the lake has generation "
+            "17: materialize postgres again.",
+        ),
+        (
+            replace(GOOD, stamps={BigQuery: None, Postgres: STAMP}),
+            "BigQuery does not say that it has loaded the month: materialize yellow_bigquery.",
+        ),
+        (
+            replace(EMPTY, stamps={BigQuery: STAMP, Postgres: None}),
+            "The lake has no published file that says how many rows it has. The lake has no "
+            "cleaned trips that can be read. The lake has no rejected rows that can be read.",
+        ),
+        (
+            replace(EMPTY, objects=FileObjects.among([item(f"{PATHS.raw}csv", {})], PATHS)),
+            "The lake has no published file that says how many rows it has. The lake has no "
+            "cleaned trips that can be read. The lake has no rejected rows that can be read.",
+        ),
+    ],
+    ids=["rows", "another raw file", "another version", "not loaded", "table alone", "raw alone"],
+)
+def test_a_month_does_not_add_up_for_what_the_stores_noted(found: Found, cause: str) -> None:
+    status = judged(found)
+    assert state(status) == (State.UNEQUAL, cause)
+    assert status.figures
+
+
+def test_a_month_without_trips_need_not_be_in_any_table() -> None:
+    rejected = replace(CLEANED, kept=0, rejected={"unparsable": 10})
+    found = Found(objects(cleaned=rejected), dict.fromkeys(SINKS), SINKS)
+    assert judged(found).state is State.LOADED
+
+
+def test_a_month_of_which_the_publisher_has_another_file_was_rewritten() -> None:
+    facts = Facts(rewritten={KEY: '"v1"'})
+    cause = "The publisher has another file now than the one it was made of."
+    assert state(judged(GOOD, facts)) == (State.REWRITTEN, cause)
+    # the sensor's answer is of the file before
+    fetched = replace(GOOD, objects=objects(raw=replace(RAW, etag='"v2"')))
+    assert judged(fetched, facts).state is State.LOADED
+    assert judged(EMPTY, facts).state is State.MISSING
+
+
+def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
+    facts = Facts(failed={KEY: "Its last run failed in yellow_raw."})
+    for found in (GOOD, EMPTY):
+        assert state(judged(found, facts)) == (State.FAILED, "Its last run failed in yellow_raw.")
+    again = replace(facts, running={KEY})
+    assert state(judged(GOOD, again)) == (State.RUNNING, "A run of it is queued or under way.")
+
+
+def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
+    status = judged(EMPTY)
+    assert (state(status), status.figures) == ((State.MISSING, "No store has it."), None)
+    late = "It is due; TLC did not have it yet when it was asked last."
+    assert state(judged(EMPTY, Facts(unpublished={KEY}))) == (State.UNPUBLISHED, late)
+    assert judged(EMPTY, month=Month(2026, 9)).state is State.MISSING
+    due = "TLC publishes a month some 50 days after its end: due in 2026-12."
+    assert state(judged(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
+
+
+def test_before_a_services_first_month_there_is_no_month() -> None:
+    status = judge(GREEN, Month(2013, 7), EMPTY, Facts(), TODAY)
+    assert state(status) == (State.NO_MONTH, "TLC's green trips begin with 2013-08.")
+    assert judge(GREEN, Month(2013, 8), EMPTY, Facts(), TODAY).state is State.MISSING
+
+
+def test_what_a_sink_that_is_away_has_is_not_known() -> None:
+    status = judged(Found(objects(), {Postgres: STAMP}, SINKS))
+    assert status.state is State.LOADED
+    assert status.figures
+    assert status.figures.stores == {BigQuery: None, Postgres: True}
+
+
+def test_days_that_are_not_the_months_are_not_drawn() -> None:
+    wrong = replace(CLEANED, trips_by_day=[7])
+    status = judged(replace(GOOD, objects=objects(cleaned=wrong)))
+    assert status.figures
+    assert status.figures.trips_by_day == ()
+
+
+def test_every_state_has_a_mark_of_its_own() -> None:
+    assert len({each.mark for each in State}) == len(State) == 8
+    assert [each for each in State if each.is_bad] == [State.UNEQUAL, State.FAILED]
