@@ -79,22 +79,22 @@ def status(
 
         stores = settings.load_resources()
         chosen = [service for service in SERVICES.values() if not services or service in services]
-        found = read_status(stores.lake, stores.sinks.values(), _facts(), chosen, first, last)
+        current = read_status(stores.lake, stores.sinks.values(), _facts(), chosen, first, last)
         if page:
-            _write_page(found, page)
+            _write_page(current, page)
         if as_json:
-            click.echo(to_json(found))
+            click.echo(to_json(current))
         else:
-            show(found)
-    if not found.is_good:
+            show(current)
+    if not current.is_good:
         sys.exit(1)
 
 
-def _write_page(found: "Status", path: Path) -> None:
+def _write_page(current: "Status", path: Path) -> None:
     from taxi_pipeline.export import write_document
     from taxi_pipeline.status.page import to_html
 
-    write_document(to_html(found), path)
+    write_document(to_html(current), path)
     say(f"The page is in {path}.")
 
 

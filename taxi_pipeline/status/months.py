@@ -1,6 +1,6 @@
 """A month of a service: its state, why it is in it, and its figures.
 
-The states are judged here, given what was found; how the stores are asked is `reading`'s.
+The states are decided here, given what the stores hold; how the stores are asked is `reading`'s.
 """
 
 from collections import Counter
@@ -117,8 +117,8 @@ class MonthStatus:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found of a month in the stores.
+class StoredMonth:
+    """What the stores hold of a month.
 
     Attributes:
         objects: The lake's objects.
@@ -138,29 +138,31 @@ class Found:
         return not any(lake) and not any(self.stamps.values())
 
 
-def judge(service: Service, month: Month, found: Found, facts: Facts, today: date) -> MonthStatus:
+def status_of(
+    service: Service, month: Month, stored: StoredMonth, facts: Facts, today: date
+) -> MonthStatus:
     """Return the status of a month.
 
     Args:
         service: The service.
         month: The month.
-        found: What was found of it in the stores.
+        stored: What the stores hold of it.
         facts: What Dagster knows.
         today: The day in New York.
     """
     key = (service.name, month)
-    state, cause = _state(service, month, found, facts, today)
-    has_figures = not found.is_nothing and state is not State.NO_MONTH
-    figures = _figures(found, month) if has_figures else None
+    state, cause = _state(service, month, stored, facts, today)
+    has_figures = not stored.is_nothing and state is not State.NO_MONTH
+    figures = _figures(stored, month) if has_figures else None
     return MonthStatus(*key, state, cause, figures)
 
 
 def _state(
-    service: Service, month: Month, found: Found, facts: Facts, today: date
+    service: Service, month: Month, stored: StoredMonth, facts: Facts, today: date
 ) -> tuple[State, str]:
     """Return the first state that holds, and why it does."""
     key = (service.name, month)
-    problems = _problems(service, found)
+    problems = _problems(service, stored)
     if month < service.first_month:
         first = f"TLC's {service.name} trips begin with {service.first_month}."
         return State.NO_MONTH, first
@@ -168,11 +170,11 @@ def _state(
         return State.RUNNING, "A run of it is queued or under way."
     if key in facts.failed:
         return State.FAILED, facts.failed[key]
-    if found.is_nothing:
+    if stored.is_nothing:
         return _absent(key, facts, today)
     if problems:
         return State.UNEQUAL, " ".join(problems)
-    if facts.rewritten.get(key) == found.objects.origin.version:
+    if facts.rewritten.get(key) == stored.objects.origin.version:
         return State.REWRITTEN, "The publisher has another file now than the one it was made of."
     return State.LOADED, "All stores have the trips that were cleaned last."
 
@@ -190,13 +192,13 @@ def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, s
     return State.MISSING, "No store has it."
 
 
-def _problems(service: Service, found: Found) -> list[str]:
+def _problems(service: Service, stored: StoredMonth) -> list[str]:
     """Return what does not add up, in the ledger's sentences."""
-    lake = noted_entry(found.objects)
+    lake = noted_entry(stored.objects)
     problems = list(lake.problems)
     if lake.kept is None:
         return problems
-    for sink, stamp in found.stamps.items():
+    for sink, stamp in stored.stamps.items():
         if stamp:
             problems += lake.stamp_problems(sink, stamp)
         elif lake.kept.rows:  # a month without trips need not have been loaded
@@ -207,9 +209,9 @@ def _problems(service: Service, found: Found) -> list[str]:
     return problems
 
 
-def _figures(found: Found, month: Month) -> Figures:
-    origin, history = found.objects.origin, found.objects.history
-    lake = noted_entry(found.objects)
+def _figures(stored: StoredMonth, month: Month) -> Figures:
+    origin, history = stored.objects.origin, stored.objects.history
+    lake = noted_entry(stored.objects)
     by_day = history.trips_by_day or ()
     is_of_month = len(by_day) == (month.end - month.start).days  # others may write what they like
     return Figures(
@@ -217,11 +219,11 @@ def _figures(found: Found, month: Month) -> Figures:
         history.kept,
         lake.rejected,
         history.cents,
-        found.objects.size,
+        stored.objects.size,
         by_day if is_of_month else (),
         {
-            sink: _has(lake.stamp, found.stamps[sink]) if sink in found.stamps else None
-            for sink in found.sinks
+            sink: _has(lake.stamp, stored.stamps[sink]) if sink in stored.stamps else None
+            for sink in stored.sinks
         },
     )
 

@@ -17,7 +17,7 @@ from taxi_pipeline.ledger import objects_by_month
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.status.facts import Facts
-from taxi_pipeline.status.months import Found, MonthStatus, State, judge
+from taxi_pipeline.status.months import MonthStatus, State, StoredMonth, status_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service, Table
 
@@ -136,5 +136,5 @@ def _months(
     while month <= last:
         objects = FileObjects.among(in_lake.get(month, ()), object_paths(service, month))
         stamps = {sink: stamps.get(month) for sink, stamps in asked.items()}
-        yield judge(service, month, Found(objects, stamps, list(answers)), facts, today)
+        yield status_of(service, month, StoredMonth(objects, stamps, list(answers)), facts, today)
         month = month.next

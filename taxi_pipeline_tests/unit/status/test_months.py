@@ -15,7 +15,7 @@ from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.resources.postgres import Postgres
 from taxi_pipeline.sink import Stamp
 from taxi_pipeline.status import Facts, Figures, MonthStatus, State
-from taxi_pipeline.status.months import Found, judge
+from taxi_pipeline.status.months import StoredMonth, status_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN, YELLOW
 
@@ -55,12 +55,12 @@ def objects(raw: RawMetadata = RAW, cleaned: CleanedMetadata = CLEANED) -> FileO
     )
 
 
-GOOD = Found(objects(), dict.fromkeys(SINKS, STAMP), SINKS)
-EMPTY = Found(NOTHING, dict.fromkeys(SINKS), SINKS)
+GOOD = StoredMonth(objects(), dict.fromkeys(SINKS, STAMP), SINKS)
+EMPTY = StoredMonth(NOTHING, dict.fromkeys(SINKS), SINKS)
 
 
-def judged(found: Found, facts: Facts | None = None, month: Month = MONTH) -> MonthStatus:
-    return judge(YELLOW, month, found, facts or Facts(), TODAY)
+def yellow(stored: StoredMonth, facts: Facts | None = None, month: Month = MONTH) -> MonthStatus:
+    return status_of(YELLOW, month, stored, facts or Facts(), TODAY)
 
 
 def state(status: MonthStatus) -> tuple[State, str]:
@@ -68,7 +68,7 @@ def state(status: MonthStatus) -> tuple[State, str]:
 
 
 def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None:
-    status = judged(GOOD)
+    status = yellow(GOOD)
     assert state(status) == (State.LOADED, "All stores have the trips that were cleaned last.")
     assert status.name == "yellow 2021-01"
     assert status.figures == Figures(
@@ -84,7 +84,7 @@ def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None
 
 
 @pytest.mark.parametrize(
-    ("found", "cause"),
+    ("stored", "cause"),
     [
         (
             replace(GOOD, objects=objects(raw=replace(RAW, rows=11))),
@@ -117,54 +117,57 @@ def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None
     ],
     ids=["rows", "another raw file", "another version", "not loaded", "table alone", "raw alone"],
 )
-def test_a_month_does_not_add_up_for_what_the_stores_noted(found: Found, cause: str) -> None:
-    status = judged(found)
+def test_a_month_does_not_add_up_for_what_the_stores_noted(stored: StoredMonth, cause: str) -> None:
+    status = yellow(stored)
     assert state(status) == (State.UNEQUAL, cause)
     assert status.figures
 
 
 def test_a_month_without_trips_need_not_be_in_any_table() -> None:
     rejected = replace(CLEANED, kept=0, rejected={"unparsable": 10})
-    found = Found(objects(cleaned=rejected), dict.fromkeys(SINKS), SINKS)
-    assert judged(found).state is State.LOADED
+    stored = StoredMonth(objects(cleaned=rejected), dict.fromkeys(SINKS), SINKS)
+    assert yellow(stored).state is State.LOADED
 
 
 def test_a_month_of_which_the_publisher_has_another_file_was_rewritten() -> None:
     facts = Facts(rewritten={KEY: '"v1"'})
     cause = "The publisher has another file now than the one it was made of."
-    assert state(judged(GOOD, facts)) == (State.REWRITTEN, cause)
+    assert state(yellow(GOOD, facts)) == (State.REWRITTEN, cause)
     # the sensor's answer is of the file before
     fetched = replace(GOOD, objects=objects(raw=replace(RAW, etag='"v2"')))
-    assert judged(fetched, facts).state is State.LOADED
-    assert judged(EMPTY, facts).state is State.MISSING
+    assert yellow(fetched, facts).state is State.LOADED
+    assert yellow(EMPTY, facts).state is State.MISSING
 
 
 def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
     facts = Facts(failed={KEY: "Its last run failed in yellow_raw."})
-    for found in (GOOD, EMPTY):
-        assert state(judged(found, facts)) == (State.FAILED, "Its last run failed in yellow_raw.")
+    for stored in (GOOD, EMPTY):
+        assert state(yellow(stored, facts)) == (
+            State.FAILED,
+            "Its last run failed in yellow_raw.",
+        )
     again = replace(facts, running={KEY})
-    assert state(judged(GOOD, again)) == (State.RUNNING, "A run of it is queued or under way.")
+    assert state(yellow(GOOD, again)) == (State.RUNNING, "A run of it is queued or under way.")
 
 
 def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
-    status = judged(EMPTY)
+    status = yellow(EMPTY)
     assert (state(status), status.figures) == ((State.MISSING, "No store has it."), None)
     late = "It is due; TLC did not have it yet when it was asked last."
-    assert state(judged(EMPTY, Facts(unpublished={KEY}))) == (State.UNPUBLISHED, late)
-    assert judged(EMPTY, month=Month(2026, 9)).state is State.MISSING
+    assert state(yellow(EMPTY, Facts(unpublished={KEY}))) == (State.UNPUBLISHED, late)
+    assert yellow(EMPTY, month=Month(2026, 9)).state is State.MISSING
     due = "TLC publishes a month some 50 days after its end: due in 2026-12."
-    assert state(judged(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
+    assert state(yellow(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
 
 
 def test_before_a_services_first_month_there_is_no_month() -> None:
-    status = judge(GREEN, Month(2013, 7), EMPTY, Facts(), TODAY)
+    status = status_of(GREEN, Month(2013, 7), EMPTY, Facts(), TODAY)
     assert state(status) == (State.NO_MONTH, "TLC's green trips begin with 2013-08.")
-    assert judge(GREEN, Month(2013, 8), EMPTY, Facts(), TODAY).state is State.MISSING
+    assert status_of(GREEN, Month(2013, 8), EMPTY, Facts(), TODAY).state is State.MISSING
 
 
 def test_what_a_sink_that_is_away_has_is_not_known() -> None:
-    status = judged(Found(objects(), {Postgres: STAMP}, SINKS))
+    status = yellow(StoredMonth(objects(), {Postgres: STAMP}, SINKS))
     assert status.state is State.LOADED
     assert status.figures
     assert status.figures.stores == {BigQuery: None, Postgres: True}
@@ -172,7 +175,7 @@ def test_what_a_sink_that_is_away_has_is_not_known() -> None:
 
 def test_days_that_are_not_the_months_are_not_drawn() -> None:
     wrong = replace(CLEANED, trips_by_day=[7])
-    status = judged(replace(GOOD, objects=objects(cleaned=wrong)))
+    status = yellow(replace(GOOD, objects=objects(cleaned=wrong)))
     assert status.figures
     assert status.figures.trips_by_day == ()
 

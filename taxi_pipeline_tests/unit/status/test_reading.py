@@ -98,21 +98,21 @@ def status(
 def test_all_of_history_costs_a_listing_a_folder_and_a_query_a_table(
     asked: Counter[str],
 ) -> None:
-    found = status()
-    assert Totals.of(found.months).states == {
+    shown = status()
+    assert Totals.of(shown.months).states == {
         State.LOADED: 604,
         State.UNPUBLISHED: 12,
         State.NO_MONTH: 8,
     }
     assert {*asked.values()} == {1}
     assert len(asked) == 4 * 3 + 4 * 2
-    assert len(to_html(found).encode()) < 1_000_000
-    assert (found.as_of, found.lake, found.unknown) == (AS_OF, "gs://taxi-lake/", ())
+    assert len(to_html(shown).encode()) < 1_000_000
+    assert (shown.as_of, shown.lake, shown.unknown) == (AS_OF, "gs://taxi-lake/", ())
 
 
 def test_services_and_months_can_be_chosen(asked: Counter[str]) -> None:
-    found = status(GREEN, first=Month(2013, 6), last=Month(2013, 9))
-    assert [(month.name, month.state) for month in found.months] == [
+    shown = status(GREEN, first=Month(2013, 6), last=Month(2013, 9))
+    assert [(month.name, month.state) for month in shown.months] == [
         ("green 2013-06", State.NO_MONTH),
         ("green 2013-07", State.NO_MONTH),
         ("green 2013-08", State.LOADED),
@@ -135,10 +135,10 @@ def test_a_sink_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
         raise TransientError("It is away.")
 
     monkeypatch.setattr(Postgres, "stamps", away)
-    found = status()
-    assert found.unknown == ("Postgres could not be asked what it has: It is away.",)
-    assert Totals.of(found.months).loaded == 604
-    held = next(month.figures for month in found.months if month.figures)
+    shown = status()
+    assert shown.unknown == ("Postgres could not be asked what it has: It is away.",)
+    assert Totals.of(shown.months).loaded == 604
+    held = next(month.figures for month in shown.months if month.figures)
     assert held
     assert held.stores == {BigQuery: True, Postgres: None}
 

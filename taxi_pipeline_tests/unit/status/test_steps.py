@@ -44,15 +44,15 @@ def test_where_all_is_well_there_is_nothing_to_do() -> None:
 
 def test_months_in_a_row_are_one_command_and_services_of_the_same_months_too() -> None:
     missing = ("2020-11", "2020-12", "2021-01", "2021-03")
-    found = steps(
+    shown = steps(
         months("yellow", State.MISSING, *missing), months("green", State.MISSING, *missing)
     )
-    assert [step.command for step in found] == [
+    assert [step.command for step in shown] == [
         "taxi backfill yellow green --from 2020-11 --to 2021-01",
         "taxi backfill yellow green --from 2021-03 --to 2021-03",
     ]
-    assert found[0].sentence == "yellow, green 2020-11 to 2021-01 are missing."
-    assert found[1].sentence == "yellow, green 2021-03 are missing."
+    assert shown[0].sentence == "yellow, green 2020-11 to 2021-01 are missing."
+    assert shown[1].sentence == "yellow, green 2021-03 are missing."
     unequal = steps(months("yellow", State.UNEQUAL, "2021-01", "2021-02"))
     assert [step.command for step in unequal] == [
         "taxi ledger --service yellow --from 2021-01 --to 2021-02 --columns"
@@ -60,10 +60,10 @@ def test_months_in_a_row_are_one_command_and_services_of_the_same_months_too() -
 
 
 def test_one_services_last_month_and_anothers_first_are_not_in_a_row() -> None:
-    found = ranges(
+    shown = ranges(
         [*months("yellow", State.MISSING, "2020-12"), *months("green", State.MISSING, "2021-01")]
     )
-    assert [str(each) for each in found] == ["yellow 2020-12", "green 2021-01"]
+    assert [str(each) for each in shown] == ["yellow 2020-12", "green 2021-01"]
 
 
 def test_the_totals_are_the_sums_of_the_months() -> None:
