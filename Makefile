@@ -7,8 +7,9 @@ READY := $(VENV)/.ready
 BENCH := .venv-bench
 DBT := .venv-dbt
 PORT ?= 3000
-DATA := $(if $(REAL),.taxi-tlc,.taxi)
-PUBLISHER := $(if $(REAL),--publisher tlc)
+IS_REAL := $(filter-out 0 no false,$(REAL))
+DATA := $(if $(IS_REAL),.taxi-tlc,.taxi)
+PUBLISHER := $(if $(IS_REAL),--publisher tlc)
 FUZZ_SECONDS ?= 60
 EACH ?= 8
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -21,7 +22,7 @@ help: ## list the commands
 demo: $(READY) ## a few months through the whole platform, on this machine (REAL=1: TLC's own months)
 	@taxi local $(PUBLISHER) taxi demo
 	@echo
-	@echo "The data lies in $(DATA)/. Run 'make dev$(if $(REAL), REAL=1)' for Dagster's UI on it."
+	@echo "The data lies in $(DATA)/. Run 'make dev$(if $(IS_REAL), REAL=1)' for Dagster's UI on it."
 
 dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000; REAL=1: TLC's months)
 	@python -c "import socket; socket.socket().bind(('127.0.0.1', $(PORT)))" 2>/dev/null || { \

@@ -274,17 +274,18 @@ def _start(
 def _keep_apart(folder: Path, settings: PublisherOptions) -> None:
     """Note whose months the folder keeps; raise `PermanentError` where they are another's."""
     note = folder / "publisher"
-    try:
-        months = note.read_text().strip()
-    except FileNotFoundError:
-        # a folder of an earlier release has no note
+    months = note.read_text(errors="replace").strip() if note.exists() else ""
+    if not months:
+        # a folder of an earlier release has no note, and a disk that was full an empty one
         is_used = (folder / "published").is_dir()
         months = PublisherOptions(None, 0).months if is_used else settings.months
-        note.write_text(f"{months}\n")
+        unfinished = note.with_suffix(".new")
+        unfinished.write_text(f"{months}\n")
+        os.replace(unfinished, note)
     if months != settings.months:
         raise PermanentError(
             f"{folder} keeps {months}, among which {settings.months} could not be told apart: name "
-            "another folder with --data-dir, or delete this one."
+            f"another folder with --data-dir, or delete this one. ({note} says whose they are.)"
         )
 
 

@@ -186,8 +186,10 @@ def test_a_folder_of_an_earlier_release_takes_no_months_of_another_publisher(
 ) -> None:
     data = scratch / "data"
     assert run(data, "true").returncode == 0
-    (data / "publisher").unlink()
     (data / "published").mkdir()
+    (data / "publisher").write_text(
+        ""
+    )  # what a full disk would leave; an earlier release left none
     other = run(data, "true", publisher=str(scratch))
     assert other.returncode == 1
     assert "keeps generated months, among which months of a folder could not be" in other.stderr

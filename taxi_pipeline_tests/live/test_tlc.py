@@ -135,7 +135,7 @@ def test_generated_months_and_those_of_tlc_are_not_mixed(
 
 @pytest.mark.parametrize("target", ["demo", "dev"])
 def test_make_names_tlc_where_real_months_are_asked_for(target: str) -> None:
-    for words, options in ((["REAL=1"], " --publisher tlc"), ([], "")):
+    for words, options in ((["REAL=1"], " --publisher tlc"), ([], ""), (["REAL=0"], "")):
         shown = subprocess.run(
             ["make", "--dry-run", target, *words],
             capture_output=True,

@@ -21,6 +21,7 @@ _CHUNK_BYTES = 1 << 20
 _LARGEST_BYTES = 16 << 30  # the largest month of all has some 0.5 GB
 # of a header's value that is noted on what was fetched; Cloud Storage takes 8 KiB for all of them
 _NOTED_CHARACTERS = 1000
+_SIZE_DIGITS = 15  # of the bytes of a file: more are no size, and hard to reckon with
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,8 @@ def _size(response: "requests.Response") -> int | None:
         text = response.headers.get("Content-Range", "").rpartition("/")[2]
     else:
         text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdecimal() else None
+    is_size = text.isascii() and text.isdecimal() and len(text) <= _SIZE_DIGITS
+    return int(text) if is_size else None
 
 
 def _header_value(response: "requests.Response", name: str) -> str:

@@ -514,9 +514,12 @@ def test_looking_at_a_month_that_no_url_has_finds_nothing() -> None:
     assert asked == [CSV, PARQUET]
 
 
-def test_a_size_that_the_publisher_does_not_say_is_none() -> None:
+@pytest.mark.parametrize("size", [None, "9" * 16, "9" * 5_000, "-1", "many"])
+def test_a_size_that_the_publisher_does_not_say_is_none(size: str | None) -> None:
     def unmeasured(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
+        if size:
+            request.send_header("Content-Length", size)
         request.end_headers()
 
     with serving({CSV: [unmeasured]}) as (base, _):
