@@ -47,10 +47,10 @@ class Gate:
             self._admit()
 
     def let_through(self, months: Collection[Month]) -> None:
-        """Let these months through, and those that wait already."""
+        """Let these months through, whether they wait already or come later."""
         with self._changed:
-            self.passed |= {*months, *self.waiting}
-            self.waiting.clear()
+            self.passed |= {*months}
+            self.waiting = [month for month in self.waiting if month not in self.passed]
             self._changed.notify_all()
 
     def open(self) -> None:
@@ -137,7 +137,7 @@ class RemoteGate:
         self._post(f"let?months={months}")
 
     def let_through(self, months: Collection[Month]) -> None:
-        """Let these months through, and those that wait already."""
+        """Let these months through, whether they wait already or come later."""
         self._post("let_through", json.dumps(sorted(months)).encode())
 
     def open(self) -> None:
