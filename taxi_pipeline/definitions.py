@@ -26,6 +26,7 @@ from taxi_pipeline.automation.facts import read_facts
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.lineage import lineage_sensors
 from taxi_pipeline.automation.notifications import notification_sensors
+from taxi_pipeline.automation.page_sensor import page_sensor
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.publisher_sensor import published_months
 from taxi_pipeline.automation.schedules import newest_month_schedule, recount_schedule
@@ -126,6 +127,7 @@ def _sensors(
         due_months(sinks, MATCHES_LAKE),
         failed_ticks(),
         heartbeat_sensor(),
+        page_sensor(jobs[STATUS_PAGE.path[-1]]),
         *notification_sensors(),
         *lineage_sensors(),
     ]

@@ -1,7 +1,7 @@
-"""The asset of the status page: one web page in the lake, written anew after each change.
+"""The asset of the status page: one web page in the lake.
 
 What the page says is `taxi_pipeline.status`'s; what Dagster knows of runs is given by a function,
-which belongs to a floor above.
+which belongs to a floor above, as does when the page is written anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,20 +20,6 @@ from taxi_pipeline.tlc.services import SERVICES
 
 KEY = dg.AssetKey("status_page")
 OBJECT = "status/index.html"
-
-# A month was replaced in a table, or could not be: a run that fails before it comes to a table has
-# failed in it, too.
-_CHANGED = dg.AutomationCondition.any_deps_match(
-    dg.AutomationCondition.newly_updated() | dg.AutomationCondition.execution_failed().newly_true()
-)
-_REQUESTED = dg.AutomationCondition.newly_requested()
-# What is first seen together with a request has come after it: `since` alone would forget that.
-_OUTDATED = _CHANGED.since(_REQUESTED) | (_CHANGED & _REQUESTED).since(_REQUESTED & ~_CHANGED)
-# However many months change, the page is written once in these minutes. What failed or was
-# rewritten may show without a change, and a month becomes due by the calendar alone: so once a day.
-_OFTEN = dg.AutomationCondition.cron_tick_passed("*/10 * * * *")
-_DAILY = dg.AutomationCondition.cron_tick_passed("0 7 * * *", "America/New_York")
-_DUE = ((_OUTDATED & _OFTEN) | _DAILY) & ~dg.AutomationCondition.in_progress()
 
 
 def status_page(
@@ -56,7 +42,6 @@ def status_page(
             dg.AssetSpec(
                 KEY,
                 deps=tables,
-                automation_condition=_DUE,
                 group_name="status",
                 kinds={"gcs", "html"},
                 owners=OWNERS,
@@ -74,17 +59,17 @@ def status_page(
             began = monotonic()
             lake: Lake = context.resources.lake
             stores: list[Sink] = [getattr(context.resources, sink.name) for sink in sinks]
+            replaced = lake.generation_of(OBJECT)  # before reading: no older page takes its place
             status = read_status(lake, stores, read_facts(context.instance))
-            return _report(lake, status, _store(lake, status), monotonic() - began)
+            return _report(lake, status, _store(lake, status, replaced), monotonic() - began)
 
     return write
 
 
-def _store(lake: Lake, status: Status) -> LakeObject:
-    """Put the page into the lake, in place of the one that is there."""
+def _store(lake: Lake, status: Status, replaced: int) -> LakeObject:
+    """Put the page into the lake, in place of the one of that generation."""
     from taxi_pipeline.status.page import to_html
 
-    replaced = lake.generation_of(OBJECT)
     with scratch() as folder:
         path = folder / Path(OBJECT).name
         path.write_text(to_html(status), "utf-8")

@@ -6,8 +6,8 @@ import dagster as dg
 
 from taxi_pipeline.assets.keys import table_of
 
-_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 
 
 def unfinished_partitions(instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
@@ -15,7 +15,7 @@ def unfinished_partitions(instance: dg.DagsterInstance) -> Iterator[tuple[str, s
 
     The key is empty for a run without a partition.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         key = run.tags.get("dagster/partition", "")
         yield run.job_name, key
         for asset in run.asset_selection or ():

@@ -13,12 +13,13 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
-from taxi_pipeline.assets.status_page import KEY, OBJECT
+from taxi_pipeline.assets.status_page import KEY, OBJECT, status_page
 from taxi_pipeline.automation.facts import read_facts
 from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.local.generator import write_parquet
+from taxi_pipeline.resources import SINKS
 from taxi_pipeline.status import Facts, MonthStatus, State, read_status
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
@@ -204,3 +205,27 @@ def test_the_page_is_in_the_lake_with_a_link_to_it(filled: Platform) -> None:
     # the one that is there is replaced
     assert filled.run("status_page").success
     assert len(lake.find("status/")) == 1
+
+
+def test_a_page_of_an_earlier_look_does_not_replace_a_later_one(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    later = tmp_path / "index.html"
+    later.write_text("of a later look")
+    lake = filled.resources.lake
+
+    def overtaken(_: dg.DagsterInstance) -> Facts:
+        lake.upload(later, OBJECT, {}, lake.generation_of(OBJECT))
+        return Facts()
+
+    monkeypatch.setattr("taxi_pipeline.assets.reporting.sleep", lambda _: None)
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            [status_page(SINKS, overtaken)],
+            instance=instance,
+            resources=filled.resources.by_name(),
+            raise_on_error=False,
+        )
+    assert not done.success
+    with urlopen(lake.page(OBJECT)) as answer:
+        assert answer.read() == b"of a later look"

@@ -97,12 +97,13 @@ def test_the_status_page_follows_every_table_of_the_services(
     assert spec.group_name == "status"
     assert spec.kinds == {"gcs", "html"}
     assert spec.partitions_def is None
-    assert spec.automation_condition
+    assert not spec.automation_condition  # which would share a run with the views
     assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
         f"{name}_{layer}" for name in SERVICES for layer in SINK_LAYERS
     }
     job = defs.resolve_job_def("status_page")
     assert job.asset_layer.selected_asset_keys == {STATUS_PAGE}
+    assert defs.resolve_sensor_def("status_page").job_name == "status_page"
 
 
 @each_mart
