@@ -7,7 +7,7 @@ tables are asked, by the clock. What a run of the month does is not looked at.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Self
+from typing import Self, cast
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -30,7 +30,10 @@ _IN_USE = 12  # a table that has none of so many months before is not kept up to
 
 
 class _Cursor(BaseModel):
-    """What a tick leaves to the next: the day of the last look, and what people were told."""
+    """What a tick leaves to the next.
+
+    That is the day of the last look, and which tables people were told to be waiting for TLC.
+    """
 
     day: str = ""
     told: list[str] = []
@@ -52,6 +55,11 @@ class _Missing:
     month: Month
     description: str
     is_late: bool
+
+    @property
+    def key(self) -> str:
+        """The table and the month; what is said of them may differ from day to day."""
+        return f"{self.asset.to_user_string()} {self.month}"
 
     def __str__(self) -> str:
         return f"{self.asset.to_user_string()}: {self.description}"
@@ -100,18 +108,17 @@ def due_months(
         today = time.date().isoformat()
         if time.hour < _FIRST_HOUR or cursor.day == today:
             return dg.SkipReason(f"The tables are looked at once a day, from {_FIRST_HOUR}:00 on.")
-        due = _last_due(time - _PATIENCE)
-        month = Month.newest_published(due)
+        month, due = _due(time - _PATIENCE)
         tables = _tables_in_use(context, sinks, month)
         missing = list(_missing(context, tables, month, due))
         lines = [str(one) for one in missing]
         notifier: Notifier = context.resources.notifier
         # who waits for TLC is told once
-        is_news = lines != cursor.told or not all(one.is_late for one in missing)
+        is_news = not all(one.is_late and one.key in cursor.told for one in missing)
         if lines and notifier.url and is_news:
             tables_lack = "1 table lacks" if len(lines) == 1 else f"{len(lines)} tables lack"
             notifier.send(f"{tables_lack} {month}", body(lines, "assets"))
-        told = lines if notifier.url else []
+        told = [one.key for one in missing if one.is_late and notifier.url]
         return dg.SensorResult(
             asset_events=[one.failed_check(check) for one in missing],
             skip_reason=dg.SkipReason(
@@ -123,17 +130,19 @@ def due_months(
     return sensor
 
 
-def _last_due(time: datetime) -> date:
-    """Return the day on which the schedules last asked for a month."""
+def _due(time: datetime) -> tuple[Month, date]:
+    """Return the month that the schedules last asked for, and the day on which they first did."""
+    # its windows lie between two ticks; where they start is of no account without bounds
     ticks = dg.TimeWindowPartitionsDefinition(
-        cron_schedule=schedule_cron(),
-        start=datetime(time.year - 1, 1, 1, tzinfo=_NEW_YORK),
-        fmt="%Y-%m-%d",
-        timezone=_NEW_YORK.key,
+        cron_schedule=schedule_cron(), start=time, fmt="%Y-%m-%d", timezone=_NEW_YORK.key
     )
-    with dg.partition_loading_context(time):
-        window = ticks.get_last_partition_window()
-    return window.end.date() if window else time.date()
+    last = cast("dg.TimeWindow", ticks.get_prev_partition_window(time, respect_bounds=False)).end
+    # a month is asked for by all ticks within one month of the calendar
+    start = datetime(last.year, last.month, 1, tzinfo=_NEW_YORK)
+    first = cast(
+        "dg.TimeWindow", ticks.get_next_partition_window(start, respect_bounds=False)
+    ).start
+    return Month.newest_published(last.date()), first.date()
 
 
 def _tables_in_use(

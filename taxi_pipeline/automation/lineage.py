@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING, Self, cast
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from taxi_pipeline.errors import PermanentError
-from taxi_pipeline.io.classification import classified
+from taxi_pipeline.errors import PermanentError, TransientError
+from taxi_pipeline.io.classification import classified, is_transient_status, message_of
 from taxi_pipeline.settings import lineage_key, lineage_url
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_RUNS = 20  # that a tick looks at
 _SECONDS = 20.0  # after which a tick begins with no other run; Dagster gives it up after 60
 _OVERLAP = 60.0  # seconds within which a run that ended earlier may become visible later
+_SETTING_STATUSES = (401, 403, 404, 405, 407)  # a wrong URL or key, by which no run is taken
+_FAILED = "The lineage could not be sent (OPENLINEAGE_URL)"
 
 
 def lineage_sensors() -> list[dg.SensorDefinition]:
     """Return the sensor that sends the lineage of each run that has ended; none without a URL.
 
-    A catalog that is away gets the runs later: the cursor moves on when it has taken them.
+    A catalog that is away gets the runs later: the cursor moves on when it has taken them. A run
+    that it refuses is left out.
 
     Raises:
         PermanentError: OPENLINEAGE_URL is set wrongly, or OpenLineage's client is not installed.
@@ -54,25 +56,14 @@ def lineage_sensors() -> list[dg.SensorDefinition]:
         "outside (OPENLINEAGE_URL).",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from taxi_pipeline.automation.lineage_events import events_of
-
         cursor = _Cursor.read(context.cursor)
         if cursor is None:
             cursor = _Cursor(since=time())
-            records = cursor.ended_runs(context.instance, limit=None)
+            records = cursor.ended_runs(context.instance)
             before = [record.dagster_run.run_id for record in records]
             context.update_cursor(cursor.after(records, before).model_dump_json())
             return dg.SkipReason("The lineage of runs that end from now on will be sent.")
-        records = cursor.ended_runs(context.instance, limit=_RUNS + len(cursor.sent))
-        # Dagster evaluates no sensor without it
-        graph = cast("dg.RepositoryDefinition", context.repository_def).asset_graph
-        new = [record for record in records if record.dagster_run.run_id not in cursor.sent]
-        began, sent = monotonic(), []
-        for record in takewhile(lambda _: monotonic() - began < _SECONDS, new):
-            _send(events_of(context.instance, graph, record))
-            sent.append(record.dagster_run.run_id)
-        context.update_cursor(cursor.after(records, sent).model_dump_json())
-        return dg.SkipReason(f"The lineage of {len(sent)} runs was sent.")
+        return dg.SkipReason(_send_all(context, cursor))
 
     return [sensor]
 
@@ -91,29 +82,66 @@ class _Cursor(BaseModel):
         except ValidationError:
             return None
 
-    def ended_runs(self, instance: dg.DagsterInstance, limit: int | None) -> Sequence[dg.RunRecord]:
-        """Return the runs that have ended since, and those of the minute before it."""
-        since = datetime.fromtimestamp(self.since - _OVERLAP, UTC)
-        return instance.get_run_records(
-            dg.RunsFilter(statuses=_ENDED, updated_after=since),
-            limit=limit,
-            order_by="update_timestamp",
-            ascending=True,
+    def ended_runs(self, instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
+        """Return the runs that have ended since, and those of the minute before it, in order."""
+        since = self.since - _OVERLAP
+        records = instance.get_run_records(
+            dg.RunsFilter(statuses=_ENDED, updated_after=datetime.fromtimestamp(since, UTC))
         )
+        # one that somebody tags is updated long after its end
+        return sorted((record for record in records if _end(record) > since), key=_end)
 
     def after(self, records: Sequence[dg.RunRecord], sent: Sequence[str]) -> "_Cursor":
         """Return the cursor after some of the runs were sent."""
-        times = {
-            record.dagster_run.run_id: record.update_timestamp.timestamp() for record in records
-        }
+        times = {record.dagster_run.run_id: _end(record) for record in records}
         since = max([self.since, *(times[run] for run in sent)])
         recent = [run for run in (*self.sent, *sent) if times.get(run, 0.0) > since - _OVERLAP]
         return _Cursor(since=since, sent=recent)
 
 
+class _RefusedError(PermanentError):
+    """The catalog is there, and does not take this run."""
+
+
+def _end(record: dg.RunRecord) -> float:
+    return record.end_time or record.update_timestamp.timestamp()
+
+
+def _send_all(context: dg.SensorEvaluationContext, cursor: _Cursor) -> str:
+    """Send the runs that were not sent yet, and move the cursor on with each; return what was done.
+
+    Raises one of our errors where the catalog has not taken the first one.
+    """
+    from taxi_pipeline.automation.lineage_events import events_of
+
+    records = cursor.ended_runs(context.instance)
+    # Dagster evaluates no sensor without it
+    graph = cast("dg.RepositoryDefinition", context.repository_def).asset_graph
+    new = [record for record in records if record.dagster_run.run_id not in cursor.sent]
+    began, sent, problems = monotonic(), 0, []
+    for record in takewhile(lambda _: monotonic() - began < _SECONDS, new):
+        run = record.dagster_run.run_id
+        try:
+            _send(events_of(context.instance, graph, record))
+            sent += 1
+        except _RefusedError as error:
+            problems.append(f"Run {run} is left out. {error}")
+            context.log.warning(problems[-1])
+        except (PermanentError, TransientError) as error:
+            # Dagster keeps no cursor of a tick that fails: the next one does, at this run
+            if not sent and not problems:
+                raise
+            problems.append(str(error))
+            break
+        cursor = cursor.after(records, [run])
+        context.update_cursor(cursor.model_dump_json())
+    return " ".join([f"The lineage of {sent} runs was sent.", *problems])
+
+
 def _send(events: "Iterable[RunEvent]") -> None:
     """Send events to the catalog; raise one of our errors where it does not take one."""
     from openlineage.client import OpenLineageClient
+    from requests import HTTPError
 
     key = lineage_key()
     transport = {
@@ -123,6 +151,19 @@ def _send(events: "Iterable[RunEvent]") -> None:
         **({"auth": {"type": "api_key", "apiKey": key}} if key else {}),
     }
     client = OpenLineageClient(config={"transport": transport})
-    with classified("The lineage could not be sent (OPENLINEAGE_URL)"):
+    with classified(_FAILED):
         for event in events:
-            client.emit(event)
+            try:
+                client.emit(event)
+            except HTTPError as error:
+                raise _error_of(error.response.status_code, message_of(error)) from None
+
+
+def _error_of(status: int, message: str) -> PermanentError | TransientError:
+    """Return which of our errors an answer of the catalog is."""
+    sentence = f"{_FAILED}: {message.rstrip('. ')}."
+    if is_transient_status(status):
+        return TransientError(sentence)
+    if status in _SETTING_STATUSES:
+        return PermanentError(sentence)
+    return _RefusedError(sentence)

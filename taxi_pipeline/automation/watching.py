@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _IN_A_ROW = 3
 _LOOKED_AT = 6  # ticks: one may go on, and daemons may have left others
-_SILENT_SECONDS = 300  # each of the daemon's threads notes two heartbeats a minute
+# A thread notes two heartbeats a minute, but none while it launches a run: an image may be pulled.
+_SILENT_SECONDS = 600
 _WATCHER = "failed_ticks"
 _FAILURE = "FAILURE"
 
@@ -118,11 +119,8 @@ def heartbeat_sensor() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, heartbeat: Heartbeat) -> dg.SkipReason:
         if not heartbeat.url:
             return dg.SkipReason("No monitor is called, since TAXI_HEARTBEAT_URL is not set.")
-        if silent := _silent_threads(context.instance):
-            raise TransientError(
-                f"The monitor was not called: {', '.join(silent)} of Dagster's daemon not heard of "
-                f"for {_SILENT_SECONDS} s. See what the daemon's log says, and start it anew."
-            )
+        if silence := _silence(context.instance):
+            raise TransientError(f"The monitor was not called: {silence}")
         for watcher in _watched(context, lambda name: name == _WATCHER):
             if watcher.fails:
                 raise TransientError(
@@ -144,14 +142,28 @@ def _told(cursor: str | None) -> set[str]:
     return {str(name) for name in names} if isinstance(names, list) else set()
 
 
-def _silent_threads(instance: dg.DagsterInstance) -> list[str]:
-    """Return those of the daemon's threads that the instance asks for and that say nothing."""
-    return sorted(
+def _silence(instance: dg.DagsterInstance) -> str:
+    """Return which of the daemon's threads that the instance asks for say nothing; '' for none."""
+    statuses = instance.get_daemon_statuses()
+    heartbeats = {name: statuses[name].last_heartbeat for name in sorted(statuses)}
+    silent = [
         name
-        for name, status in instance.get_daemon_statuses().items()
-        if status.last_heartbeat is None
-        or time() - status.last_heartbeat.timestamp > _SILENT_SECONDS
-    )
+        for name, heartbeat in heartbeats.items()
+        if heartbeat and time() - heartbeat.timestamp > _SILENT_SECONDS
+    ]
+    unknown = [name for name, heartbeat in heartbeats.items() if heartbeat is None]
+    sentences = []
+    if silent:
+        sentences.append(
+            f"{', '.join(silent)} of Dagster's daemon not heard of for {_SILENT_SECONDS} s. See "
+            "what the daemon's log says, and start it anew."
+        )
+    if unknown:
+        sentences.append(
+            f"{', '.join(unknown)} of Dagster's daemon never heard of. A daemon that has just "
+            "started needs a minute; if it stays so, see what its log says."
+        )
+    return " ".join(sentences)
 
 
 def _watched(

@@ -4,6 +4,7 @@ Knows how the monitor is called. Whether all is well is for `automation` to say.
 """
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -38,6 +39,7 @@ class Heartbeat(dg.ConfigurableResource):  # type: ignore[type-arg]
             TransientError: The monitor was not reached, or is not well itself.
         """
         import requests
+        from urllib3.exceptions import HTTPError
 
         self.check()
         problem = ""
@@ -45,7 +47,8 @@ class Heartbeat(dg.ConfigurableResource):  # type: ignore[type-arg]
             answer = requests.get(self.url, timeout=self.timeout, allow_redirects=False)
         except requests.Timeout:
             problem = f"did not answer within {self.timeout} s"
-        except requests.ConnectionError:
+        # of a wrong proxy, or of its name, requests lets an error of urllib3's pass
+        except (requests.RequestException, HTTPError):
             problem = "was not reached"
         # outside of `except`: the error of requests shows the URL
         if problem:
@@ -58,13 +61,15 @@ class Heartbeat(dg.ConfigurableResource):  # type: ignore[type-arg]
         raise PermanentError(sentence)
 
     def check(self) -> None:
-        """Raise `PermanentError` where the URL is none of HTTP's."""
+        """Raise `PermanentError` where the URL is none of HTTP's, or its host can be none."""
         from requests import PreparedRequest, RequestException
 
         try:
             PreparedRequest().prepare_url(self.url, {})
+            # requests leaves empty labels, and those of more than 63 characters, to the connection
+            (urlsplit(self.url).hostname or "").encode("idna")
             is_url = self.url.startswith(("http://", "https://"))
-        except RequestException:
+        except (RequestException, ValueError):
             is_url = False
         if not is_url:
             raise PermanentError(

@@ -90,6 +90,22 @@ def test_a_month_is_due_a_day_after_the_schedules_have_asked_for_it(
     assert said.startswith("yellow_bigquery: ") is (due == DUE)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "time", "said"),
+    [
+        ("0 6 25 6 *", "2020-05-01 09:00", f"{DUE} was due on 2019-06-25 "),
+        ("0 6 29 2 *", "2023-06-26 09:00", "2019-12 was due on 2020-02-29 "),
+        ("0 6 * * 1", "2019-06-26 09:00", f"{DUE} was due on 2019-06-03 "),
+        ("0 6 1,25 * *", "2019-06-26 09:00", f"{DUE} was due on 2019-06-01 "),
+    ],
+)
+def test_a_month_was_due_when_the_schedules_first_asked_for_it_however_long_ago(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, schedule: str, time: str, said: str
+) -> None:
+    monkeypatch.setenv("TAXI_SCHEDULE", schedule)
+    assert said in (Ticks(publish({})[0], "").at(time).skip_message or "")
+
+
 def test_it_is_looked_at_once_a_day_from_8_on(publish: Publish) -> None:
     ticks = Ticks(publish({})[0], "")
     early = "The tables are looked at once a day, from 8:00 on."
@@ -119,6 +135,24 @@ def test_who_waits_for_tlc_is_told_once_and_each_day_of_a_month_that_is_publishe
         f"yellow_bigquery: {missing}",
         f"yellow_postgres: {missing}",
         f"{UI}/assets",
+    ]
+
+
+def test_who_waits_for_tlc_is_told_once_a_month_where_the_schedules_ask_daily(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAXI_SCHEDULE", "0 6 * * *")
+    with receiving() as (url, received):
+        ticks = Ticks(publish({})[0], url)
+        for day in ("2019-06-10", "2019-06-11", "2019-06-30"):
+            (severity, description), *_ = failed(ticks.at(f"{day} 09:00")).values()
+            assert severity == "WARN"
+            assert description.startswith(f"{DUE} was due on 2019-06-01 ")
+        assert len(received) == 1
+        ticks.at("2019-07-02 09:00")  # the next month
+    assert [message["title"] for message in received] == [
+        f"2 tables lack {DUE}",
+        "2 tables lack 2019-05",
     ]
 
 

@@ -32,10 +32,11 @@ type Event = Mapping[str, Any]
 
 @dataclass
 class Catalog:
-    """A catalog of lineage: the events that it has taken, and how it answers."""
+    """A catalog of lineage: the events that it has taken, and how it answers, also by run."""
 
     url: str = ""
     code: int = 201
+    codes: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
 
@@ -49,11 +50,13 @@ def serving_catalog() -> Iterator[Catalog]:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 content = gzip.decompress(content)
-            if catalog.code == 201:
+            event = json.loads(content)
+            code = catalog.codes.get(event["run"]["runId"], catalog.code)
+            if code == 201:
                 assert self.path == "/api/v1/lineage"
-                catalog.events.append(json.loads(content))
+                catalog.events.append(event)
                 catalog.keys.add(self.headers.get("Authorization"))
-            status(catalog.code)(self)
+            status(code)(self)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -208,6 +211,46 @@ def test_a_catalog_that_does_not_take_a_run_gets_it_at_the_next_tick(sent: Sent,
     sent.catalog.code = 201
     assert sent.daemon.tick()["lineage"].skip_message == "The lineage of 1 runs was sent."
     assert len(sent.catalog.events) == 10
+
+
+def test_a_run_that_the_catalog_refuses_is_left_out_and_the_next_one_is_sent(sent: Sent) -> None:
+    refused, taken = (sent.platform.run(JOB, "2016-04").run_id for _ in range(2))
+    sent.catalog.events.clear()
+    sent.catalog.codes = {refused: 422}
+    said = sent.daemon.tick()["lineage"].skip_message or ""
+    assert said.startswith(f"The lineage of 1 runs was sent. Run {refused} is left out. ")
+    assert "(OPENLINEAGE_URL): 422 " in said
+    sent.catalog.codes = {}
+    assert sent.daemon.tick()["lineage"].skip_message == "The lineage of 0 runs was sent."
+    assert {event["run"]["runId"] for event in sent.catalog.events} == {taken}
+
+
+def test_what_a_catalog_has_taken_before_it_went_away_is_not_sent_again(sent: Sent) -> None:
+    taken, missed = (sent.platform.run(JOB, "2016-04").run_id for _ in range(2))
+    sent.platform.instance.add_run_tags(taken, {"note": "by hand"})
+    sent.catalog.events.clear()
+    sent.catalog.codes = {missed: 503}
+    said = sent.daemon.tick()["lineage"].skip_message or ""
+    assert said.startswith("The lineage of 1 runs was sent. The lineage could not be sent ")
+    with pytest.raises(TransientError):
+        sent.daemon.tick()
+    sent.catalog.codes = {}
+    assert sent.daemon.tick()["lineage"].skip_message == "The lineage of 1 runs was sent."
+    ids = [event["run"]["runId"] for event in sent.catalog.events]
+    assert ids == [taken, taken, missed, missed]
+
+
+def test_a_run_that_somebody_tags_later_is_not_sent_again(sent: Sent) -> None:
+    run = sent.platform.run(JOB, "2016-04").run_id
+    sent.daemon.tick()
+    record = sent.platform.instance.get_run_record_by_id(run)
+    assert record
+    assert record.end_time
+    # as after a run that ended a minute later
+    since = record.end_time + 60.001
+    sent.daemon.cursors["lineage"] = json.dumps({"since": since, "sent": []})
+    sent.platform.instance.add_run_tags(run, {"note": "by hand"})
+    assert sent.daemon.tick()["lineage"].skip_message == "The lineage of 0 runs was sent."
 
 
 def test_without_the_client_the_code_location_says_what_to_install(

@@ -43,10 +43,32 @@ def test_a_monitor_that_is_away_or_silent_is_transient_and_shows_no_url() -> Non
         assert SECRET not in str(caught.getrepr(chain=True))
 
 
-@pytest.mark.parametrize("url", [SECRET, f"ftp://h/{SECRET}", f"http://[{SECRET}"])
+@pytest.mark.parametrize("proxy", ["http://", "ftp://127.0.0.1", "http://a..b:80"])
+def test_a_proxy_that_is_set_wrongly_is_named_without_the_url(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(TransientError, match="was not reached") as caught:
+        Heartbeat(url=f"http://{SECRET}.example.org/").beat()
+    assert caught.value.__context__ is None
+    assert SECRET not in str(caught.getrepr(chain=True))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        f"ftp://h/{SECRET}",
+        f"http://[{SECRET}",
+        f"http://{SECRET}..example.org/",
+        f"http://{SECRET}{'x' * 63}.example.org/",
+    ],
+)
 def test_what_is_no_url_is_named_by_its_variable(url: str) -> None:
     with pytest.raises(PermanentError) as caught:
         Heartbeat(url=url).beat()
     assert str(caught.value).startswith("TAXI_HEARTBEAT_URL: ")
+    assert caught.value.__context__ is None
     assert SECRET not in str(caught.getrepr(chain=True)).replace(f"url = '{url}'", "")
     assert SECRET not in repr(Heartbeat(url=url))
