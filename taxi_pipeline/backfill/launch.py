@@ -24,6 +24,7 @@ PATIENCE_SECONDS = 300.0  # a webserver that is being replaced is away for less
 
 _ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
 _ENDED_BACKFILLS = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+_LONGEST_TITLE = 100  # Dagster refuses a longer one
 _MOST_RUNS = 2_000  # of a backfill, with the runs that Dagster tries again
 
 _STATUS = """
@@ -105,7 +106,7 @@ def launch(webserver: Webserver, service: Service, months: Sequence[Month]) -> L
         PermanentError: The webserver does not answer, or did not launch it.
     """
     assets = [asset_key(service.trips.name, layer) for layer in LAYERS]
-    title = f"taxi backfill {service.name} {as_spans(months)}"
+    title = _title(service, months)
     tags = {**FILLING, LAUNCHED_BY: _user()}
     # else the runs, which have no job of ours, would ask a cluster for as much as the largest
     tags |= {tag: json.dumps(value) for tag, value in pod_tags(service.trips.name).items()}
@@ -162,6 +163,14 @@ def state_of(webserver: Webserver, launched: Launched) -> State:
         runs.setdefault(tags.get("dagster/partition", ""), run["status"])
     error = (answer["error"] or {}).get("message", "")
     return State(answer["status"], runs, error.strip(), len(launched.months))
+
+
+def _title(service: Service, months: Sequence[Month]) -> str:
+    """Return what Dagster's UI calls a backfill: with each gap, where there is room for them."""
+    title = f"taxi backfill {service.name} {as_spans(months)}"
+    if len(title) <= _LONGEST_TITLE:
+        return title
+    return f"taxi backfill {service.name}, {len(months)} months of {months[0]} to {months[-1]}"
 
 
 def _user() -> str:

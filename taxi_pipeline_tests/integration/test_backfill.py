@@ -123,6 +123,14 @@ def test_a_backfill_has_the_months_assets_a_title_and_who_launched_it(queue: Dag
     ]
 
 
+def test_many_gaps_have_a_title_that_dagster_takes(queue: DagsterQueue) -> None:
+    odd = [Month(2014 + number // 6, number % 6 * 2 + 1) for number in range(60)]
+    launched = launch.launch(Webserver(queue.url), GREEN, odd)
+    backfill = queue.instance.get_backfill(launched.id)
+    assert backfill
+    assert backfill.title == "taxi backfill green, 60 months of 2014-01 to 2023-11"
+
+
 def test_what_is_only_to_be_said_is_not_launched(queue: DagsterQueue) -> None:
     done = taxi("yellow", "--from", "2020-01", "--to", "2020-03", "--dry-run")
     assert done.exit_code == 0
