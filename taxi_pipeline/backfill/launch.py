@@ -41,6 +41,16 @@ query ($id: String!, $limit: Int!) {
   }
 }
 """
+_WHAT = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill { status title assetSelection { path } }
+    ... on BackfillNotFoundError { message }
+    ... on PythonError { message }
+  }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,29 @@ def follow(
         answered = monotonic()
         on_progress(states)
     return states
+
+
+def cancel(webserver: Webserver, backfill: str) -> str:
+    """Cancel a backfill that goes on; return its title, or its assets where it has none.
+
+    Args:
+        webserver: Dagster's webserver.
+        backfill: The backfill's id.
+
+    Raises:
+        PermanentError: There is no such backfill, it has ended already, or the webserver did not
+            cancel it.
+    """
+    answer = webserver.ask(_WHAT, id=backfill)
+    refused = f"Dagster's webserver at {webserver.url} did not cancel the backfill {backfill}"
+    if answer["__typename"] != "PartitionBackfill":
+        raise PermanentError(f"{refused}: {answer.get('message') or answer['__typename']}")
+    assets = ", ".join("/".join(asset["path"]) for asset in answer["assetSelection"] or ())
+    title: str = answer["title"] or assets
+    if answer["status"] in _ENDED_BACKFILLS:  # Dagster would write over how it has ended
+        raise PermanentError(f"{refused} ({title}): ended already: {answer['status']}.")
+    webserver.cancel_backfill(backfill)
+    return title
 
 
 def state_of(webserver: Webserver, launched: Launched) -> State:

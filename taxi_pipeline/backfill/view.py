@@ -89,7 +89,7 @@ def watching(
         total: How many there are to be done.
         say: Gets the sentences.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None where the shell has closed it
         yield _saying(doing, total, say)
         return
     from rich.console import Console

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print one object: the estimate, the backfills, the outcome and the ledger.",
 )
-@click.option("--cancel", metavar="ID", help="Cancel a backfill that goes on, and nothing else.")
+@click.option("--cancel", metavar="ID", help="Cancel a backfill that goes on.")
 def backfill(
     services: tuple["Service", ...],
     months: tuple[Month, ...],
@@ -88,15 +88,18 @@ def backfill(
     taxi local taxi backfill yellow --from 2021-01 --to 2021-03
     taxi backfill green fhv --month 2020-04 --month 2021-04 --dry-run
     """  # noqa: D301 - click's \\b must be the character
-    if cancel:
-        with errors_shown():
-            _cancel(cancel)
+    if cancel is not None:
+        if any((services, months, first, last, missing, yes, dry_run, detach)):
+            raise click.UsageError(
+                "Write --cancel ID without a service and other options but --json."
+            )
+        _cancel(cancel, as_json)
         return
     if not services:
         raise click.UsageError("Write at least one service, such as yellow.")
     with errors_shown():
         chosen = _chosen(services, months, first, last)
-        if not (yes or dry_run or sys.stdin.isatty()):
+        if not (yes or dry_run or _is_asked()):
             raise click.UsageError("There is nobody to ask: write --yes, or --dry-run.")
         estimate = _estimate({one.name: one for one in services}.values(), chosen, missing, dry_run)
         _show(estimate, as_json)
@@ -108,12 +111,18 @@ def backfill(
     sys.exit(0 if is_well or (missing and not estimate.runs) else 1)
 
 
-def _cancel(backfill: str) -> None:
+def _cancel(backfill: str, as_json: bool) -> None:
     from taxi_pipeline.automation.webserver import Webserver
+    from taxi_pipeline.backfill.launch import cancel
     from taxi_pipeline.settings import dagster_api_url
 
-    Webserver(dagster_api_url()).cancel_backfill(backfill)
-    say(f"The backfill {backfill} is being canceled; what was loaded stays.")
+    if not backfill.strip():
+        raise click.UsageError("Write the id of a backfill after --cancel; its page has it.")
+    with errors_shown():
+        title = cancel(Webserver(dagster_api_url()), backfill)
+    say(f"The backfill {backfill} is being canceled ({title}); what was loaded stays.")
+    if as_json:
+        click.echo(json.dumps({"id": backfill, "title": title, "outcome": "canceling"}, indent=2))
 
 
 def _chosen(
@@ -180,6 +189,11 @@ def _show(estimate: "Estimate", as_json: bool) -> None:
 
     for sentence in sentences(estimate):
         click.echo(sentence, err=as_json)
+
+
+def _is_asked() -> bool:
+    """Return whether there is a person to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()  # None where the shell has closed it
 
 
 def _is_wanted(estimate: "Estimate", yes: bool) -> bool:

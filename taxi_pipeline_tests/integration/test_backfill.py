@@ -301,12 +301,30 @@ def test_ctrl_c_leaves_it_running_and_says_how_to_cancel_it(
         f"The backfill {goes_on} of yellow goes on. To cancel it: taxi backfill --cancel "
         f"{goes_on}, or on its page: {PEOPLES}/runs/b/{goes_on}\n"
     )
-    assert taxi("--cancel", goes_on).exit_code == 0
+    done = taxi("--cancel", goes_on, "--json")
+    assert done.exit_code == 0
+    title = "taxi backfill yellow 2020-05"
+    assert json.loads(done.stdout) == {"id": goes_on, "title": title, "outcome": "canceling"}
+    assert f"{goes_on} is being canceled ({title}); what was loaded stays.\n" in done.stderr
     (canceled,) = (one for one in queue.instance.get_backfills() if one.backfill_id == goes_on)
     assert canceled.status is BulkActionStatus.CANCELING
     unknown = taxi("--cancel", "nowhere")
     assert unknown.exit_code == 1
     assert "did not cancel the backfill nowhere: " in unknown.stderr
+
+
+@pytest.mark.parametrize("status", ["COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"])
+def test_one_that_has_ended_is_not_canceled(queue: DagsterQueue, status: str) -> None:
+    launched = launch.launch(Webserver(queue.url), GREEN, [Month(2020, 7)])
+    ended = queue.instance.get_backfill(launched.id)
+    assert ended
+    queue.instance.update_backfill(ended._replace(status=BulkActionStatus[status]))
+    refused = taxi("--cancel", launched.id)
+    assert refused.exit_code == 1
+    assert f"(taxi backfill green 2020-07): ended already: {status}." in refused.stderr
+    after = queue.instance.get_backfill(launched.id)
+    assert after
+    assert after.status is BulkActionStatus[status]
 
 
 def test_what_dagster_does_not_launch_or_know_is_named(queue: DagsterQueue) -> None:
