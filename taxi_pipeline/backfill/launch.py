@@ -6,17 +6,20 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
+from uuid import uuid4
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.priorities import FILLING
-from taxi_pipeline.automation.webserver import UnreachableError, Webserver
+from taxi_pipeline.automation.webserver import FaultyAnswerError, UnreachableError, Webserver
 from taxi_pipeline.backfill.months import as_spans
 from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.settings import dagster_url
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import Service
 
 LAUNCHED_BY = "taxi/launched_by"  # the tag that says who has typed the command
+LAUNCH_ID = "taxi/launch_id"  # the tag by which a launch is found of which the answer was lost
 
 EVERY_SECONDS = 2.0  # of a few months; of hundreds a look is work for the webserver
 _MONTHS_A_SECOND = 20
@@ -25,6 +28,8 @@ PATIENCE_SECONDS = 300.0  # a webserver that is being replaced is away for less
 _ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
 _ENDED_BACKFILLS = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 _LONGEST_TITLE = 100  # Dagster refuses a longer one
+_LOOKS = 15  # for such a launch: half a minute
+_NEWEST = 100  # backfills among which it is looked for
 _MOST_RUNS = 2_000  # of a backfill, with the runs that Dagster tries again
 
 _STATUS = """
@@ -41,6 +46,13 @@ query ($id: String!, $limit: Int!) {
   }
 }
 """
+_LAUNCHES = """
+query ($limit: Int!) {
+  partitionBackfillsOrError(limit: $limit) {
+    ... on PartitionBackfills { results { id tags { key value } } }
+  }
+}
+"""
 _WHAT = """
 query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
@@ -51,6 +63,10 @@ query ($id: String!) {
   }
 }
 """
+
+
+class LostLaunchError(PermanentError):
+    """The answer to a launch was lost, and the backfill was not found: it may come yet."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +129,27 @@ def launch(webserver: Webserver, service: Service, months: Sequence[Month]) -> L
         months: The months, in their order.
 
     Raises:
-        PermanentError: The webserver does not answer, or did not launch it.
+        LostLaunchError: The webserver has not said whether it launched it.
+        PermanentError: The webserver did not launch it.
     """
     assets = [asset_key(service.trips.name, layer) for layer in LAYERS]
     title = _title(service, months)
-    tags = {**FILLING, LAUNCHED_BY: _user()}
+    launch_id = uuid4().hex
+    tags = {**FILLING, LAUNCHED_BY: _user(), LAUNCH_ID: launch_id}
     # else the runs, which have no job of ours, would ask a cluster for as much as the largest
     tags |= {tag: json.dumps(value) for tag, value in pod_tags(service.trips.name).items()}
     keys = [month.key for month in months]
-    return Launched(service, months, webserver.launch_backfill(assets, keys, tags, title))
+    try:
+        backfill = webserver.launch_backfill(assets, keys, tags, title)
+    except (UnreachableError, FaultyAnswerError) as error:
+        found = _find(webserver, launch_id)
+        if not found:
+            raise LostLaunchError(
+                f"{title} may have been launched. Before you launch it again, look at "
+                f"{dagster_url()}/runs?view=backfills for the tag {LAUNCH_ID}: {launch_id}. {error}"
+            ) from error
+        backfill = found
+    return Launched(service, months, backfill)
 
 
 def follow(
@@ -132,12 +160,13 @@ def follow(
     """Wait until backfills have ended; return how each is, by its id.
 
     Args:
-        webserver: Dagster's webserver. It may be away for a while.
+        webserver: Dagster's webserver. It may be away, or answer with errors, for a while.
         launched: The backfills.
         on_progress: Is called with how each is, whenever it was asked.
 
     Raises:
-        PermanentError: The webserver has not answered for five minutes.
+        PermanentError: The webserver has not answered well for five minutes, or knows no such
+            backfill.
     """
     backfills = [*launched]
     states: dict[str, State] = {}
@@ -149,7 +178,7 @@ def follow(
         try:
             for one in backfills:
                 states[one.id] = state_of(webserver, one)
-        except UnreachableError:
+        except (UnreachableError, FaultyAnswerError):
             if monotonic() - answered > PATIENCE_SECONDS:
                 raise
             sleep(EVERY_SECONDS)
@@ -185,6 +214,8 @@ def cancel(webserver: Webserver, backfill: str) -> str:
 def state_of(webserver: Webserver, launched: Launched) -> State:
     """Return how a backfill is; raise `PermanentError` where Dagster does not say it."""
     answer = webserver.ask(_STATUS, id=launched.id, limit=_MOST_RUNS)
+    if answer["__typename"] == "PythonError":  # Dagster's storage may be away
+        raise FaultyAnswerError(f"Dagster's webserver at {webserver.url}: {answer['message']}")
     if answer["__typename"] != "PartitionBackfill":
         raise PermanentError(
             f"Dagster's webserver at {webserver.url} does not know the backfill {launched.id}: "
@@ -196,6 +227,21 @@ def state_of(webserver: Webserver, launched: Launched) -> State:
         runs.setdefault(tags.get("dagster/partition", ""), run["status"])
     error = (answer["error"] or {}).get("message", "")
     return State(answer["status"], runs, error.strip(), len(launched.months))
+
+
+def _find(webserver: Webserver, launch_id: str) -> str | None:
+    """Return the id of the backfill that a launch has made; None where there is none so far."""
+    for _ in range(_LOOKS):
+        try:
+            newest = webserver.ask(_LAUNCHES, limit=_NEWEST).get("results", [])
+        except (UnreachableError, FaultyAnswerError):
+            newest = []
+        for each in newest:
+            if {"key": LAUNCH_ID, "value": launch_id} in each["tags"]:
+                found: str = each["id"]
+                return found
+        sleep(EVERY_SECONDS)
+    return None
 
 
 def _title(service: Service, months: Sequence[Month]) -> str:

@@ -31,6 +31,14 @@ def sentences(estimate: Estimate) -> Iterator[str]:
         yield PRICED
 
 
+def lacking(estimate: Estimate) -> Iterator[str]:
+    """Say which of the chosen months cannot be in every store afterwards, and why."""
+    for survey in estimate.surveys:
+        if survey.unpublished:
+            months = as_spans(survey.unpublished)
+            yield f"{survey.service.name} {months}: in no store, since it is not published."
+
+
 def as_object(estimate: Estimate) -> dict[str, Any]:
     """Return an estimate for programs."""
     return {
