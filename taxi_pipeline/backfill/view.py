@@ -32,11 +32,14 @@ def sentences(estimate: Estimate) -> Iterator[str]:
 
 
 def lacking(estimate: Estimate) -> Iterator[str]:
-    """Say which of the chosen months cannot be in every store afterwards, and why."""
+    """Say which of the chosen months are not run though they may lack, and why."""
     for survey in estimate.surveys:
-        if survey.unpublished:
-            months = as_spans(survey.unpublished)
-            yield f"{survey.service.name} {months}: in no store, since it is not published."
+        for months, why in (
+            (survey.unpublished, "not published"),
+            ([*survey.refused], "refused"),
+        ):
+            if months:
+                yield f"{survey.service.name} {as_spans(months)}: not run, since {why}."
 
 
 def as_object(estimate: Estimate) -> dict[str, Any]:
@@ -49,6 +52,7 @@ def as_object(estimate: Estimate) -> dict[str, Any]:
                 "not_published": [month.key for month in survey.unpublished],
                 "loaded_already": [month.key for month in survey.loaded],
                 "left_out": [month.key for month in survey.left_out],
+                "refused": {month.key: why for month, why in survey.refused.items()},
                 "size_unknown": [month.key for month in survey.unanswered],
                 "bytes": sum(survey.sizes.values()),
                 "rows": round(sum(survey.rows(month) for month in survey.months)),
@@ -145,6 +149,8 @@ def _of_service(survey: Survey) -> Iterator[str]:
         yield f"{name} {as_spans(survey.left_out)}: loaded already, left out."
     if survey.unpublished:
         yield f"{name} {as_spans(survey.unpublished)}: not published, left out."
+    for month, why in survey.refused.items():
+        yield f"{name} {month}: refused, left out: {why}"
     if not months:
         yield f"{name}: nothing to run."
         return

@@ -171,7 +171,7 @@ def test_a_month_that_is_not_published_is_left_out(queue: DagsterQueue) -> None:
     done = taxi("green", "--month", "2013-08", "--month", "2021-02", "--yes", "--detach")
     assert done.exit_code == 1
     assert "green 2013-08: not published, left out.\n" in done.stdout
-    assert done.stdout.endswith("green 2013-08: in no store, since it is not published.\n")
+    assert done.stdout.endswith("green 2013-08: not run, since not published.\n")
     queue.submit_backfills()
     assert [run.tags["dagster/partition"] for run in queue.queued()] == ["2021-02"]
     for words in ((), ("--missing",)):
@@ -217,6 +217,26 @@ def test_a_publisher_that_is_away_is_not_asked_for_all(
     assert "answered 503" in refused.stderr
     assert len(asked) <= FAILURES + AT_ONCE
     assert backfills(queue) == []
+
+
+def test_a_month_that_is_refused_for_good_does_not_hide_the_others(
+    queue: DagsterQueue, publisher: Scripted
+) -> None:
+    answers, _ = publisher
+    answers["/fhv-2020-01.parquet"] = [body(b"x" * 3_000_000)]
+    answers["/fhv-2020-02.parquet"] = [status(410)]
+    done = taxi("fhv", "--from", "2020-01", "--to", "2020-02", "--yes", "--detach", "--json")
+    assert done.exit_code == 1
+    assert "fhv 2020-02: refused, left out: " in done.stderr
+    assert "fhv 2020-02: not run, since refused.\n" in done.stderr
+    (of_fhv,) = json.loads(done.stdout)["estimate"]["services"]
+    assert of_fhv["months"] == ["2020-01"]
+    assert "answered 410" in of_fhv["refused"]["2020-02"]
+    assert len(backfills(queue)) == 1
+    every = taxi("fhv", "--month", "2020-02", "--yes")
+    assert every.exit_code == 1
+    assert every.stderr.startswith("Error: ")
+    assert "answered 410" in every.stderr
 
 
 def test_a_file_that_somebody_put_into_the_lake_is_the_months_own(
@@ -477,7 +497,7 @@ def test_months_of_which_one_is_not_published_are_not_complete(
     queue.clear()
     mixed = taxi("green", "--month", "2013-08", "--month", "2020-05", "--yes", "--json")
     assert (mixed.exit_code, json.loads(mixed.stdout)["outcome"]) == (1, "incomplete")
-    assert "green 2013-08: in no store, since it is not published.\n" in mixed.stderr
+    assert "green 2013-08: not run, since not published.\n" in mixed.stderr
 
 
 def test_what_dagster_does_not_launch_or_know_is_named(queue: DagsterQueue) -> None:
