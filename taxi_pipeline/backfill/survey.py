@@ -1,6 +1,6 @@
 """What there is of the chosen months: at the publisher, asked by HEAD, and loaded already."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
@@ -37,6 +37,7 @@ class Survey:
         left_out: The months that every store has already, where those were not wanted.
         row_bytes: The bytes of a row of the published files.
         refused: Why the publisher refuses a month for good, of those that it does.
+        under_way: The months that are being run already; those of `sizes` would be run again.
     """
 
     service: Service
@@ -47,6 +48,7 @@ class Survey:
     left_out: Sequence[Month]
     row_bytes: float
     refused: Mapping[Month, str] = field(default_factory=dict)
+    under_way: Sequence[Month] = ()
 
     @property
     def months(self) -> list[Month]:
@@ -65,6 +67,7 @@ def survey(
     on_progress: Callable[[int, str], None],
     *,
     missing_only: bool = False,
+    unfinished: Collection[str] = (),
 ) -> Survey:
     """Return what there is of a service's months.
 
@@ -73,7 +76,8 @@ def survey(
         months: The months, in their order.
         stores: All stores, and the publisher.
         on_progress: Is called with how many months are known.
-        missing_only: Whether to leave out the months that every store has.
+        missing_only: Whether to leave out the months that every store has, or that are being run.
+        unfinished: The keys of the months that are being run already.
 
     Raises:
         PermanentError: A store cannot be asked, or the publisher refuses each of the months, and
@@ -82,7 +86,13 @@ def survey(
     """
     raw = _raw_by_month(stores.lake, service)
     loaded = _loaded(service, stores)
-    to_ask = [month for month in months if not (missing_only and month in loaded)]
+    left_out = [month for month in months if missing_only and month in loaded]
+    under_way = [month for month in months if month.key in unfinished and month not in left_out]
+    to_ask = [
+        month
+        for month in months
+        if month not in left_out and not (missing_only and month in under_way)
+    ]
     asked = _ask(stores.publisher, service, to_ask, raw, on_progress)
     answers = dict(zip(to_ask, asked, strict=True))
     refused = {
@@ -99,9 +109,10 @@ def survey(
         [month for month in to_ask if answers[month] is None],
         [month for month in published if month not in known],
         [month for month in published if month in loaded],
-        [month for month in months if month not in answers],
+        left_out,
         _row_bytes(service, raw),
         refused,
+        under_way,
     )
 
 

@@ -31,10 +31,17 @@ def sentences(estimate: Estimate) -> Iterator[str]:
         yield PRICED
 
 
-def lacking(estimate: Estimate) -> Iterator[str]:
-    """Say which of the chosen months are not run though they may lack, and why."""
+def lacking(estimate: Estimate, *, launched_counts: bool) -> Iterator[str]:
+    """Say which of the chosen months are not run though they may lack, and why.
+
+    Args:
+        estimate: What there is of the months.
+        launched_counts: Whether it is enough that a month is being run.
+    """
     for survey in estimate.surveys:
+        running = [month for month in survey.under_way if month not in survey.sizes]
         for months, why in (
+            ([] if launched_counts else running, "being run already, which is not waited for"),
             (survey.unpublished, "not published"),
             ([*survey.refused], "refused"),
         ):
@@ -52,6 +59,7 @@ def as_object(estimate: Estimate) -> dict[str, Any]:
                 "not_published": [month.key for month in survey.unpublished],
                 "loaded_already": [month.key for month in survey.loaded],
                 "left_out": [month.key for month in survey.left_out],
+                "under_way": [month.key for month in survey.under_way],
                 "refused": {month.key: why for month, why in survey.refused.items()},
                 "size_unknown": [month.key for month in survey.unanswered],
                 "bytes": sum(survey.sizes.values()),
@@ -147,6 +155,8 @@ def _of_service(survey: Survey) -> Iterator[str]:
     name, months = survey.service.name, survey.months
     if survey.left_out:
         yield f"{name} {as_spans(survey.left_out)}: loaded already, left out."
+    if running := [month for month in survey.under_way if month not in survey.sizes]:
+        yield f"{name} {as_spans(running)}: being run already, left out."
     if survey.unpublished:
         yield f"{name} {as_spans(survey.unpublished)}: not published, left out."
     for month, why in survey.refused.items():
@@ -157,9 +167,11 @@ def _of_service(survey: Survey) -> Iterator[str]:
     number = f"{len(months)} months" if len(months) > 1 else "1 month"
     size = sum(survey.sizes.values()) / 1e6
     yield f"{name} {as_spans(months)}: {number}, {size:,.1f} MB published."
+    again = "would be run again (--missing leaves them out)"
     if survey.loaded:
-        again = "would be run again (--missing leaves them out)"
         yield f"  {_of(survey.loaded, months)} loaded already, and {again}."
+    if running := [month for month in survey.under_way if month in survey.sizes]:
+        yield f"  {_of(running, months)} being run already, and {again}."
     if survey.unanswered:
         yield f"  The publisher has not said the size of {as_spans(survey.unanswered)}."
 

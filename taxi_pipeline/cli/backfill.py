@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -71,7 +71,11 @@ class _Course:
     metavar="MONTH",
     help="Up to this month.",
 )
-@click.option("--missing", is_flag=True, help="Leave out the months that every store has already.")
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Leave out the months that every store has, or that are being run.",
+)
 @click.option("--yes", is_flag=True, help="Launch without asking.")
 @click.option("--dry-run", is_flag=True, help="Say what it will take, and launch nothing.")
 @click.option("--detach", is_flag=True, help="Launch, and do not wait for its end.")
@@ -102,8 +106,8 @@ def backfill(
     waiting alone.
 
     Exits with 0 if each of the months is in all stores and adds up, those included that --missing
-    has left out, and with 1 if not: one that is not published is in none. With --detach, with 0 if
-    each that lacks is launched; with --dry-run, with 0.
+    has left out as loaded, and with 1 if not, such as for one that is not published. With --detach,
+    with 0 if each that lacks is being run; with --dry-run, with 0.
 
     \b
     taxi local taxi backfill yellow --from 2021-01 --to 2021-03
@@ -131,7 +135,7 @@ def backfill(
         try:
             if not dry_run and _is_wanted(estimate, yes):
                 _run(estimate, course, detach, as_json)
-            is_well = dry_run or _is_complete(estimate, course, as_json)
+            is_well = dry_run or _is_complete(estimate, course, detach, as_json)
         finally:
             if as_json:
                 _print_object(estimate, course)
@@ -190,14 +194,17 @@ def _estimate(
     from taxi_pipeline.backfill.pace import PastRun
     from taxi_pipeline.backfill.queue import UNKNOWN, past_runs, read_queue
     from taxi_pipeline.backfill.survey import survey
+    from taxi_pipeline.backfill.unfinished import unfinished_months
     from taxi_pipeline.backfill.view import watching
     from taxi_pipeline.settings import dagster_api_url, load_resources
 
     stores, webserver = load_resources(), Webserver(dagster_api_url())
     queue, past = UNKNOWN, list[PastRun]()
+    unfinished: Mapping[str, Collection[str]] = {}
     try:
         queue = read_queue(webserver)
         past = past_runs(webserver, services)
+        unfinished = unfinished_months(webserver, services)
         queue.ensure_alive()
     except PermanentError as error:
         if not dry_run:
@@ -206,7 +213,9 @@ def _estimate(
     surveys = []
     for service in services:
         with watching(f"Asking for {service.name}", len(months), _say) as show:
-            surveys.append(survey(service, months, stores, show, missing_only=missing))
+            running = unfinished.get(service.name, ())
+            found = survey(service, months, stores, show, missing_only=missing, unfinished=running)
+            surveys.append(found)
     return estimate(surveys, past, queue.at_once, queue.cores)
 
 
@@ -338,11 +347,11 @@ def _page(backfill: "Launched") -> str:
     return f"{dagster_url()}/runs/b/{backfill.id}"
 
 
-def _is_complete(estimate: "Estimate", course: _Course, as_json: bool) -> bool:
+def _is_complete(estimate: "Estimate", course: _Course, detach: bool, as_json: bool) -> bool:
     """Return whether each month is in all stores, or is launched; say of which it is not so."""
     from taxi_pipeline.backfill.view import lacking
 
-    sentences = [*lacking(estimate)]
+    sentences = [*lacking(estimate, launched_counts=detach)]
     for sentence in sentences:
         _print(sentence, err=as_json)
     if sentences and course.outcome == "succeeded":

@@ -24,10 +24,11 @@ from taxi_pipeline.automation.webserver import UnreachableError, Webserver
 from taxi_pipeline.backfill import launch
 from taxi_pipeline.backfill.queue import HEARTBEAT_SECONDS
 from taxi_pipeline.backfill.survey import AT_ONCE, FAILURES
+from taxi_pipeline.backfill.unfinished import unfinished_months
 from taxi_pipeline.cli import main
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import GREEN, YELLOW
+from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support import forkserver
 from taxi_pipeline_tests.support.dagster_dev import free_port
@@ -267,6 +268,46 @@ def test_what_is_loaded_already_is_said_and_can_be_left_out(
     assert [run.tags["dagster/partition"] for run in queue.queued()] == ["2020-02"]
     nothing = taxi("green", "--month", "2020-01", "--missing", "--yes")
     assert (nothing.exit_code, nothing.stderr) == (0, "Nothing is launched.\n")
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_what_is_being_run_already_is_said_and_can_be_left_out(
+    queue: DagsterQueue, queued: bool
+) -> None:
+    def submit() -> None:
+        if queued:
+            queue.submit_backfills()
+
+    months = ("--from", "2020-05", "--to", "2020-06", "--missing", "--yes", "--detach", "--json")
+    first = taxi("green", *months)
+    submit()
+    again = taxi("green", *months)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert "green 2020-05 to 2020-06: being run already, left out.\n" in again.stderr
+    assert json.loads(again.stdout)["outcome"] == "not launched"
+    (of_green,) = json.loads(again.stdout)["estimate"]["services"]
+    assert (of_green["months"], of_green["under_way"]) == ([], ["2020-05", "2020-06"])
+    assert len(backfills(queue)) == 1
+    waiting = taxi("green", "--month", "2020-05", "--missing", "--yes")
+    assert waiting.exit_code == 1
+    assert "green 2020-05: not run, since being run already, which is not" in waiting.stdout
+    said = taxi("green", "fhv", "--from", "2020-05", "--to", "2020-07", "--dry-run").stdout
+    assert said.count("2 of 3 are being run already, and would be run again (--missing") == 1
+
+
+def test_months_that_have_ended_and_runs_of_one_asset_are_not_under_way(
+    queue: DagsterQueue,
+) -> None:
+    launched = launch.launch(Webserver(queue.url), GREEN, [Month(2020, 5), Month(2020, 6)])
+    queue.submit_backfills()
+    failed, _ = queue.queued()
+    queue.instance.report_run_failed(failed)
+    goes_on = {"2020-05", "2020-06"} - {failed.tags["dagster/partition"]}
+    raw = (asset_key("fhv_trips", "raw"),)
+    run_again(FailedPartition("fhv_trips", "2020-05", raw, {}), queue.url)
+    found = unfinished_months(Webserver(queue.url), [GREEN, FHV])
+    assert found == {"green": goes_on, "fhv": set()}
+    assert backfills(queue) == [launched.id]
 
 
 def test_without_a_daemon_it_says_what_to_start(queue: DagsterQueue) -> None:

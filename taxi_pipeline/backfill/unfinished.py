@@ -1,0 +1,91 @@
+"""Which months are being run already, so that nobody runs them twice; asked of the webserver.
+
+A month counts where all of its assets are run: by a run that has not ended, or by a backfill that
+has not come to it yet. What is left out for that is `survey`'s to say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from taxi_pipeline.assets.keys import LAYERS, asset_key
+from taxi_pipeline.automation.webserver import Webserver
+from taxi_pipeline.tlc.services import Service
+
+# As many as are asked for, the newest first: more than all months of all services.
+_RUNS = 2_000
+_BACKFILLS = 25
+_ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
+
+_UNFINISHED = """
+query ($limit: Int!) {
+  runsOrError(
+    filter: {statuses: [NOT_STARTED, MANAGED, QUEUED, STARTING, STARTED, CANCELING]}, limit: $limit
+  ) {
+    ... on Runs { results { jobName assetSelection { path } tags { key value } } }
+  }
+}
+"""
+_REQUESTED = """
+query ($limit: Int!, $runs: Int!) {
+  partitionBackfillsOrError(filters: {statuses: [REQUESTED]}, limit: $limit) {
+    ... on PartitionBackfills {
+      results {
+        assetSelection { path }
+        partitionNames
+        runs(limit: $runs) { status tags { key value } }
+      }
+    }
+  }
+}
+"""
+
+
+def unfinished_months(
+    webserver: Webserver, services: Iterable[Service]
+) -> dict[str, frozenset[str]]:
+    """Return the keys of the months that are being run already, by their service's name.
+
+    Args:
+        webserver: Dagster's webserver.
+        services: The services.
+
+    Raises:
+        PermanentError: The webserver does not answer.
+    """
+    runs = webserver.ask(_UNFINISHED, limit=_RUNS).get("results", [])
+    backfills = webserver.ask(_REQUESTED, limit=_BACKFILLS, runs=_RUNS).get("results", [])
+    return {
+        service.name: frozenset(
+            [
+                *(_month(run) for run in runs if _has_months_of(service, run)),
+                *(
+                    key
+                    for backfill in backfills
+                    if _has_months_of(service, backfill)
+                    for key in _to_come(backfill)
+                ),
+            ]
+        )
+        for service in services
+    }
+
+
+def _has_months_of(service: Service, found: Mapping[str, Any]) -> bool:
+    """Return whether a run or a backfill has all assets of a service's months."""
+    if not found["assetSelection"]:  # a whole job is run
+        return found.get("jobName") == service.trips.name
+    wanted = {tuple(asset_key(service.trips.name, layer).path) for layer in LAYERS}
+    return wanted <= {tuple(asset["path"]) for asset in found["assetSelection"]}
+
+
+def _to_come(backfill: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a backfill's months of which the newest run has not ended."""
+    newest: dict[str, str] = {}
+    for run in backfill["runs"]:
+        newest.setdefault(_month(run), run["status"])
+    return [key for key in backfill["partitionNames"] or () if newest.get(key) not in _ENDED_RUNS]
+
+
+def _month(run: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    return tags.get("dagster/partition", "")
