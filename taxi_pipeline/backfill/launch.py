@@ -13,6 +13,7 @@ from taxi_pipeline.automation.pods import pod_tags
 from taxi_pipeline.automation.priorities import FILLING
 from taxi_pipeline.automation.webserver import FaultyAnswerError, UnreachableError, Webserver
 from taxi_pipeline.backfill.months import as_spans
+from taxi_pipeline.backfill.queue import silent_since
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.settings import dagster_url
 from taxi_pipeline.tlc.month import Month
@@ -24,6 +25,7 @@ LAUNCH_ID = "taxi/launch_id"  # the tag by which a launch is found of which the 
 EVERY_SECONDS = 2.0  # of a few months; of hundreds a look is work for the webserver
 _MONTHS_A_SECOND = 20
 PATIENCE_SECONDS = 300.0  # a webserver that is being replaced is away for less
+DAEMON_SECONDS = 60.0  # without a change, after which it is asked whether the daemon lives
 
 _ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
 _ENDED_BACKFILLS = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
@@ -156,6 +158,7 @@ def follow(
     webserver: Webserver,
     launched: Iterable[Launched],
     on_progress: Callable[[Mapping[str, State]], None],
+    on_silence: Callable[[str], None] = lambda _: None,
 ) -> dict[str, State]:
     """Wait until backfills have ended; return how each is, by its id.
 
@@ -163,6 +166,8 @@ def follow(
         webserver: Dagster's webserver. It may be away, or answer with errors, for a while.
         launched: The backfills.
         on_progress: Is called with how each is, whenever it was asked.
+        on_silence: Is called once where Dagster's daemon does not run any more, with when it was
+            heard of last.
 
     Raises:
         PermanentError: The webserver has not answered well for five minutes, or knows no such
@@ -171,13 +176,22 @@ def follow(
     backfills = [*launched]
     states: dict[str, State] = {}
     every = max(EVERY_SECONDS, sum(len(one.months) for one in backfills) / _MONTHS_A_SECOND)
-    answered = monotonic()
+    answered = looked = monotonic()
+    silent = False
     while not all(one.id in states and states[one.id].ended for one in backfills):
         if states:
             sleep(every)
+        before = {**states}
         try:
             for one in backfills:
                 states[one.id] = state_of(webserver, one)
+            if states != before:
+                looked = monotonic()
+            elif not silent and monotonic() - looked >= DAEMON_SECONDS:
+                looked = monotonic()
+                if since := silent_since(webserver):
+                    silent = True
+                    on_silence(since)
         except (UnreachableError, FaultyAnswerError):
             if monotonic() - answered > PATIENCE_SECONDS:
                 raise

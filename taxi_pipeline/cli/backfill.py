@@ -308,7 +308,13 @@ def _follow(estimate: "Estimate", course: _Course) -> "Mapping[str, State]":
 
     with watching("Months", estimate.runs, _say) as show:
         return follow(
-            Webserver(dagster_api_url()), course.launched, lambda states: show(*running(states))
+            Webserver(dagster_api_url()),
+            course.launched,
+            lambda states: show(*running(states)),
+            lambda since: _say(
+                f"Dagster's daemon does not run (it was heard of {since}): nothing more begins "
+                "until it is started."
+            ),
         )
 
 

@@ -354,6 +354,26 @@ def test_a_month_that_fails_makes_it_fail(
     assert (printed["outcome"], printed["ledger"]) == ("failed", [])
 
 
+def test_a_daemon_that_dies_while_it_is_waited_for_is_named_once(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def go_on(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:  # it was heard of until now
+            queue.heartbeat(HEARTBEAT_SECONDS + 60)
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "sleep", go_on)
+    monkeypatch.setattr(launch, "DAEMON_SECONDS", 0.0)
+    done = taxi("yellow", "--month", "2020-05", "--yes")
+    assert done.exit_code == 130
+    assert done.stderr.count("Dagster's daemon does not run (it was heard of last at ") == 1
+    assert "): nothing more begins until it is started.\nThe backfill " in done.stderr
+
+
 def test_ctrl_c_leaves_it_running_and_says_how_to_cancel_it(
     queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
