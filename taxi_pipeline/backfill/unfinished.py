@@ -9,9 +9,10 @@ from typing import Any
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.automation.webserver import Webserver
+from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.tlc.services import Service
 
-# As many as are asked for, the newest first: more than all months of all services.
+# How many are asked for, the newest: more runs than there are months of all services.
 _RUNS = 2_000
 _BACKFILLS = 25
 _ENDED_RUNS = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -21,6 +22,7 @@ query ($limit: Int!) {
   runsOrError(
     filter: {statuses: [NOT_STARTED, MANAGED, QUEUED, STARTING, STARTED, CANCELING]}, limit: $limit
   ) {
+    ... on PythonError { message }
     ... on Runs { results { jobName assetSelection { path } tags { key value } } }
   }
 }
@@ -28,6 +30,7 @@ query ($limit: Int!) {
 _REQUESTED = """
 query ($limit: Int!, $runs: Int!) {
   partitionBackfillsOrError(filters: {statuses: [REQUESTED]}, limit: $limit) {
+    ... on PythonError { message }
     ... on PartitionBackfills {
       results {
         assetSelection { path }
@@ -50,10 +53,10 @@ def unfinished_months(
         services: The services.
 
     Raises:
-        PermanentError: The webserver does not answer.
+        PermanentError: The webserver does not answer, or does not say it.
     """
-    runs = webserver.ask(_UNFINISHED, limit=_RUNS).get("results", [])
-    backfills = webserver.ask(_REQUESTED, limit=_BACKFILLS, runs=_RUNS).get("results", [])
+    runs = _results(webserver, _UNFINISHED, limit=_RUNS)
+    backfills = _results(webserver, _REQUESTED, limit=_BACKFILLS, runs=_RUNS)
     return {
         service.name: frozenset(
             [
@@ -68,6 +71,18 @@ def unfinished_months(
         )
         for service in services
     }
+
+
+def _results(webserver: Webserver, query: str, **variables: int) -> list[Any]:
+    """Return what a query has found; an error of Dagster's must not pass for nothing."""
+    answer = webserver.ask(query, **variables)
+    if "results" not in answer:
+        raise PermanentError(
+            f"Dagster's webserver at {webserver.url} does not say what is being run: "
+            f"{answer.get('message', answer)}"
+        )
+    results: list[Any] = answer["results"]
+    return results
 
 
 def _has_months_of(service: Service, found: Mapping[str, Any]) -> bool:
