@@ -45,6 +45,10 @@ class UnreachableError(PermanentError):
     """The webserver does not answer now: it has not been started, or is being replaced."""
 
 
+class FaultyAnswerError(PermanentError):
+    """The webserver answers with an error, as it does while its storage is being replaced."""
+
+
 @dataclass(frozen=True)
 class Webserver:
     """Dagster's webserver.
@@ -64,14 +68,18 @@ class Webserver:
 
         Raises:
             UnreachableError: The webserver does not answer.
+            FaultyAnswerError: It answers with an error, which may pass.
             PermanentError: It does not answer as Dagster's does.
         """
         from gql import GraphQLRequest
         from gql.transport.exceptions import (
             TransportConnectionFailed,
             TransportError,
+            TransportQueryError,
             TransportServerError,
         )
+
+        said = f"Dagster's webserver at {self.url}"
 
         try:
             request = GraphQLRequest(query, variable_values=variables)
@@ -81,9 +89,13 @@ class Webserver:
         except TransportServerError as error:
             if error.code in (502, 503, 504):  # of a proxy before it
                 raise self._unreachable() from error
-            raise PermanentError(f"Dagster's webserver at {self.url}: {error}") from error
+            may_pass = error.code is not None and (error.code == 404 or error.code >= 500)
+            kind = FaultyAnswerError if may_pass else PermanentError
+            raise kind(f"{said}: {error}") from error
+        except TransportQueryError as error:
+            raise FaultyAnswerError(f"{said}: {error}") from error
         except TransportError as error:
-            raise PermanentError(f"Dagster's webserver at {self.url}: {error}") from error
+            raise PermanentError(f"{said}: {error}") from error
         return value
 
     def launch_run(

@@ -32,6 +32,11 @@ query {
   }
 }
 """
+_HEALTH = """
+query {
+  instance { daemonHealth { allDaemonStatuses { daemonType lastHeartbeatTime } } }
+}
+"""
 _PAST = """
 query ($asset: AssetKeyInput!, $limit: Int!) {
   assetOrError(assetKey: $asset) {
@@ -97,6 +102,14 @@ def read_queue(webserver: Webserver) -> Queue:
         None if "K8s" in launcher else own_cores(),
         _silent_since(instance["daemonHealth"]["allDaemonStatuses"]),
     )
+
+
+def silent_since(webserver: Webserver) -> str:
+    """Return when the daemon was heard of last, where that is too long ago; else nothing.
+
+    Raises `PermanentError` where the webserver does not answer.
+    """
+    return _silent_since(webserver.ask(_HEALTH)["daemonHealth"]["allDaemonStatuses"])
 
 
 def past_runs(webserver: Webserver, services: Iterable[Service]) -> list[PastRun]:

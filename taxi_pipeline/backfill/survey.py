@@ -1,12 +1,12 @@
 """What there is of the chosen months: at the publisher, asked by HEAD, and loaded already."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from taxi_pipeline.backfill.prices import ROW_BYTES
-from taxi_pipeline.errors import TransientError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.metadata import RawMetadata
 from taxi_pipeline.lake.paths import month_of_object, object_paths
 from taxi_pipeline.lake.raw import is_fetched
@@ -20,7 +20,7 @@ from taxi_pipeline.tlc.services import Service
 AT_ONCE = 2  # requests to a publisher that is not ours
 FAILURES = 3  # in a row after which it is not asked for more months
 
-type Answer = RemoteFile | NotModified | TransientError | None
+type Answer = RemoteFile | NotModified | TransientError | PermanentError | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Survey:
         loaded: Those of `sizes` that every store has already.
         left_out: The months that every store has already, where those were not wanted.
         row_bytes: The bytes of a row of the published files.
+        refused: Why the publisher refuses a month for good, of those that it does.
+        under_way: The months that are being run already; those of `sizes` would be run again.
     """
 
     service: Service
@@ -45,6 +47,8 @@ class Survey:
     loaded: Sequence[Month]
     left_out: Sequence[Month]
     row_bytes: float
+    refused: Mapping[Month, str] = field(default_factory=dict)
+    under_way: Sequence[Month] = ()
 
     @property
     def months(self) -> list[Month]:
@@ -63,6 +67,7 @@ def survey(
     on_progress: Callable[[int, str], None],
     *,
     missing_only: bool = False,
+    unfinished: Collection[str] = (),
 ) -> Survey:
     """Return what there is of a service's months.
 
@@ -71,33 +76,43 @@ def survey(
         months: The months, in their order.
         stores: All stores, and the publisher.
         on_progress: Is called with how many months are known.
-        missing_only: Whether to leave out the months that every store has.
+        missing_only: Whether to leave out the months that every store has, or that are being run.
+        unfinished: The keys of the months that are being run already.
 
     Raises:
-        PermanentError: The publisher, or a store, cannot be asked, and asking again cannot change
-            that.
+        PermanentError: A store cannot be asked, or the publisher refuses each of the months, and
+            asking again cannot change that.
         TransientError: A store is away, or the publisher had no answer several times in a row.
     """
     raw = _raw_by_month(stores.lake, service)
     loaded = _loaded(service, stores)
-    to_ask = [month for month in months if not (missing_only and month in loaded)]
+    left_out = [month for month in months if missing_only and month in loaded]
+    under_way = [month for month in months if month.key in unfinished and month not in left_out]
+    to_ask = [
+        month
+        for month in months
+        if month not in left_out and not (missing_only and month in under_way)
+    ]
     asked = _ask(stores.publisher, service, to_ask, raw, on_progress)
     answers = dict(zip(to_ask, asked, strict=True))
-    known = {
-        month: size for month, answer in answers.items() if (size := _size(answer, raw.get(month)))
+    refused = {
+        month: str(answer)
+        for month, answer in answers.items()
+        if isinstance(answer, PermanentError)
     }
-    unanswered = [
-        month for month, answer in answers.items() if answer is not None and month not in known
-    ]
+    published = [month for month in to_ask if answers[month] is not None and month not in refused]
+    known = {month: size for month in published if (size := _size(answers[month], raw.get(month)))}
     usual = int(median(known.values())) if known else 0
     return Survey(
         service,
-        {month: known.get(month, usual) for month in to_ask if answers[month] is not None},
+        {month: known.get(month, usual) for month in published},
         [month for month in to_ask if answers[month] is None],
-        unanswered,
-        [month for month in to_ask if month in loaded and answers[month] is not None],
-        [month for month in months if month not in answers],
+        [month for month in published if month not in known],
+        [month for month in published if month in loaded],
+        left_out,
         _row_bytes(service, raw),
+        refused,
+        under_way,
     )
 
 
@@ -139,7 +154,7 @@ def _ask(
             return NotModified()
         try:
             return publisher.look(service, month)
-        except TransientError as error:  # the others may have an answer
+        except (PermanentError, TransientError) as error:  # the others may have an answer
             return error
 
     answers: list[Answer] = []
@@ -151,6 +166,9 @@ def _ask(
             in_a_row = in_a_row + 1 if isinstance(each, TransientError) else 0
             if isinstance(each, TransientError) and in_a_row >= min(FAILURES, len(months)):
                 raise each
+    refusals = [each for each in answers if isinstance(each, PermanentError)]
+    if refusals and len(refusals) == len(answers):
+        raise refusals[0]
     return answers
 
 
@@ -158,7 +176,7 @@ def _size(answer: Answer, raw: LakeObject | None) -> int | None:
     """Return a month's published bytes; of one that the lake has, if the publisher is silent."""
     if isinstance(answer, RemoteFile) and answer.size is not None:
         return answer.size
-    return raw.size if raw and answer is not None else None
+    return raw.size if raw else None
 
 
 def _row_bytes(service: Service, raw: Mapping[Month, LakeObject]) -> float:

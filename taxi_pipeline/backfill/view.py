@@ -31,6 +31,24 @@ def sentences(estimate: Estimate) -> Iterator[str]:
         yield PRICED
 
 
+def lacking(estimate: Estimate, *, launched_counts: bool) -> Iterator[str]:
+    """Say which of the chosen months are not run though they may lack, and why.
+
+    Args:
+        estimate: What there is of the months.
+        launched_counts: Whether it is enough that a month is being run.
+    """
+    for survey in estimate.surveys:
+        running = [month for month in survey.under_way if month not in survey.sizes]
+        for months, why in (
+            ([] if launched_counts else running, "being run already, which is not waited for"),
+            (survey.unpublished, "not published"),
+            ([*survey.refused], "refused"),
+        ):
+            if months:
+                yield f"{survey.service.name} {as_spans(months)}: not run, since {why}."
+
+
 def as_object(estimate: Estimate) -> dict[str, Any]:
     """Return an estimate for programs."""
     return {
@@ -41,6 +59,8 @@ def as_object(estimate: Estimate) -> dict[str, Any]:
                 "not_published": [month.key for month in survey.unpublished],
                 "loaded_already": [month.key for month in survey.loaded],
                 "left_out": [month.key for month in survey.left_out],
+                "under_way": [month.key for month in survey.under_way],
+                "refused": {month.key: why for month, why in survey.refused.items()},
                 "size_unknown": [month.key for month in survey.unanswered],
                 "bytes": sum(survey.sizes.values()),
                 "rows": round(sum(survey.rows(month) for month in survey.months)),
@@ -89,7 +109,7 @@ def watching(
         total: How many there are to be done.
         say: Gets the sentences.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None where the shell has closed it
         yield _saying(doing, total, say)
         return
     from rich.console import Console
@@ -135,17 +155,23 @@ def _of_service(survey: Survey) -> Iterator[str]:
     name, months = survey.service.name, survey.months
     if survey.left_out:
         yield f"{name} {as_spans(survey.left_out)}: loaded already, left out."
+    if running := [month for month in survey.under_way if month not in survey.sizes]:
+        yield f"{name} {as_spans(running)}: being run already, left out."
     if survey.unpublished:
         yield f"{name} {as_spans(survey.unpublished)}: not published, left out."
+    for month, why in survey.refused.items():
+        yield f"{name} {month}: refused, left out: {why}"
     if not months:
         yield f"{name}: nothing to run."
         return
     number = f"{len(months)} months" if len(months) > 1 else "1 month"
     size = sum(survey.sizes.values()) / 1e6
     yield f"{name} {as_spans(months)}: {number}, {size:,.1f} MB published."
+    again = "would be run again (--missing leaves them out)"
     if survey.loaded:
-        again = "would be run again (--missing leaves them out)"
         yield f"  {_of(survey.loaded, months)} loaded already, and {again}."
+    if running := [month for month in survey.under_way if month in survey.sizes]:
+        yield f"  {_of(running, months)} being run already, and {again}."
     if survey.unanswered:
         yield f"  The publisher has not said the size of {as_spans(survey.unanswered)}."
 

@@ -1,22 +1,41 @@
 """The verb `taxi backfill`: many months of some services, at once."""
 
 import json
+import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import click
 
 from taxi_pipeline.cli.options import complete_month, complete_service, parse_month, parse_service
 from taxi_pipeline.cli.output import errors_shown, say
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
 
 if TYPE_CHECKING:
     from taxi_pipeline.backfill.estimate import Estimate
-    from taxi_pipeline.backfill.launch import Launched
+    from taxi_pipeline.backfill.launch import Launched, State
     from taxi_pipeline.ledger import Entry
     from taxi_pipeline.tlc.services import Service
+
+
+@dataclass
+class _Course:
+    """What has become of it so far, which programs are told however it ends.
+
+    Attributes:
+        launched: The backfills.
+        outcome: A word for it.
+        entries: The ledger of their months.
+    """
+
+    launched: list["Launched"] = field(default_factory=list)
+    outcome: str = "not launched"
+    entries: list["Entry"] = field(default_factory=list)
 
 
 @click.command(short_help="Run many months, and say before what they will take.")
@@ -52,7 +71,11 @@ if TYPE_CHECKING:
     metavar="MONTH",
     help="Up to this month.",
 )
-@click.option("--missing", is_flag=True, help="Leave out the months that every store has already.")
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Leave out the months that every store has, or that are being run.",
+)
 @click.option("--yes", is_flag=True, help="Launch without asking.")
 @click.option("--dry-run", is_flag=True, help="Say what it will take, and launch nothing.")
 @click.option("--detach", is_flag=True, help="Launch, and do not wait for its end.")
@@ -62,7 +85,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print one object: the estimate, the backfills, the outcome and the ledger.",
 )
-@click.option("--cancel", metavar="ID", help="Cancel a backfill that goes on, and nothing else.")
+@click.option("--cancel", metavar="ID", help="Cancel a backfill that goes on.")
 def backfill(
     services: tuple["Service", ...],
     months: tuple[Month, ...],
@@ -82,38 +105,55 @@ def backfill(
     set: at TAXI_DAGSTER_URL), waits for its end, and shows the ledger. Ctrl-C ends the
     waiting alone.
 
-    Exits with 0 if each month has succeeded and adds up, with 1 if not.
+    Exits with 0 if each of the months is in all stores and adds up, those included that --missing
+    has left out as loaded, and with 1 if not, such as for one that is not published. With --detach,
+    with 0 if each that lacks is being run; with --dry-run, with 0.
 
     \b
     taxi local taxi backfill yellow --from 2021-01 --to 2021-03
     taxi backfill green fhv --month 2020-04 --month 2021-04 --dry-run
     """  # noqa: D301 - click's \\b must be the character
-    if cancel:
-        with errors_shown():
-            _cancel(cancel)
+    from taxi_pipeline.backfill.view import sentences
+
+    if cancel is not None:
+        if any((services, months, first, last, missing, yes, dry_run, detach)):
+            raise click.UsageError(
+                "Write --cancel ID without a service and other options but --json."
+            )
+        _cancel(cancel, as_json)
         return
     if not services:
         raise click.UsageError("Write at least one service, such as yellow.")
     with errors_shown():
         chosen = _chosen(services, months, first, last)
-        if not (yes or dry_run or sys.stdin.isatty()):
+        if not (yes or dry_run or _is_asked()):
             raise click.UsageError("There is nobody to ask: write --yes, or --dry-run.")
         estimate = _estimate({one.name: one for one in services}.values(), chosen, missing, dry_run)
-        _show(estimate, as_json)
-        wanted = not dry_run and _is_wanted(estimate, yes)
-        result = _run(estimate, detach, as_json) if wanted else _result([], "not launched")
-        if as_json:
-            _print_object(estimate, result)
-    is_well = dry_run or result["outcome"] in ("launched", "succeeded")
-    sys.exit(0 if is_well or (missing and not estimate.runs) else 1)
+        for sentence in sentences(estimate):
+            _print(sentence, err=as_json)
+        course = _Course()
+        try:
+            if not dry_run and _is_wanted(estimate, yes):
+                _run(estimate, course, detach, as_json)
+            is_well = dry_run or _is_complete(estimate, course, detach, as_json)
+        finally:
+            if as_json:
+                _print_object(estimate, course)
+    sys.exit(0 if is_well else 1)
 
 
-def _cancel(backfill: str) -> None:
+def _cancel(backfill: str, as_json: bool) -> None:
     from taxi_pipeline.automation.webserver import Webserver
+    from taxi_pipeline.backfill.launch import cancel
     from taxi_pipeline.settings import dagster_api_url
 
-    Webserver(dagster_api_url()).cancel_backfill(backfill)
-    say(f"The backfill {backfill} is being canceled; what was loaded stays.")
+    if not backfill.strip():
+        raise click.UsageError("Write the id of a backfill after --cancel; its page has it.")
+    with errors_shown():
+        title = cancel(Webserver(dagster_api_url()), backfill)
+    say(f"The backfill {backfill} is being canceled ({title}); what was loaded stays.")
+    if as_json:
+        click.echo(json.dumps({"id": backfill, "title": title, "outcome": "canceling"}, indent=2))
 
 
 def _chosen(
@@ -154,32 +194,50 @@ def _estimate(
     from taxi_pipeline.backfill.pace import PastRun
     from taxi_pipeline.backfill.queue import UNKNOWN, past_runs, read_queue
     from taxi_pipeline.backfill.survey import survey
+    from taxi_pipeline.backfill.unfinished import unfinished_months
     from taxi_pipeline.backfill.view import watching
     from taxi_pipeline.settings import dagster_api_url, load_resources
 
     stores, webserver = load_resources(), Webserver(dagster_api_url())
     queue, past = UNKNOWN, list[PastRun]()
+    unfinished: Mapping[str, Collection[str]] = {}
     try:
         queue = read_queue(webserver)
         past = past_runs(webserver, services)
+        unfinished = unfinished_months(webserver, services)
         queue.ensure_alive()
     except PermanentError as error:
         if not dry_run:
             raise
-        say(f"It could not be launched now. {error}")
+        _say(f"It could not be launched now. {error}")
     surveys = []
     for service in services:
-        with watching(f"Asking for {service.name}", len(months), say) as show:
-            surveys.append(survey(service, months, stores, show, missing_only=missing))
+        with watching(f"Asking for {service.name}", len(months), _say) as show:
+            running = unfinished.get(service.name, ())
+            found = survey(service, months, stores, show, missing_only=missing, unfinished=running)
+            surveys.append(found)
     return estimate(surveys, past, queue.at_once, queue.cores)
 
 
-def _show(estimate: "Estimate", as_json: bool) -> None:
-    """Say what the months will take; on the standard error where programs read the output."""
-    from taxi_pipeline.backfill.view import sentences
+def _print(sentence: str, *, err: bool) -> None:
+    """Print a sentence; where its reader has gone, go on without: what is launched goes on, too."""
+    try:
+        click.echo(sentence, err=err)
+    except BrokenPipeError:
+        nowhere = open(os.devnull, "w")  # noqa: SIM115 - it takes what is printed up to the end
+        if err:
+            sys.stderr = nowhere
+        else:
+            sys.stdout = nowhere
 
-    for sentence in sentences(estimate):
-        click.echo(sentence, err=as_json)
+
+def _say(sentence: str) -> None:
+    _print(sentence, err=True)
+
+
+def _is_asked() -> bool:
+    """Return whether there is a person to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()  # None where the shell has closed it
 
 
 def _is_wanted(estimate: "Estimate", yes: bool) -> bool:
@@ -187,51 +245,124 @@ def _is_wanted(estimate: "Estimate", yes: bool) -> bool:
     runs = "1 run" if estimate.runs == 1 else f"{estimate.runs} runs"
     wanted = bool(estimate.runs) and (yes or click.confirm(f"Launch {runs}?", err=True))
     if not wanted:
-        say("Nothing is launched.")
+        _say("Nothing is launched.")
     return wanted
 
 
-def _run(estimate: "Estimate", detach: bool, as_json: bool) -> dict[str, Any]:
-    """Launch the backfills, and follow them; return what is told to programs."""
+def _run(estimate: "Estimate", course: _Course, detach: bool, as_json: bool) -> None:
+    """Launch the backfills, follow them, and read their ledger; note how far it has come."""
+    from taxi_pipeline.backfill.view import outcome
+
+    try:
+        _launch(estimate, course)
+        for one in course.launched:
+            _print(f"Launched {one.service.name}: {_page(one)}", err=as_json)
+        if detach:
+            course.outcome = "launched"
+            return
+        states = _follow(estimate, course)
+    except (PermanentError, TransientError):
+        _say_how_to_cancel(course)
+        raise
+    except KeyboardInterrupt:
+        _say_how_to_cancel(course)
+        sys.exit(130)
+    for sentence in outcome(course.launched, states):
+        _print(sentence, err=as_json)
+    succeeded = all(state.succeeded for state in states.values())
+    course.outcome = "unknown" if succeeded else "failed"
+    course.entries = _ledger(course.launched, as_json)
+    if succeeded:
+        adds_up = len(course.entries) == estimate.runs and all(
+            entry.adds_up for entry in course.entries
+        )
+        course.outcome = "succeeded" if adds_up else "does not add up"
+
+
+def _launch(estimate: "Estimate", course: _Course) -> None:
+    """Launch a backfill of each service, all of them before anything else."""
     from taxi_pipeline.automation.webserver import Webserver
-    from taxi_pipeline.backfill.launch import follow, launch
-    from taxi_pipeline.backfill.view import outcome, running, watching
-    from taxi_pipeline.settings import dagster_api_url, dagster_url
+    from taxi_pipeline.backfill.launch import LostLaunchError, launch
+    from taxi_pipeline.settings import dagster_api_url
 
     webserver = Webserver(dagster_api_url())
-    launched: list[Launched] = []
+    for survey in estimate.surveys:
+        if survey.months:
+            try:
+                with _interrupts_held():
+                    course.launched.append(launch(webserver, survey.service, survey.months))
+            except LostLaunchError:
+                course.outcome = "unknown"
+                raise
+            finally:
+                if course.launched:
+                    course.outcome = "unknown"  # until more is known
+
+
+def _follow(estimate: "Estimate", course: _Course) -> "Mapping[str, State]":
+    """Wait for the end of the backfills, and show how far they are; return how each is."""
+    from taxi_pipeline.automation.webserver import Webserver
+    from taxi_pipeline.backfill.launch import follow
+    from taxi_pipeline.backfill.view import running, watching
+    from taxi_pipeline.settings import dagster_api_url
+
+    with watching("Months", estimate.runs, _say) as show:
+        return follow(
+            Webserver(dagster_api_url()),
+            course.launched,
+            lambda states: show(*running(states)),
+            lambda since: _say(
+                f"Dagster's daemon does not run (it was heard of {since}): nothing more begins "
+                "until it is started."
+            ),
+        )
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C until the end, so that nothing is launched of which nobody knows the id."""
+    held = False
+
+    def hold(*_: object) -> None:
+        nonlocal held
+        held = True
+
+    before = signal.signal(signal.SIGINT, hold)
     try:
-        for survey in estimate.surveys:
-            if survey.months:
-                launched.append(launch(webserver, survey.service, survey.months))
-                page = f"{dagster_url()}/runs/b/{launched[-1].id}"
-                click.echo(f"Launched {survey.service.name}: {page}", err=as_json)
-        if detach:
-            return _result(launched, "launched")
-        with watching("Months", estimate.runs, say) as show:
-            states = follow(webserver, launched, lambda states: show(*running(states)))
-    except KeyboardInterrupt:
-        _say_how_to_cancel(launched)
-        sys.exit(130)
-    for sentence in outcome(launched, states):
-        click.echo(sentence, err=as_json)
-    entries = _ledger(launched, as_json)
-    if not all(state.succeeded for state in states.values()):
-        return _result(launched, "failed", entries)
-    adds_up = len(entries) == estimate.runs and all(entry.adds_up for entry in entries)
-    return _result(launched, "succeeded" if adds_up else "does not add up", entries)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
-def _say_how_to_cancel(launched: Sequence["Launched"]) -> None:
+def _say_how_to_cancel(course: _Course) -> None:
+    if course.outcome == "not launched":
+        _say("Nothing is launched.")
+    for one in course.launched:
+        _say(
+            f"The backfill {one.id} of {one.service.name} goes on. To cancel it: taxi backfill "
+            f"--cancel {one.id}, or on its page: {_page(one)}"
+        )
+
+
+def _page(backfill: "Launched") -> str:
+    """Return where people see a backfill."""
     from taxi_pipeline.settings import dagster_url
 
-    if not launched:
-        say("Nothing is launched.")
-    for one in launched:
-        say(
-            f"The backfill {one.id} of {one.service.name} goes on. To cancel it: taxi backfill "
-            f"--cancel {one.id}, or on its page: {dagster_url()}/runs/b/{one.id}"
-        )
+    return f"{dagster_url()}/runs/b/{backfill.id}"
+
+
+def _is_complete(estimate: "Estimate", course: _Course, detach: bool, as_json: bool) -> bool:
+    """Return whether each month is in all stores, or is launched; say of which it is not so."""
+    from taxi_pipeline.backfill.view import lacking
+
+    sentences = [*lacking(estimate, launched_counts=detach)]
+    for sentence in sentences:
+        _print(sentence, err=as_json)
+    if sentences and course.outcome == "succeeded":
+        course.outcome = "incomplete"
+    return not sentences and (not estimate.runs or course.outcome in ("launched", "succeeded"))
 
 
 def _ledger(launched: Iterable["Launched"], as_json: bool) -> list["Entry"]:
@@ -243,26 +374,21 @@ def _ledger(launched: Iterable["Launched"], as_json: bool) -> list["Entry"]:
     entries = read_loaded(launched, load_resources())
     if as_json:
         for sentence in problems(entries):
-            say(sentence)
+            _say(sentence)
     elif entries:
         show(entries)
     return entries
 
 
-def _result(
-    launched: Iterable["Launched"], outcome: str, entries: Iterable["Entry"] = ()
-) -> dict[str, Any]:
-    """Return what is told to programs of what became of it."""
+def _print_object(estimate: "Estimate", course: _Course) -> None:
+    """Print for programs what it takes, and what has become of it."""
+    from taxi_pipeline.backfill.view import as_object
     from taxi_pipeline.ledger.view import to_json
 
-    return {
-        "backfills": [{"service": one.service.name, "id": one.id} for one in launched],
-        "outcome": outcome,
-        "ledger": json.loads(to_json(entries)),
+    result = {
+        "estimate": as_object(estimate),
+        "backfills": [{"service": one.service.name, "id": one.id} for one in course.launched],
+        "outcome": course.outcome,
+        "ledger": json.loads(to_json(course.entries)),
     }
-
-
-def _print_object(estimate: "Estimate", result: dict[str, Any]) -> None:
-    from taxi_pipeline.backfill.view import as_object
-
-    click.echo(json.dumps({"estimate": as_object(estimate), **result}, indent=2))
+    _print(json.dumps(result, indent=2), err=False)

@@ -5,7 +5,9 @@ What follows a launched month is `live`'s to show: here nobody launches runs.
 
 import json
 import os
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,15 +20,17 @@ from taxi_pipeline.assets.keys import LAYERS, asset_key
 from taxi_pipeline.assets.trips import months_of
 from taxi_pipeline.automation.failures import FailedPartition, run_again
 from taxi_pipeline.automation.pods import pod_tags
-from taxi_pipeline.automation.webserver import Webserver
+from taxi_pipeline.automation.webserver import UnreachableError, Webserver
 from taxi_pipeline.backfill import launch
 from taxi_pipeline.backfill.queue import HEARTBEAT_SECONDS
 from taxi_pipeline.backfill.survey import AT_ONCE, FAILURES
+from taxi_pipeline.backfill.unfinished import unfinished_months
 from taxi_pipeline.cli import main
-from taxi_pipeline.errors import PermanentError
+from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import GREEN, YELLOW
+from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW
 from taxi_pipeline_tests.conftest import Platform
+from taxi_pipeline_tests.support import forkserver
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.http import Answer, body, serving, status
 from taxi_pipeline_tests.support.lake import put
@@ -123,6 +127,14 @@ def test_a_backfill_has_the_months_assets_a_title_and_who_launched_it(queue: Dag
     ]
 
 
+def test_many_gaps_have_a_title_that_dagster_takes(queue: DagsterQueue) -> None:
+    odd = [Month(2014 + number // 6, number % 6 * 2 + 1) for number in range(60)]
+    launched = launch.launch(Webserver(queue.url), GREEN, odd)
+    backfill = queue.instance.get_backfill(launched.id)
+    assert backfill
+    assert backfill.title == "taxi backfill green, 60 months of 2014-01 to 2023-11"
+
+
 def test_what_is_only_to_be_said_is_not_launched(queue: DagsterQueue) -> None:
     done = taxi("yellow", "--from", "2020-01", "--to", "2020-03", "--dry-run")
     assert done.exit_code == 0
@@ -158,13 +170,16 @@ def test_a_person_is_asked(
 
 def test_a_month_that_is_not_published_is_left_out(queue: DagsterQueue) -> None:
     done = taxi("green", "--month", "2013-08", "--month", "2021-02", "--yes", "--detach")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert "green 2013-08: not published, left out.\n" in done.stdout
+    assert done.stdout.endswith("green 2013-08: not run, since not published.\n")
     queue.submit_backfills()
     assert [run.tags["dagster/partition"] for run in queue.queued()] == ["2021-02"]
-    nothing = taxi("green", "--month", "2013-08", "--yes")
-    assert nothing.exit_code == 1
-    assert nothing.stderr == "Nothing is launched.\n"
+    for words in ((), ("--missing",)):
+        nothing = taxi("green", "--month", "2013-08", "--yes", *words)
+        assert nothing.exit_code == 1
+        assert nothing.stderr == "Nothing is launched.\n"
+    assert taxi("green", "--month", "2013-08", "--missing", "--dry-run").exit_code == 0
 
 
 @pytest.fixture
@@ -183,7 +198,7 @@ def test_a_month_of_which_the_size_is_not_said_is_launched_too(
     answers["/fhv-2020-01.parquet"] = [body(b"x" * 3_000_000)]
     answers["/fhv-2020-02.parquet"] = [status(503)]
     done = taxi("fhv", "--from", "2020-01", "--to", "2020-03", "--yes", "--detach")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert done.stdout.splitlines()[:3] == [
         "fhv 2020-03: not published, left out.",
         "fhv 2020-01 to 2020-02: 2 months, 6.0 MB published.",  # as large as the other
@@ -203,6 +218,26 @@ def test_a_publisher_that_is_away_is_not_asked_for_all(
     assert "answered 503" in refused.stderr
     assert len(asked) <= FAILURES + AT_ONCE
     assert backfills(queue) == []
+
+
+def test_a_month_that_is_refused_for_good_does_not_hide_the_others(
+    queue: DagsterQueue, publisher: Scripted
+) -> None:
+    answers, _ = publisher
+    answers["/fhv-2020-01.parquet"] = [body(b"x" * 3_000_000)]
+    answers["/fhv-2020-02.parquet"] = [status(410)]
+    done = taxi("fhv", "--from", "2020-01", "--to", "2020-02", "--yes", "--detach", "--json")
+    assert done.exit_code == 1
+    assert "fhv 2020-02: refused, left out: " in done.stderr
+    assert "fhv 2020-02: not run, since refused.\n" in done.stderr
+    (of_fhv,) = json.loads(done.stdout)["estimate"]["services"]
+    assert of_fhv["months"] == ["2020-01"]
+    assert "answered 410" in of_fhv["refused"]["2020-02"]
+    assert len(backfills(queue)) == 1
+    every = taxi("fhv", "--month", "2020-02", "--yes")
+    assert every.exit_code == 1
+    assert every.stderr.startswith("Error: ")
+    assert "answered 410" in every.stderr
 
 
 def test_a_file_that_somebody_put_into_the_lake_is_the_months_own(
@@ -233,6 +268,46 @@ def test_what_is_loaded_already_is_said_and_can_be_left_out(
     assert [run.tags["dagster/partition"] for run in queue.queued()] == ["2020-02"]
     nothing = taxi("green", "--month", "2020-01", "--missing", "--yes")
     assert (nothing.exit_code, nothing.stderr) == (0, "Nothing is launched.\n")
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_what_is_being_run_already_is_said_and_can_be_left_out(
+    queue: DagsterQueue, queued: bool
+) -> None:
+    def submit() -> None:
+        if queued:
+            queue.submit_backfills()
+
+    months = ("--from", "2020-05", "--to", "2020-06", "--missing", "--yes", "--detach", "--json")
+    first = taxi("green", *months)
+    submit()
+    again = taxi("green", *months)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert "green 2020-05 to 2020-06: being run already, left out.\n" in again.stderr
+    assert json.loads(again.stdout)["outcome"] == "not launched"
+    (of_green,) = json.loads(again.stdout)["estimate"]["services"]
+    assert (of_green["months"], of_green["under_way"]) == ([], ["2020-05", "2020-06"])
+    assert len(backfills(queue)) == 1
+    waiting = taxi("green", "--month", "2020-05", "--missing", "--yes")
+    assert waiting.exit_code == 1
+    assert "green 2020-05: not run, since being run already, which is not" in waiting.stdout
+    said = taxi("green", "fhv", "--from", "2020-05", "--to", "2020-07", "--dry-run").stdout
+    assert said.count("2 of 3 are being run already, and would be run again (--missing") == 1
+
+
+def test_months_that_have_ended_and_runs_of_one_asset_are_not_under_way(
+    queue: DagsterQueue,
+) -> None:
+    launched = launch.launch(Webserver(queue.url), GREEN, [Month(2020, 5), Month(2020, 6)])
+    queue.submit_backfills()
+    failed, _ = queue.queued()
+    queue.instance.report_run_failed(failed)
+    goes_on = {"2020-05", "2020-06"} - {failed.tags["dagster/partition"]}
+    raw = (asset_key("fhv_trips", "raw"),)
+    run_again(FailedPartition("fhv_trips", "2020-05", raw, {}), queue.url)
+    found = unfinished_months(Webserver(queue.url), [GREEN, FHV])
+    assert found == {"green": goes_on, "fhv": set()}
+    assert backfills(queue) == [launched.id]
 
 
 def test_without_a_daemon_it_says_what_to_start(queue: DagsterQueue) -> None:
@@ -279,6 +354,26 @@ def test_a_month_that_fails_makes_it_fail(
     assert (printed["outcome"], printed["ledger"]) == ("failed", [])
 
 
+def test_a_daemon_that_dies_while_it_is_waited_for_is_named_once(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def go_on(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:  # it was heard of until now
+            queue.heartbeat(HEARTBEAT_SECONDS + 60)
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "sleep", go_on)
+    monkeypatch.setattr(launch, "DAEMON_SECONDS", 0.0)
+    done = taxi("yellow", "--month", "2020-05", "--yes")
+    assert done.exit_code == 130
+    assert done.stderr.count("Dagster's daemon does not run (it was heard of last at ") == 1
+    assert "): nothing more begins until it is started.\nThe backfill " in done.stderr
+
+
 def test_ctrl_c_leaves_it_running_and_says_how_to_cancel_it(
     queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,12 +388,177 @@ def test_ctrl_c_leaves_it_running_and_says_how_to_cancel_it(
         f"The backfill {goes_on} of yellow goes on. To cancel it: taxi backfill --cancel "
         f"{goes_on}, or on its page: {PEOPLES}/runs/b/{goes_on}\n"
     )
-    assert taxi("--cancel", goes_on).exit_code == 0
+    done = taxi("--cancel", goes_on, "--json")
+    assert done.exit_code == 0
+    title = "taxi backfill yellow 2020-05"
+    assert json.loads(done.stdout) == {"id": goes_on, "title": title, "outcome": "canceling"}
+    assert f"{goes_on} is being canceled ({title}); what was loaded stays.\n" in done.stderr
     (canceled,) = (one for one in queue.instance.get_backfills() if one.backfill_id == goes_on)
     assert canceled.status is BulkActionStatus.CANCELING
     unknown = taxi("--cancel", "nowhere")
     assert unknown.exit_code == 1
     assert "did not cancel the backfill nowhere: " in unknown.stderr
+
+
+@pytest.mark.parametrize("status", ["COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"])
+def test_one_that_has_ended_is_not_canceled(queue: DagsterQueue, status: str) -> None:
+    launched = launch.launch(Webserver(queue.url), GREEN, [Month(2020, 7)])
+    ended = queue.instance.get_backfill(launched.id)
+    assert ended
+    queue.instance.update_backfill(ended._replace(status=BulkActionStatus[status]))
+    refused = taxi("--cancel", launched.id)
+    assert refused.exit_code == 1
+    assert f"(taxi backfill green 2020-07): ended already: {status}." in refused.stderr
+    after = queue.instance.get_backfill(launched.id)
+    assert after
+    assert after.status is BulkActionStatus[status]
+
+
+type Launching = Callable[..., str]
+
+
+def before_launching(
+    monkeypatch: pytest.MonkeyPatch, does: Callable[[Launching, str], str]
+) -> None:
+    """Let each launch be done by a function of what launches it and of its title."""
+    launch_backfill = Webserver.launch_backfill
+
+    def launches(self: Webserver, *words: Any) -> str:
+        return does(lambda: launch_backfill(self, *words), words[-1])
+
+    monkeypatch.setattr(Webserver, "launch_backfill", launches)
+
+
+def succeed(_: Webserver, launched: list[launch.Launched], *__: object) -> dict[str, launch.State]:
+    return {
+        one.id: launch.State("REQUESTED", {each.key: "SUCCESS" for each in one.months}, "", 1)
+        for one in launched
+    }
+
+
+def test_ctrl_c_while_a_launch_is_asked_for_hides_no_backfill(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(launching: Launching, _: str) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return launching()
+
+    before_launching(monkeypatch, interrupt)
+    done = taxi("green", "fhv", "--month", "2020-05", "--yes", "--json")
+    (goes_on,) = backfills(queue)  # and none of fhv
+    assert done.exit_code == 130
+    assert f"The backfill {goes_on} of green goes on. To cancel it: " in done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["backfills"] == [{"service": "green", "id": goes_on}]
+    assert printed["outcome"] == "unknown"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_launch_of_which_the_answer_was_lost_is_looked_for(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(launching: Launching, _: str) -> str:
+        launching()
+        raise UnreachableError("no answer within 60 s")
+
+    before_launching(monkeypatch, lose)
+    done = taxi("green", "--month", "2020-05", "--yes", "--detach")
+    assert done.exit_code == 0
+    assert f"{PEOPLES}/runs/b/{backfills(queue)[0]}\n" in done.stdout
+
+
+def test_a_launch_that_may_come_yet_is_not_denied(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(_: Launching, __: str) -> str:
+        raise UnreachableError("no answer within 60 s")
+
+    before_launching(monkeypatch, lose)
+    monkeypatch.setattr(launch, "sleep", lambda _: None)
+    done = taxi("green", "--month", "2020-05", "--yes", "--json")
+    assert (done.exit_code, backfills(queue)) == (1, [])
+    assert "Nothing is launched" not in done.stderr
+    assert "taxi backfill green 2020-05 may have been launched. Before you launch" in done.stderr
+    assert f"{PEOPLES}/runs?view=backfills for the tag taxi/launch_id: " in done.stderr
+    assert json.loads(done.stdout)["outcome"] == "unknown"
+
+
+def test_a_launch_that_is_refused_does_not_hide_the_ones_before(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_fhv(launching: Launching, title: str) -> str:
+        if "fhv" in title:
+            raise PermanentError("not of fhv")
+        return launching()
+
+    before_launching(monkeypatch, refuse_fhv)
+    done = taxi("green", "fhv", "--month", "2020-05", "--yes", "--json")
+    (goes_on,) = backfills(queue)
+    assert done.exit_code == 1
+    assert f"The backfill {goes_on} of green goes on. To cancel it: " in done.stderr
+    assert done.stderr.endswith("Error: not of fhv\n")
+    printed = json.loads(done.stdout)
+    assert printed["backfills"] == [{"service": "green", "id": goes_on}]
+    assert printed["outcome"] == "unknown"
+    refused = json.loads(taxi("fhv", "--month", "2020-05", "--yes", "--json").stdout)
+    assert (refused["backfills"], refused["outcome"]) == ([], "not launched")
+
+
+def test_an_error_while_it_is_waited_for_says_that_it_goes_on(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise UnreachableError("no answer for five minutes")
+
+    monkeypatch.setattr(launch, "follow", gone)
+    done = taxi("green", "--month", "2020-05", "--yes", "--json")
+    (goes_on,) = backfills(queue)
+    assert done.exit_code == 1
+    assert f"goes on. To cancel it: taxi backfill --cancel {goes_on}, " in done.stderr
+    assert done.stderr.endswith("Error: no answer for five minutes\n")
+    assert json.loads(done.stdout)["outcome"] == "unknown"
+
+
+def test_a_ledger_that_cannot_be_read_does_not_hide_what_ran(
+    queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise TransientError("PostgreSQL is away")
+
+    monkeypatch.setattr(launch, "follow", succeed)
+    monkeypatch.setattr("taxi_pipeline.backfill.ledger.read_ledger", away)
+    done = taxi("green", "--month", "2020-05", "--yes", "--json")
+    assert done.exit_code == 1
+    assert "goes on" not in done.stderr
+    assert done.stderr.endswith("Error: PostgreSQL is away\n")
+    printed = json.loads(done.stdout)
+    assert printed["outcome"] == "unknown"
+    assert [one["id"] for one in printed["backfills"]] == backfills(queue)
+
+
+def test_all_is_launched_though_nobody_reads_the_output(queue: DagsterQueue) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = ("green", "fhv", "--month", "2020-05", "--yes", "--detach")
+    done = forkserver.run(
+        [sys.executable, "-m", "taxi_pipeline", "backfill", *words], stdout=writes
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(backfills(queue)) == 2
+
+
+def test_months_of_which_one_is_not_published_are_not_complete(
+    platform: Platform, queue: DagsterQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "follow", succeed)
+    assert platform.run("green_trips", "2020-05").success
+    complete = taxi("green", "--month", "2020-05", "--yes", "--json")
+    assert (complete.exit_code, json.loads(complete.stdout)["outcome"]) == (0, "succeeded")
+    queue.clear()
+    mixed = taxi("green", "--month", "2013-08", "--month", "2020-05", "--yes", "--json")
+    assert (mixed.exit_code, json.loads(mixed.stdout)["outcome"]) == (1, "incomplete")
+    assert "green 2013-08: not run, since not published.\n" in mixed.stderr
 
 
 def test_what_dagster_does_not_launch_or_know_is_named(queue: DagsterQueue) -> None:

@@ -229,6 +229,14 @@ def test_it_runs_as_a_module_too() -> None:
             "the newest that TLC should have published by now",
         ),
         (["backfill", "yellow", "--month", "2021-01"], "write --yes, or --dry-run"),
+        (["backfill", "--cancel", ""], "Write the id of a backfill after --cancel"),
+        (
+            ["backfill", "yellow", "--cancel", "abc"],
+            "Write --cancel ID without a service and other",
+        ),
+        (["backfill", "--cancel", "abc", "--dry-run"], "Write --cancel ID without a service and"),
+        (["backfill", "--cancel", "abc", "--yes"], "Write --cancel ID without a service and other"),
+        (["backfill", "--cancel", "", "yellow", "--from", "2021-01"], "Write --cancel ID without"),
         (["ledger", "--month", "2021-01", "--to", "2021-02"], "either --month, or --from and --to"),
         (["ledger", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
     ],
@@ -237,6 +245,14 @@ def test_a_bad_word_is_named(arguments: list[str], said: str) -> None:
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 2
     assert said in shown.output
+
+
+def test_a_shell_that_has_closed_the_standard_input_cannot_be_asked() -> None:
+    done = run_cold(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *TAXI, "backfill", "fhv", "--month", "2021-01"]
+    )
+    assert done.returncode == 2
+    assert "There is nobody to ask: write --yes, or --dry-run." in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["ledger", "status"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taxi_pipeline.automation.webserver import UnreachableError, Webserver
+from taxi_pipeline.automation.webserver import FaultyAnswerError, UnreachableError, Webserver
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.http import Answer, body, serving, status
@@ -30,3 +30,20 @@ def test_another_server_is_named(answer: Answer) -> None:
         with pytest.raises(PermanentError, match=f"Dagster's webserver at {url}: ") as caught:
             Webserver(url).ask(QUERY)
         assert not isinstance(caught.value, UnreachableError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "may_pass"),
+    [
+        (status(401), False),
+        (status(404), True),  # of a proxy that has no route to it now
+        (status(500), True),
+        (body(b"<html>"), False),
+        (body(b'{"errors": [{"message": "the database system is starting up"}]}'), True),
+    ],
+)
+def test_an_error_that_may_pass_is_told_from_one_that_stays(answer: Answer, may_pass: bool) -> None:
+    with serving({"/graphql": [answer]}) as (url, _):
+        with pytest.raises(PermanentError) as caught:
+            Webserver(url).ask(QUERY)
+        assert isinstance(caught.value, FaultyAnswerError) == may_pass

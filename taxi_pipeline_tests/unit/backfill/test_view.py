@@ -67,6 +67,14 @@ def test_where_nobody_watches_a_sentence_is_said_each_minute(
     assert sentences == ["Months: 3 of 9, 2 running", "Months: 3 of 9"]
 
 
+def test_a_shell_that_has_closed_the_standard_error_watches_no_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with view.watching("Months", 9, print) as show:
+        show(3, "2 running")
+
+
 def test_a_person_watches_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
