@@ -61,7 +61,8 @@ def status(
     (DAGSTER_HOME) for its runs: `taxi local taxi status` those of the embedded stack. Counts no
     row again, as `taxi ledger` does.
 
-    Exits with 1 if a month failed or does not add up; with 0 if months are missing, too.
+    Exits with 1 if a month failed or does not add up, or a store could not be asked; with 0 if
+    months are missing, too.
 
     \b
     taxi status --service yellow --from 2020-01

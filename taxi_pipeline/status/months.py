@@ -137,6 +137,11 @@ class StoredMonth:
         lake = (self.objects.raw, self.objects.cleaned, self.objects.rejected)
         return not any(lake) and not any(self.stamps.values())
 
+    @property
+    def unasked(self) -> list[type[Sink]]:
+        """The sinks that could not be asked."""
+        return [sink for sink in self.sinks if sink not in self.stamps]
+
 
 def status_of(
     service: Service, month: Month, stored: StoredMonth, facts: Facts, today: date
@@ -171,16 +176,34 @@ def _state(
     if key in facts.failed:
         return State.FAILED, facts.failed[key]
     if stored.is_nothing:
-        return _absent(key, facts, today)
+        return _absent(key, stored, facts, today)
     if problems:
         return State.UNEQUAL, " ".join(problems)
     if facts.rewritten.get(key) == stored.objects.origin.version:
         return State.REWRITTEN, "The publisher has another file now than the one it was made of."
-    return State.LOADED, "All stores have the trips that were cleaned last."
+    return State.LOADED, _as_loaded(stored)
 
 
-def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, str]:
-    """Return the state of a month that no store has."""
+def _as_loaded(stored: StoredMonth) -> str:
+    """Say which stores have the trips that were cleaned last."""
+    if stored.unasked:
+        return (
+            "The lake accounts for every published row; whether "
+            f"{_listed(stored.unasked)} the trips is not known."
+        )
+    return "All stores have the trips that were cleaned last."
+
+
+def _listed(sinks: Sequence[type[Sink]]) -> str:
+    """Write sinks as the beginning of what they have: "BigQuery and Postgres have"."""
+    verb = "has" if len(sinks) == 1 else "have"
+    return f"{' and '.join(sink.title for sink in sinks)} {verb}"
+
+
+def _absent(
+    key: tuple[str, Month], stored: StoredMonth, facts: Facts, today: date
+) -> tuple[State, str]:
+    """Return the state of a month of which no store that was asked has anything."""
     _, month = key
     if month > Month.newest_published(today):
         due = month
@@ -189,6 +212,9 @@ def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, s
         return State.UNPUBLISHED, f"TLC publishes a month some 50 days after its end: due in {due}."
     if key in facts.unpublished:
         return State.UNPUBLISHED, "It is due; TLC did not have it yet when it was asked last."
+    if stored.unasked:
+        which = _listed(stored.unasked)
+        return State.MISSING, f"The lake does not have it; whether {which} it is not known."
     return State.MISSING, "No store has it."
 
 

@@ -34,12 +34,14 @@ class Status:
         lake: The bucket's URI.
         months: The months: service by service, the oldest first.
         unknown: What could not be asked, in sentences.
+        unasked: The titles of the sinks that could not be asked of each table.
     """
 
     as_of: datetime
     lake: str
     months: Sequence[MonthStatus]
     unknown: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def services(self) -> dict[str, list[MonthStatus]]:
@@ -55,8 +57,13 @@ class Status:
 
     @property
     def is_good(self) -> bool:
-        """Whether no month failed, and every month adds up."""
-        return not any(month.state.is_bad for month in self.months)
+        """Whether no month failed, every month adds up, and every store could be asked."""
+        return self.is_complete and not any(month.state.is_bad for month in self.months)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every store could be asked."""
+        return not self.unasked
 
 
 def read_status(
@@ -108,8 +115,10 @@ def read_status(
             (first, last),
         )
     ]
-    away = [answer for answer in stamps.values() if isinstance(answer, str)]
-    return Status(at, lake.uri(""), months, (*facts.unknown, *dict.fromkeys(away)))
+    away = {of: answer for of, answer in stamps.items() if isinstance(answer, str)}
+    unasked = dict.fromkeys(sink.title for sink, _ in away)
+    unknown = (*facts.unknown, *dict.fromkeys(away.values()))
+    return Status(at, lake.uri(""), months, unknown, tuple(unasked))
 
 
 def _stamps(sink: Sink, table: Table) -> Mapping[Month | None, Stamp] | str:

@@ -70,7 +70,13 @@ def next_steps(status: Status) -> list[Step]:
     if running := status.of_state(State.RUNNING):
         count = len(running)
         steps.append(Step(f"{_months(count)} {_verb(count, 'is', 'are')} being run: look again."))
-    return steps or [Step("Nothing: every month that is due is as loaded.")]
+    return steps or [_nothing(status)]
+
+
+def _nothing(status: Status) -> Step:
+    if status.unknown:
+        return Step("As far as is known, every month that is due is as loaded: see what is not.")
+    return Step("Nothing: every month that is due is as loaded.")
 
 
 def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:

@@ -162,7 +162,7 @@ def test_a_sink_that_is_away_costs_what_it_alone_knows() -> None:
     with patch.dict(os.environ, TAXI_POSTGRES_URL="postgresql://nobody:x@127.0.0.1:1/nothing"):
         shown = taxi_status()
         object_ = json.loads(taxi_status("--json").stdout)
-    assert shown.exit_code == 0
+    assert shown.exit_code == 1
     assert "Not known: Postgres could not be asked what it has: " in shown.stdout
     assert "nobody" not in shown.stdout
     assert "Traceback" not in shown.output

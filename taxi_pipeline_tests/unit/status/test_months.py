@@ -171,6 +171,15 @@ def test_what_a_sink_that_is_away_has_is_not_known() -> None:
     assert status.state is State.LOADED
     assert status.figures
     assert status.figures.stores == {BigQuery: None, Postgres: True}
+    lake = "The lake accounts for every published row; whether"
+    assert status.cause == f"{lake} BigQuery has the trips is not known."
+    alone = yellow(StoredMonth(objects(), {}, SINKS))
+    assert alone.cause == f"{lake} BigQuery and Postgres have the trips is not known."
+    nothing = yellow(StoredMonth(NOTHING, {Postgres: None}, SINKS))
+    assert state(nothing) == (
+        State.MISSING,
+        "The lake does not have it; whether BigQuery has it is not known.",
+    )
 
 
 def test_days_that_are_not_the_months_are_not_drawn() -> None:

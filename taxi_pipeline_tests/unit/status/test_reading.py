@@ -108,6 +108,8 @@ def test_all_of_history_costs_a_listing_a_folder_and_a_query_a_table(
     assert len(asked) == 4 * 3 + 4 * 2
     assert len(to_html(shown).encode()) < 1_000_000
     assert (shown.as_of, shown.lake, shown.unknown) == (AS_OF, "gs://taxi-lake/", ())
+    assert shown.is_complete
+    assert shown.is_good
 
 
 def test_services_and_months_can_be_chosen(asked: Counter[str]) -> None:
@@ -141,6 +143,7 @@ def test_a_sink_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     held = next(month.figures for month in shown.months if month.figures)
     assert held
     assert held.stores == {BigQuery: True, Postgres: None}
+    assert (shown.unasked, shown.is_complete, shown.is_good) == (("Postgres",), False, False)
 
 
 @pytest.mark.usefixtures("asked")

@@ -42,6 +42,14 @@ def test_where_all_is_well_there_is_nothing_to_do() -> None:
     assert steps(well, late) == [Step("Nothing: every month that is due is as loaded.")]
 
 
+def test_where_something_is_not_known_nothing_is_praised() -> None:
+    well = months("yellow", State.LOADED, "2026-09")
+    (step,) = next_steps(Status(AS_OF, "gs://lake/", well, ("Postgres could not be asked.",)))
+    assert step == Step(
+        "As far as is known, every month that is due is as loaded: see what is not."
+    )
+
+
 def test_months_in_a_row_are_one_command_and_services_of_the_same_months_too() -> None:
     missing = ("2020-11", "2020-12", "2021-01", "2021-03")
     shown = steps(
