@@ -132,6 +132,32 @@ def test_a_month_is_due_by_new_yorks_calendar() -> None:
 
 
 @pytest.mark.usefixtures("asked")
+def test_a_month_is_late_only_for_a_while_and_not_before_a_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = [Month(2026, month) for month in range(5, 10)]
+    late = {("green", month) for month in absent}
+    find = Lake.find
+
+    def states(*there: Month) -> list[State]:
+        missing = [str(month) for month in absent if month not in there]
+
+        def find_others(lake: Lake, prefix: str) -> list[LakeObject]:
+            objects = find(lake, prefix)
+            return [each for each in objects if not any(key in each.name for key in missing)]
+
+        monkeypatch.setattr(Lake, "find", find_others)
+        monkeypatch.setattr(Postgres, "stamps", lambda *_: {})
+        monkeypatch.setattr(BigQuery, "stamps", lambda *_: {})
+        facts = Facts(unpublished=late)
+        shown = read_status(LAKE, SINKS, facts, [GREEN], absent[0], absent[-1], lambda: AS_OF)
+        return [each.state for each in shown.months]
+
+    assert states() == [State.MISSING, *[State.UNPUBLISHED] * 4]
+    assert states(Month(2026, 9)) == [*[State.MISSING] * 4, State.UNEQUAL]
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_sink_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
         raise TransientError("It is away.")
