@@ -173,6 +173,8 @@ def _state(
         return State.NO_MONTH, first
     if key in facts.running:
         return State.RUNNING, "A run of it is queued or under way."
+    if stored.is_nothing and key in facts.unpublished:
+        return _absent(key, stored, facts, today)
     if key in facts.failed:
         return State.FAILED, facts.failed[key]
     if stored.is_nothing:

@@ -155,6 +155,10 @@ def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
     assert (state(status), status.figures) == ((State.MISSING, "No store has it."), None)
     late = "It is due; TLC did not have it yet when it was asked last."
     assert state(yellow(EMPTY, Facts(unpublished={KEY}))) == (State.UNPUBLISHED, late)
+    # a run that asked for it too early has failed
+    tried = Facts(unpublished={KEY}, failed={KEY: "Its last run failed in yellow_raw."})
+    assert state(yellow(EMPTY, tried)) == (State.UNPUBLISHED, late)
+    assert yellow(GOOD, tried).state is State.FAILED
     assert yellow(EMPTY, month=Month(2026, 9)).state is State.MISSING
     due = "TLC publishes a month some 50 days after its end: due in 2026-12."
     assert state(yellow(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
