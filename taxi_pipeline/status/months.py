@@ -102,6 +102,8 @@ class MonthStatus:
         state: Its state.
         cause: Why it is in that state, in sentences.
         figures: Its figures; None where the lake has nothing of it.
+        is_due: Whether TLC should have published it by now.
+        is_begun: Whether it does not add up for the sole reason that it is not loaded everywhere.
     """
 
     service: str
@@ -109,6 +111,8 @@ class MonthStatus:
     state: State
     cause: str
     figures: Figures | None = None
+    is_due: bool = True
+    is_begun: bool = False
 
     @property
     def name(self) -> str:
@@ -159,7 +163,9 @@ def status_of(
     state, cause = _state(service, month, stored, facts, today)
     has_figures = not stored.is_nothing and state is not State.NO_MONTH
     figures = _figures(stored, month) if has_figures else None
-    return MonthStatus(*key, state, cause, figures)
+    is_due = service.first_month <= month <= Month.newest_published(today)
+    is_begun = state is State.UNEQUAL and _is_begun(stored)
+    return MonthStatus(*key, state, cause, figures, is_due, is_begun)
 
 
 def _state(
@@ -220,8 +226,19 @@ def _absent(
     return State.MISSING, "No store has it."
 
 
+def _is_begun(stored: StoredMonth) -> bool:
+    """Whether a run of the month would end what was begun, and nothing else is amiss."""
+    if stored.objects.cleaned is None:
+        return stored.objects.raw is not None
+    lake = noted_entry(stored.objects)
+    others = (stamp for stamp in stored.stamps.values() if stamp and stamp != lake.stamp)
+    return not lake.problems and not any(others)
+
+
 def _problems(service: Service, stored: StoredMonth) -> list[str]:
     """Return what does not add up, in the ledger's sentences."""
+    if stored.objects.raw and not stored.objects.cleaned and not any(stored.stamps.values()):
+        return ["It is not loaded yet: the lake has its raw file, and no cleaned trips."]
     lake = noted_entry(stored.objects)
     problems = list(lake.problems)
     if lake.kept is None:

@@ -14,6 +14,8 @@ class Totals:
 
     Attributes:
         states: How many months are in each state that any is in.
+        due: How many months there should be: all that are published by now.
+        loaded: How many of those are as loaded.
         published: The rows of the published files.
         kept: The rows that were kept.
         rejected: The rejected rows, by reason.
@@ -24,6 +26,8 @@ class Totals:
     """
 
     states: Mapping[State, int]
+    due: int
+    loaded: int
     published: int
     kept: int
     rejected: Counter[str]
@@ -40,8 +44,12 @@ class Totals:
         there = [month.month for month in months if month.figures and month.figures.kept]
         cents = [each.cents for each in figures if each.cents is not None]
         counted = Counter(month.state for month in months)
+        none = (State.UNPUBLISHED, State.NO_MONTH)
+        due = [month for month in months if month.is_due and month.state not in none]
         return cls(
             {state: counted[state] for state in State if counted[state]},
+            len(due),
+            sum(month.state is State.LOADED for month in due),
             sum(each.published or 0 for each in figures),
             sum(each.kept or 0 for each in figures),
             sum((each.rejected or Counter() for each in figures), Counter()),
@@ -50,17 +58,6 @@ class Totals:
             min(there, default=None),
             max(there, default=None),
         )
-
-    @property
-    def due(self) -> int:
-        """How many months there should be: all that are published by now."""
-        none = (State.UNPUBLISHED, State.NO_MONTH)
-        return sum(count for state, count in self.states.items() if state not in none)
-
-    @property
-    def loaded(self) -> int:
-        """How many months are as loaded."""
-        return self.states.get(State.LOADED, 0)
 
     @property
     def rejected_share(self) -> float | None:

@@ -55,6 +55,7 @@ def objects(raw: RawMetadata = RAW, cleaned: CleanedMetadata = CLEANED) -> FileO
     )
 
 
+RAW_ITEM = item(f"{PATHS.raw}csv", RAW.to_metadata())
 GOOD = StoredMonth(objects(), dict.fromkeys(SINKS, STAMP), SINKS)
 EMPTY = StoredMonth(NOTHING, dict.fromkeys(SINKS), SINKS)
 
@@ -110,9 +111,8 @@ def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None
             "cleaned trips that can be read. The lake has no rejected rows that can be read.",
         ),
         (
-            replace(EMPTY, objects=FileObjects.among([item(f"{PATHS.raw}csv", {})], PATHS)),
-            "The lake has no published file that says how many rows it has. The lake has no "
-            "cleaned trips that can be read. The lake has no rejected rows that can be read.",
+            replace(EMPTY, objects=FileObjects.among([RAW_ITEM], PATHS)),
+            "It is not loaded yet: the lake has its raw file, and no cleaned trips.",
         ),
     ],
     ids=["rows", "another raw file", "another version", "not loaded", "table alone", "raw alone"],
@@ -121,6 +121,32 @@ def test_a_month_does_not_add_up_for_what_the_stores_noted(stored: StoredMonth, 
     status = yellow(stored)
     assert state(status) == (State.UNEQUAL, cause)
     assert status.figures
+
+
+def test_a_month_that_is_merely_begun_is_not_loaded() -> None:
+    raw_alone = FileObjects.among([RAW_ITEM], PATHS)
+    for begun in (
+        replace(EMPTY, objects=raw_alone),
+        replace(GOOD, objects=raw_alone),
+        replace(GOOD, stamps={BigQuery: STAMP, Postgres: None}),
+        replace(GOOD, stamps=dict.fromkeys(SINKS)),
+    ):
+        status = yellow(begun)
+        assert (status.state, status.is_begun) == (State.UNEQUAL, True)
+    other = Stamp(16, "BBBBBB==")
+    for amiss in (
+        replace(GOOD, stamps={BigQuery: None, Postgres: other}),
+        replace(GOOD, objects=objects(raw=replace(RAW, rows=11)), stamps=dict.fromkeys(SINKS)),
+        replace(EMPTY, stamps={BigQuery: STAMP, Postgres: None}),
+        GOOD,
+    ):
+        assert not yellow(amiss).is_begun
+
+
+def test_a_month_is_due_from_the_first_to_the_newest_that_tlc_should_have_published() -> None:
+    due = {month: yellow(GOOD, month=Month(2026, month)).is_due for month in (9, 10)}
+    assert due == {9: True, 10: False}
+    assert not status_of(GREEN, Month(2013, 7), EMPTY, Facts(), TODAY).is_due
 
 
 def test_a_month_without_trips_need_not_be_in_any_table() -> None:

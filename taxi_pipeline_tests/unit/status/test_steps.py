@@ -27,7 +27,7 @@ def test_each_thing_that_is_not_well_has_a_command_the_most_urgent_first() -> No
         ),
         Step(
             "yellow 2019-07 was rewritten since.",
-            "taxi backfill yellow --from 2019-07 --to 2019-07",
+            "taxi backfill yellow --month 2019-07",
         ),
         Step(
             "fhv 2017-04 to 2017-06 are missing.", "taxi backfill fhv --from 2017-04 --to 2017-06"
@@ -57,13 +57,28 @@ def test_months_in_a_row_are_one_command_and_services_of_the_same_months_too() -
     )
     assert [step.command for step in shown] == [
         "taxi backfill yellow green --from 2020-11 --to 2021-01",
-        "taxi backfill yellow green --from 2021-03 --to 2021-03",
+        "taxi backfill yellow green --month 2021-03",
     ]
     assert shown[0].sentence == "yellow, green 2020-11 to 2021-01 are missing."
     assert shown[1].sentence == "yellow, green 2021-03 are missing."
     unequal = steps(months("yellow", State.UNEQUAL, "2021-01", "2021-02"))
     assert [step.command for step in unequal] == [
         "taxi ledger --service yellow --from 2021-01 --to 2021-02 --columns"
+    ]
+
+
+def test_what_was_merely_begun_is_run() -> None:
+    unequal = months("yellow", State.UNEQUAL, "2021-01", "2021-02", "2021-03")
+    shown = steps([unequal[0], *[replace(month, is_begun=True) for month in unequal[1:]]])
+    assert shown == [
+        Step(
+            "yellow 2021-01 does not add up.",
+            "taxi ledger --service yellow --month 2021-01 --columns",
+        ),
+        Step(
+            "yellow 2021-02 to 2021-03 are not loaded.",
+            "taxi backfill yellow --from 2021-02 --to 2021-03",
+        ),
     ]
 
 
@@ -85,6 +100,13 @@ def test_the_totals_are_the_sums_of_the_months() -> None:
     assert (totals.oldest, totals.newest) == (Month(2009, 1), Month(2026, 9))
     fhv = Totals.of(HISTORY.services["fhv"])
     assert (fhv.cents, fhv.dollars, fhv.oldest) == (None, None, Month(2015, 1))
+
+
+def test_a_month_that_is_not_due_does_not_count_as_one() -> None:
+    early = replace(months("yellow", State.LOADED, "2026-11")[0], is_due=False)
+    totals = Totals.of([*HISTORY.months, early])
+    assert (totals.due, totals.loaded) == (604, 597)
+    assert totals.states[State.LOADED] == 598
 
 
 def test_of_no_months_there_is_nothing_to_sum_up() -> None:

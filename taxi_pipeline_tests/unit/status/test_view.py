@@ -108,7 +108,7 @@ def test_programs_get_months_totals_and_what_to_do() -> None:
     assert shown["next"] == [
         {
             "sentence": "yellow 2021-02 is missing.",
-            "command": "taxi backfill yellow --from 2021-02 --to 2021-02",
+            "command": "taxi backfill yellow --month 2021-02",
         }
     ]
     assert shown["unknown"] == ["Who knows."]
