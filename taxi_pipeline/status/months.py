@@ -5,12 +5,12 @@ The states are decided here, given what the stores hold; how the stores are aske
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
 from taxi_pipeline.lake.objects import FileObjects
-from taxi_pipeline.ledger import noted_entry
+from taxi_pipeline.ledger import LakeEntry, noted_entry
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.status.facts import Facts
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
@@ -63,7 +63,8 @@ class Figures:
         cents: What all kept trips cost, in whole cents.
         size: The bytes of the lake's objects.
         trips_by_day: The kept rows of each day, from the first on; empty where it is not said.
-        stores: Whether each sink has the rows that the lake has; None where it could not be asked.
+        stores: Whether each sink has the rows that the lake has; None where it could not be asked,
+            and where an earlier release has loaded it, which kept no stamp.
     """
 
     published: int | None = None
@@ -199,6 +200,13 @@ def _as_loaded(stored: StoredMonth) -> str:
             "The lake accounts for every published row; whether "
             f"{_listed(stored.unasked)} the trips is not known."
         )
+    lake = _in_lake(stored)
+    unstamped = [sink for sink, stamp in stored.stamps.items() if not stamp]
+    if unstamped and not lake.is_tallied:
+        return (
+            f"An earlier release has cleaned it: what {_listed(unstamped)} was not noted. "
+            "taxi ledger counts it."
+        )
     return "All stores have the trips that were cleaned last."
 
 
@@ -230,7 +238,7 @@ def _is_begun(stored: StoredMonth) -> bool:
     """Whether a run of the month would end what was begun, and nothing else is amiss."""
     if stored.objects.cleaned is None:
         return stored.objects.raw is not None
-    lake = noted_entry(stored.objects)
+    lake = _in_lake(stored)
     others = (stamp for stamp in stored.stamps.values() if stamp and stamp != lake.stamp)
     return not lake.problems and not any(others)
 
@@ -239,14 +247,14 @@ def _problems(service: Service, stored: StoredMonth) -> list[str]:
     """Return what does not add up, in the ledger's sentences."""
     if stored.objects.raw and not stored.objects.cleaned and not any(stored.stamps.values()):
         return ["It is not loaded yet: the lake has its raw file, and no cleaned trips."]
-    lake = noted_entry(stored.objects)
+    lake = _in_lake(stored)
     problems = list(lake.problems)
     if lake.kept is None:
         return problems
     for sink, stamp in stored.stamps.items():
         if stamp:
             problems += lake.stamp_problems(sink, stamp)
-        elif lake.kept.rows:  # a month without trips need not have been loaded
+        elif lake.kept.rows and lake.is_tallied:  # a month without trips need not have been loaded
             problems.append(
                 f"{sink.title} does not say that it has loaded the month: materialize "
                 f"{service.name}_{sink.name}."
@@ -256,7 +264,7 @@ def _problems(service: Service, stored: StoredMonth) -> list[str]:
 
 def _figures(stored: StoredMonth, month: Month) -> Figures:
     origin, history = stored.objects.origin, stored.objects.history
-    lake = noted_entry(stored.objects)
+    lake = _in_lake(stored)
     by_day = history.trips_by_day or ()
     is_of_month = len(by_day) == (month.end - month.start).days  # others may write what they like
     return Figures(
@@ -267,11 +275,23 @@ def _figures(stored: StoredMonth, month: Month) -> Figures:
         stored.objects.size,
         by_day if is_of_month else (),
         {
-            sink: _has(lake.stamp, stored.stamps[sink]) if sink in stored.stamps else None
+            sink: _has(lake, stored.stamps[sink]) if sink in stored.stamps else None
             for sink in stored.sinks
         },
     )
 
 
-def _has(lake: Stamp | None, stamp: Stamp | None) -> bool:
-    return stamp is not None and stamp == lake
+def _in_lake(stored: StoredMonth) -> LakeEntry:
+    """Return what the lake says that it has.
+
+    A release that stamps what it loads notes the trips by day, too: so a month without them may be
+    in a sink without a stamp, as in the ledger.
+    """
+    is_tallied = stored.objects.history.trips_by_day is not None
+    return replace(noted_entry(stored.objects), is_tallied=is_tallied)
+
+
+def _has(lake: LakeEntry, stamp: Stamp | None) -> bool | None:
+    if stamp is None and lake.stamp and not lake.is_tallied:
+        return None
+    return stamp is not None and stamp == lake.stamp

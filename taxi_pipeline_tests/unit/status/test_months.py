@@ -143,6 +143,22 @@ def test_a_month_that_is_merely_begun_is_not_loaded() -> None:
         assert not yellow(amiss).is_begun
 
 
+def test_what_an_earlier_release_has_loaded_adds_up_without_a_stamp() -> None:
+    earlier = objects(cleaned=replace(CLEANED, trips_by_day=None, cents=None))
+    status = yellow(StoredMonth(earlier, {BigQuery: STAMP, Postgres: None}, SINKS))
+    assert state(status) == (
+        State.LOADED,
+        "An earlier release has cleaned it: what Postgres has was not noted. taxi ledger counts "
+        "it.",
+    )
+    assert status.figures
+    assert status.figures.stores == {BigQuery: True, Postgres: None}
+    stamped = yellow(StoredMonth(earlier, dict.fromkeys(SINKS, STAMP), SINKS))
+    assert stamped.cause == "All stores have the trips that were cleaned last."
+    other = yellow(StoredMonth(earlier, {BigQuery: STAMP, Postgres: Stamp(16, "BBBBBB==")}, SINKS))
+    assert other.state is State.UNEQUAL
+
+
 def test_a_month_is_due_from_the_first_to_the_newest_that_tlc_should_have_published() -> None:
     due = {month: yellow(GOOD, month=Month(2026, month)).is_due for month in (9, 10)}
     assert due == {9: True, 10: False}
