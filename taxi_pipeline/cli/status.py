@@ -11,6 +11,8 @@ from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.tlc.month import Month
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taxi_pipeline.status import Facts, Status
     from taxi_pipeline.tlc.services import Service
 
@@ -61,8 +63,8 @@ def status(
     (DAGSTER_HOME) for its runs: `taxi local taxi status` those of the embedded stack. Counts no
     row again, as `taxi ledger` does.
 
-    Exits with 1 if a month failed or does not add up, or a store could not be asked; with 0 if
-    months are missing, too.
+    Exits with 1 if a month failed or does not add up, or a store could not be asked, or if no
+    month was chosen; with 0 if months are missing, too.
 
     \b
     taxi status --service yellow --from 2020-01
@@ -81,14 +83,22 @@ def status(
         stores = settings.load_resources()
         chosen = [service for service in SERVICES.values() if not services or service in services]
         current = read_status(stores.lake, stores.sinks.values(), _facts(), chosen, first, last)
-        if page:
-            _write_page(current, page)
         if as_json:
             click.echo(to_json(current))
-        else:
+        elif current.months:
             show(current)
-    if not current.is_good:
+        if not current.months:
+            say(_no_month(chosen, current))
+        elif page:
+            _write_page(current, page)
+    if not current.months or not current.is_good:
         sys.exit(1)
+
+
+def _no_month(services: "Sequence[Service]", current: "Status") -> str:
+    months = ", ".join(f"{service.name} begins with {service.first_month}" for service in services)
+    last = f"the last that is shown is {current.as_of.year}-12"
+    return f"No month was chosen: {months}, and {last}. Write other months in --from and --to."
 
 
 def _write_page(current: "Status", path: Path) -> None:

@@ -37,6 +37,7 @@ class Status:
         months: The months: service by service, the oldest first.
         unknown: What could not be asked, in sentences.
         unasked: The titles of the sinks that could not be asked of each table.
+        is_chosen: Whether somebody has chosen among the services or the months.
     """
 
     as_of: datetime
@@ -44,6 +45,7 @@ class Status:
     months: Sequence[MonthStatus]
     unknown: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
+    is_chosen: bool = False
 
     @property
     def services(self) -> dict[str, list[MonthStatus]]:
@@ -120,7 +122,8 @@ def read_status(
     away = {of: answer for of, answer in stamps.items() if isinstance(answer, str)}
     unasked = dict.fromkeys(sink.title for sink, _ in away)
     unknown = (*facts.unknown, *dict.fromkeys(away.values()))
-    return Status(at, lake.uri(""), months, unknown, tuple(unasked))
+    is_chosen = bool(first or last) or len(services) < len(SERVICES)
+    return Status(at, lake.uri(""), months, unknown, tuple(unasked), is_chosen)
 
 
 def _stamps(sink: Sink, table: Table) -> Mapping[Month | None, Stamp] | str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from taxi_pipeline.status.months import MonthStatus, State
 from taxi_pipeline.status.reading import Status
+from taxi_pipeline.status.totals import Totals
 from taxi_pipeline.tlc.month import Month
 
 
@@ -83,9 +84,13 @@ def next_steps(status: Status) -> list[Step]:
 
 
 def _nothing(status: Status) -> Step:
+    among = " of the months chosen" if status.is_chosen else ""
+    if not Totals.of(status.months).due:
+        return Step(f"Nothing: none{among or ' of the months'} is due.")
+    every = f"every month{' chosen' if status.is_chosen else ''} that is due is as loaded"
     if status.unknown:
-        return Step("As far as is known, every month that is due is as loaded: see what is not.")
-    return Step("Nothing: every month that is due is as loaded.")
+        return Step(f"As far as is known, {every}: see what is not.")
+    return Step(f"Nothing: {every}.")
 
 
 def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:

@@ -171,6 +171,18 @@ def test_a_sink_that_is_away_costs_what_it_alone_knows() -> None:
 
 
 @pytest.mark.usefixtures("filled", "no_instance")
+def test_a_choice_without_a_month_ends_with_1(tmp_path: Path) -> None:
+    page = tmp_path / "status.html"
+    none = ["status", "--service", "green", "--to", "2012-01", "--html", str(page)]
+    shown = CliRunner().invoke(main, none)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "No month was chosen: green begins with 2013-08, and the last" in shown.stderr
+    as_json = CliRunner().invoke(main, [*none, "--json"])
+    assert (as_json.exit_code, json.loads(as_json.stdout)["months"]) == (1, [])
+    assert not page.exists()
+
+
+@pytest.mark.usefixtures("filled", "no_instance")
 def test_a_lake_that_is_away_is_one_sentence() -> None:
     with patch.dict(os.environ, STORAGE_EMULATOR_HOST="http://127.0.0.1:1"):
         shown = taxi_status()

@@ -109,6 +109,7 @@ def test_all_of_history_costs_a_listing_a_folder_and_a_query_a_table(
     assert len(to_html(shown).encode()) < 1_000_000
     assert (shown.as_of, shown.lake, shown.unknown) == (AS_OF, "gs://taxi-lake/", ())
     assert shown.is_complete
+    assert not shown.is_chosen
     assert shown.is_good
 
 
@@ -121,6 +122,9 @@ def test_services_and_months_can_be_chosen(asked: Counter[str]) -> None:
         ("green 2013-09", State.LOADED),
     ]
     assert all("green" in each for each in asked)
+    assert shown.is_chosen
+    assert status(GREEN).is_chosen
+    assert status(last=Month(2013, 9)).is_chosen
 
 
 @pytest.mark.usefixtures("asked")

@@ -18,6 +18,16 @@ def steps(*of: list[MonthStatus]) -> list[Step]:
     return next_steps(Status(AS_OF, "gs://lake/", [month for group in of for month in group]))
 
 
+def test_of_a_choice_nothing_more_is_said_than_was_chosen() -> None:
+    chosen = Status(AS_OF, "gs://lake/", months("yellow", State.LOADED, "2026-09"), is_chosen=True)
+    assert next_steps(chosen) == [Step("Nothing: every month chosen that is due is as loaded.")]
+    none = replace(chosen, months=months("green", State.NO_MONTH, "2013-07"))
+    assert next_steps(none) == [Step("Nothing: none of the months chosen is due.")]
+    assert next_steps(replace(none, is_chosen=False)) == [
+        Step("Nothing: none of the months is due.")
+    ]
+
+
 def test_each_thing_that_is_not_well_has_a_command_the_most_urgent_first() -> None:
     assert next_steps(HISTORY) == [
         Step("1 month failed.", "taxi retry-failed --service fhv"),
