@@ -10,6 +10,7 @@ from datetime import date
 from enum import StrEnum
 
 from taxi_pipeline.lake.objects import FileObjects
+from taxi_pipeline.lake.raw import is_fetched, not_published
 from taxi_pipeline.ledger import LakeEntry, noted_entry
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.status.facts import Facts
@@ -104,6 +105,7 @@ class MonthStatus:
         cause: Why it is in that state, in sentences.
         figures: Its figures; None where the lake has nothing of it.
         is_due: Whether TLC should have published it by now.
+        is_foreign: Whether somebody else than a run has put its raw file into the lake.
         is_begun: Whether it does not add up for the sole reason that it is not loaded everywhere.
     """
 
@@ -113,6 +115,7 @@ class MonthStatus:
     cause: str
     figures: Figures | None = None
     is_due: bool = True
+    is_foreign: bool = False
     is_begun: bool = False
 
     @property
@@ -164,9 +167,13 @@ def status_of(
     state, cause = _state(service, month, stored, facts, today)
     has_figures = not stored.is_nothing and state is not State.NO_MONTH
     figures = _figures(stored, month) if has_figures else None
+    raw = stored.objects.raw
+    foreign = raw if raw and has_figures and not is_fetched(raw) else None
+    if foreign:
+        cause = f"{cause} {not_published(foreign)}"
     is_due = service.first_month <= month <= Month.newest_published(today)
     is_begun = state is State.UNEQUAL and _is_begun(stored)
-    return MonthStatus(*key, state, cause, figures, is_due, is_begun)
+    return MonthStatus(*key, state, cause, figures, is_due, foreign is not None, is_begun)
 
 
 def _state(
@@ -188,7 +195,10 @@ def _state(
         return _absent(key, stored, facts, today)
     if problems:
         return State.UNEQUAL, " ".join(problems)
-    if facts.rewritten.get(key) == stored.objects.origin.version:
+    raw = stored.objects.raw
+    # no run would fetch the publisher's file in place of one that somebody has put there
+    is_fetched_file = raw is not None and is_fetched(raw)
+    if is_fetched_file and facts.rewritten.get(key) == stored.objects.origin.version:
         return State.REWRITTEN, "The publisher has another file now than the one it was made of."
     return State.LOADED, _as_loaded(stored)
 

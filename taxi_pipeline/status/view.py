@@ -41,6 +41,7 @@ def show(status: Status) -> None:
     console.print(_totals(status, totals))
     lines = [
         *(_lines(status.of_state(state)) for state in State if state.is_bad),
+        _foreign(status.months),
         *([f"Not known: {sentence}"] for sentence in status.unknown),
     ]
     for line in (line for group in lines for line in group):
@@ -134,6 +135,17 @@ def _lines(months: Sequence[MonthStatus]) -> list[str]:
     return _cut(lines)
 
 
+def _foreign(months: Sequence[MonthStatus]) -> list[str]:
+    """Return which months come from a file that somebody else has put into the lake."""
+    foreign = ranges(month for month in months if month.is_foreign)
+    return _cut(
+        [
+            f"{each}: from a file that somebody else put into the lake, not TLC's."
+            for each in foreign
+        ]
+    )
+
+
 def _steps(status: Status) -> list[str]:
     lines = [
         f"{step.sentence}{f'  {step.command}' if step.command else ''}"
@@ -159,6 +171,7 @@ def _month(month: MonthStatus) -> dict[str, Any]:
         "month": month.month.key,
         "state": str(month.state),
         "cause": month.cause,
+        "foreign": month.is_foreign,
         "published": figures and figures.published,
         "kept": figures and figures.kept,
         "rejected": dict(sorted(figures.rejected.items()))

@@ -181,6 +181,18 @@ def test_a_month_of_which_the_publisher_has_another_file_was_rewritten() -> None
     assert yellow(EMPTY, facts).state is State.MISSING
 
 
+def test_a_file_that_somebody_put_there_is_named_and_is_not_the_publishers() -> None:
+    put = objects(raw=replace(RAW, source_url=None))
+    status = yellow(replace(GOOD, objects=put), Facts(rewritten={KEY: '"v1"'}))
+    assert (status.state, status.is_foreign) == (State.LOADED, True)
+    assert status.cause.startswith(
+        "All stores have the trips that were cleaned last. The month comes from gs://lake/raw/yellow"
+    )
+    assert "which somebody else put into the lake" in status.cause
+    assert not yellow(GOOD).is_foreign
+    assert not yellow(EMPTY).is_foreign
+
+
 def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
     facts = Facts(failed={KEY: "Its last run failed in yellow_raw."})
     for stored in (GOOD, EMPTY):
