@@ -119,7 +119,7 @@ def _totals(status: Status, totals: Totals) -> Table:
             amount(each.rejected.total()),
             share(each.rejected_share),
             size(each.size),
-            dollars(each.dollars),
+            f"{dollars(each.dollars)}{each.of_months}",
             str(each.oldest or "-"),
             str(each.newest or "-"),
         )
@@ -191,7 +191,9 @@ def _as_object(totals: Totals) -> dict[str, Any]:
         "published": totals.published,
         "kept": totals.kept,
         "rejected": dict(sorted(totals.rejected.items())),
+        "rejected_share": totals.rejected_share,
         "dollars": totals.dollars,
+        "months_with_dollars": totals.with_cents,
         "bytes": totals.size,
         "oldest": totals.oldest.key if totals.oldest else None,
         "newest": totals.newest.key if totals.newest else None,

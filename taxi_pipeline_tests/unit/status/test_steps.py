@@ -1,8 +1,9 @@
 """What to do next, and the totals."""
 
+from collections import Counter
 from dataclasses import replace
 
-from taxi_pipeline.status import MonthStatus, State, Status, Step, Totals, next_steps
+from taxi_pipeline.status import Figures, MonthStatus, State, Status, Step, Totals, next_steps
 from taxi_pipeline.status.steps import ranges
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline_tests.support.status import AS_OF, full_history
@@ -117,6 +118,28 @@ def test_a_month_that_is_not_due_does_not_count_as_one() -> None:
     totals = Totals.of([*HISTORY.months, early])
     assert (totals.due, totals.loaded) == (604, 597)
     assert totals.states[State.LOADED] == 598
+
+
+def test_totals_are_of_the_months_that_say_a_figure() -> None:
+    says = Figures(100, 90, Counter(unparsable=10), 9000, 1)
+    silent = Figures(None, 90, Counter(unparsable=10), None, 1)
+    without_rejected = Figures(100, None, None, None, 1)
+    of = [
+        replace(month, figures=figures)
+        for month, figures in zip(
+            months("yellow", State.LOADED, "2021-01", "2021-02", "2021-03"),
+            (says, silent, without_rejected),
+            strict=True,
+        )
+    ]
+    totals = Totals.of(of)
+    assert totals.rejected_share == 0.1
+    assert (totals.dollars, totals.with_cents, totals.of_months) == (90, 1, " of 1 month")
+    # fhv publishes no amounts, so none is wanting
+    fhv = replace(months("fhv", State.LOADED, "2021-01")[0], figures=silent)
+    assert Totals.of([of[0], fhv]).of_months == ""
+    assert Totals.of([fhv]).of_months == ""
+    assert Totals.of(HISTORY.months).of_months == ""
 
 
 def test_of_no_months_there_is_nothing_to_sum_up() -> None:

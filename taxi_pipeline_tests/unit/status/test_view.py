@@ -65,6 +65,19 @@ def test_months_in_a_row_of_one_cause_are_a_line_and_many_lines_are_cut(
     )
 
 
+def test_dollars_of_some_months_say_of_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    with_dollars = figures(YELLOW, JANUARY)
+    silent = replace(with_dollars, cents=None)
+    some = [
+        MonthStatus("yellow", Month(2021, number), State.LOADED, "", each)
+        for number, each in enumerate((with_dollars, silent), 1)
+    ]
+    (row,) = [line for line in lines(Status(AS_OF, "", some), capsys) if " of 1 month" in line]
+    assert row.startswith("yellow 2 2 ")
+    totals = json.loads(to_json(Status(AS_OF, "", some)))["totals"]
+    assert totals["months_with_dollars"] == 1
+
+
 def test_files_that_somebody_put_there_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     put = [
         MonthStatus("yellow", Month(2021, month), State.LOADED, "", is_foreign=True)
