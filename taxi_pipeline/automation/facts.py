@@ -12,7 +12,7 @@ import dagster as dg
 
 from taxi_pipeline.automation import publisher_sensor
 from taxi_pipeline.automation.failures import FailedPartition, failed_partitions
-from taxi_pipeline.automation.unfinished import unfinished_partitions
+from taxi_pipeline.automation.unfinished import unfinished_since
 from taxi_pipeline.status.facts import Facts, MonthKey
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES
@@ -64,17 +64,22 @@ def read_facts(
             (_SERVICES[failed.job], Month.parse(failed.key)): _sentence(failed)
             for failed in failed_partitions(instance, ours)
         },
-        running={
-            (_SERVICES[table], Month.parse(key))
-            for table, key in unfinished_partitions(instance)
-            if table in _SERVICES and Month.is_key(key)
-        },
+        running=_running(instance),
         rewritten={
             month: version for key, version in asked.rewritten.items() for month in _months([key])
         },
         unpublished=set(_months(asked.unpublished)),
         unknown=tuple(_doubts(state, asked, now())),
     )
+
+
+def _running(instance: dg.DagsterInstance) -> dict[MonthKey, datetime]:
+    running: dict[MonthKey, datetime] = {}
+    for table, key, since in unfinished_since(instance):
+        if table in _SERVICES and Month.is_key(key):
+            month = (_SERVICES[table], Month.parse(key))
+            running[month] = min(since, running.get(month, since))
+    return running
 
 
 def _sentence(failed: FailedPartition) -> str:

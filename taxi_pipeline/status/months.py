@@ -6,7 +6,7 @@ The states are decided here, given what the stores hold; how the stores are aske
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
 from taxi_pipeline.lake.objects import FileObjects
@@ -14,6 +14,7 @@ from taxi_pipeline.lake.raw import is_fetched, not_published
 from taxi_pipeline.ledger import LakeEntry, noted_entry
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.status.facts import Facts
+from taxi_pipeline.status.texts import moment
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
 
@@ -106,6 +107,7 @@ class MonthStatus:
         figures: Its figures; None where the lake has nothing of it.
         is_due: Whether TLC should have published it by now.
         is_foreign: Whether somebody else than a run has put its raw file into the lake.
+        running_since: Since when a run of it is queued or under way.
         is_begun: Whether it does not add up for the sole reason that it is not loaded everywhere.
     """
 
@@ -117,6 +119,7 @@ class MonthStatus:
     is_due: bool = True
     is_foreign: bool = False
     is_begun: bool = False
+    running_since: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -173,7 +176,9 @@ def status_of(
         cause = f"{cause} {not_published(foreign)}"
     is_due = service.first_month <= month <= Month.newest_published(today)
     is_begun = state is State.UNEQUAL and _is_begun(stored)
-    return MonthStatus(*key, state, cause, figures, is_due, foreign is not None, is_begun)
+    return MonthStatus(
+        *key, state, cause, figures, is_due, foreign is not None, is_begun, facts.running.get(key)
+    )
 
 
 def _state(
@@ -186,7 +191,8 @@ def _state(
         first = f"TLC's {service.name} trips begin with {service.first_month}."
         return State.NO_MONTH, first
     if key in facts.running:
-        return State.RUNNING, "A run of it is queued or under way."
+        since = facts.running[key]
+        return State.RUNNING, f"A run of it has been queued or under way since {moment(since)}."
     if stored.is_nothing and key in facts.unpublished:
         return _absent(key, stored, facts, today)
     if key in facts.failed:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from taxi_pipeline.status.months import MonthStatus, State
 from taxi_pipeline.status.reading import Status
+from taxi_pipeline.status.texts import moment
 from taxi_pipeline.status.totals import Totals
 from taxi_pipeline.tlc.month import Month
 
@@ -78,8 +79,7 @@ def next_steps(status: Status) -> list[Step]:
         *_to_run(status.of_state(State.MISSING), "is missing", "are missing"),
     ]
     if running := status.of_state(State.RUNNING):
-        count = len(running)
-        steps.append(Step(f"{_months(count)} {_verb(count, 'is', 'are')} being run: look again."))
+        steps.append(_running(running))
     return steps or [_nothing(status)]
 
 
@@ -91,6 +91,14 @@ def _nothing(status: Status) -> Step:
     if status.unknown:
         return Step(f"As far as is known, {every}: see what is not.")
     return Step(f"Nothing: {every}.")
+
+
+def _running(months: Sequence[MonthStatus]) -> Step:
+    count = len(months)
+    begun = [month.running_since for month in months if month.running_since]
+    since = f", {_verb(count, '', 'the first ')}since {moment(min(begun))}" if begun else ""
+    sentence = f"{_months(count)} {_verb(count, 'is', 'are')} being run{since}: look again."
+    return Step(sentence)
 
 
 def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:

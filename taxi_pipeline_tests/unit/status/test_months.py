@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -200,8 +200,11 @@ def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
             State.FAILED,
             "Its last run failed in yellow_raw.",
         )
-    again = replace(facts, running={KEY})
-    assert state(yellow(GOOD, again)) == (State.RUNNING, "A run of it is queued or under way.")
+    since = datetime(2026, 11, 28, 7, 5, tzinfo=UTC)
+    again = yellow(GOOD, replace(facts, running={KEY: since}))
+    cause = "A run of it has been queued or under way since 2026-11-28 07:05 UTC."
+    assert state(again) == (State.RUNNING, cause)
+    assert again.running_since == since
 
 
 def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:

@@ -93,6 +93,19 @@ def test_what_was_merely_begun_is_run() -> None:
     ]
 
 
+def test_months_that_are_being_run_say_since_when() -> None:
+    running = [
+        replace(month, running_since=AS_OF.replace(day=28, minute=minute))
+        for minute, month in enumerate(months("yellow", State.RUNNING, "2021-01", "2021-02"))
+    ]
+    assert steps(running[:1]) == [
+        Step("1 month is being run, since 2026-11-28 09:00 UTC: look again.")
+    ]
+    assert steps(running) == [
+        Step("2 months are being run, the first since 2026-11-28 09:00 UTC: look again.")
+    ]
+
+
 def test_one_services_last_month_and_anothers_first_are_not_in_a_row() -> None:
     shown = ranges(
         [*months("yellow", State.MISSING, "2020-12"), *months("green", State.MISSING, "2021-01")]
