@@ -244,10 +244,13 @@ def _absent(
         return State.UNPUBLISHED, f"TLC publishes a month some 50 days after its end: due in {due}."
     if key in facts.unpublished:
         return State.UNPUBLISHED, "It is due; TLC did not have it yet when it was asked last."
+    cause = "No store has it."
     if stored.unasked:
         which = _listed(stored.unasked)
-        return State.MISSING, f"The lake does not have it; whether {which} it is not known."
-    return State.MISSING, "No store has it."
+        cause = f"The lake does not have it; whether {which} it is not known."
+    if facts.unknown and month == Month.newest_published(today):
+        cause += " It is due by the calendar; whether TLC has published it yet is not known."
+    return State.MISSING, cause
 
 
 def _is_begun(stored: StoredMonth) -> bool:

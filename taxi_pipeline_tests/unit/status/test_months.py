@@ -217,6 +217,15 @@ def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
     assert state(yellow(EMPTY, tried)) == (State.UNPUBLISHED, late)
     assert yellow(GOOD, tried).state is State.FAILED
     assert yellow(EMPTY, month=Month(2026, 9)).state is State.MISSING
+    nobody_asked = Facts(unknown=("The sensor has not asked.",))
+    newest = yellow(EMPTY, nobody_asked, Month(2026, 9))
+    assert state(newest) == (
+        State.MISSING,
+        "No store has it. It is due by the calendar; whether TLC has published it yet is not "
+        "known.",
+    )
+    assert yellow(EMPTY, month=Month(2026, 9)).cause == "No store has it."
+    assert yellow(EMPTY, nobody_asked, Month(2026, 8)).cause == "No store has it."
     due = "TLC publishes a month some 50 days after its end: due in 2026-12."
     assert state(yellow(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
 
