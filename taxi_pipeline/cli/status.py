@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from taxi_pipeline.tlc.services import Service
 
 
+def _check_page(
+    _context: click.Context, _parameter: click.Parameter, page: Path | None
+) -> Path | None:
+    """Refuse a page that cannot be written, before any store is asked."""
+    if page is None:
+        return None
+    if str(page) == "-":
+        raise click.BadParameter(
+            "the page goes into a file: write a file's name; --json prints for programs."
+        )
+    folder = page.resolve().parent
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder '{folder}': make it, or write another file.")
+    return page
+
+
 @click.command(short_help="Show which months are there, and what to do next.")
 @of_services
 @click.option(
@@ -45,6 +61,7 @@ if TYPE_CHECKING:
     "--html",
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_check_page,
     metavar="FILE",
     help="Also write a web page into this file, which needs no other, and replace one that is "
     "there.",
@@ -111,8 +128,10 @@ def _write_page(current: "Status", path: Path) -> None:
 
 def _facts() -> "Facts":
     """Return what Dagster knows; nothing, and why, where it has no instance or cannot be asked."""
+    import dagster as dg
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
+    from yaml import YAMLError
 
     from taxi_pipeline import settings
     from taxi_pipeline.errors import PermanentError
@@ -128,6 +147,13 @@ def _facts() -> "Facts":
             return read_facts(instance, defs.get_repository_def().get_all_jobs())
     except PermanentError as error:
         return Facts(unknown=(f"{unknown}: {error}",))
+    except YAMLError as error:
+        # its own words may quote the file, and a password in it
+        mark = getattr(error, "problem_mark", None)
+        where = f": see line {mark.line + 1}" if mark else ""
+        return Facts(unknown=(f"{unknown}: DAGSTER_HOME's dagster.yaml is no YAML{where}.",))
+    except (dg.DagsterError, OSError) as error:
+        return Facts(unknown=(f"{unknown}: {message_of(error)}",))
     except (DagsterPostgresException, SQLAlchemyError) as error:
         words = message_of(error).partition(" (Background on")[0]
         return Facts(unknown=(f"{unknown}: its storage cannot be read: {words}",))

@@ -171,6 +171,14 @@ def test_a_sink_that_is_away_costs_what_it_alone_knows() -> None:
 
 
 @pytest.mark.usefixtures("filled", "no_instance")
+def test_a_page_that_cannot_be_written_costs_nobody_the_answer() -> None:
+    shown = taxi_status("--html", "/dev/full", "--json")
+    assert shown.exit_code == 1
+    assert len(json.loads(shown.stdout)["months"]) == 3
+    assert shown.stderr == "Error: /dev/full cannot be written: No space left on device.\n"
+
+
+@pytest.mark.usefixtures("filled", "no_instance")
 def test_a_choice_without_a_month_ends_with_1(tmp_path: Path) -> None:
     page = tmp_path / "status.html"
     none = ["status", "--service", "green", "--to", "2012-01", "--html", str(page)]
