@@ -15,8 +15,10 @@ from click.testing import CliRunner, Result
 
 from taxi_pipeline.assets.status_page import KEY, OBJECT
 from taxi_pipeline.automation.facts import read_facts
+from taxi_pipeline.backfill.survey import _loaded as loaded_months
 from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.io.google import GoogleBigQuery
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.status import Facts, MonthStatus, State, read_status
@@ -122,6 +124,21 @@ def test_a_cleaned_object_that_is_gone_does_not_add_up(filled: Platform) -> None
         cleaned = [dg.AssetKey(f"green_{layer}") for layer in ("cleaned", "bigquery", "postgres")]
         assert filled.run("green_trips", str(MONTH), cleaned).success
     assert statuses(filled)[MONTH].state is State.LOADED
+
+
+def test_a_table_that_bigquery_has_lost_has_no_month(filled: Platform) -> None:
+    warehouse = filled.resources.bigquery
+    try:
+        with GoogleBigQuery(project=warehouse.project).get_client() as client:
+            client.delete_table(f"{warehouse.dataset}.{GREEN.trips.name}")
+        month = statuses(filled)[MONTH]
+        assert (month.state, month.is_begun) == (State.UNEQUAL, True)
+        assert month.cause.startswith("BigQuery does not say that it has loaded the month")
+        assert MONTH not in loaded_months(GREEN, filled.resources)
+    finally:
+        assert filled.run("green_trips", str(MONTH), [dg.AssetKey("green_bigquery")]).success
+    assert statuses(filled)[MONTH].state is State.LOADED
+    assert MONTH in loaded_months(GREEN, filled.resources)
 
 
 @pytest.mark.usefixtures("no_instance")
