@@ -177,7 +177,14 @@ def status_of(
     is_due = service.first_month <= month <= Month.newest_published(today)
     is_begun = state is State.UNEQUAL and _is_begun(stored)
     return MonthStatus(
-        *key, state, cause, figures, is_due, foreign is not None, is_begun, facts.running.get(key)
+        *key,
+        state,
+        cause,
+        figures,
+        is_due=is_due,
+        is_foreign=foreign is not None,
+        is_begun=is_begun,
+        running_since=facts.running.get(key),
     )
 
 

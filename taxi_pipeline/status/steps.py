@@ -84,10 +84,10 @@ def next_steps(status: Status) -> list[Step]:
 
 
 def _nothing(status: Status) -> Step:
-    among = " of the months chosen" if status.is_chosen else ""
+    chosen = " chosen" if status.is_chosen else ""
     if not Totals.of(status.months).due:
-        return Step(f"Nothing: none{among or ' of the months'} is due.")
-    every = f"every month{' chosen' if status.is_chosen else ''} that is due is as loaded"
+        return Step(f"Nothing: none of the months{chosen} is due.")
+    every = f"every month{chosen} that is due is as loaded"
     if status.unknown:
         return Step(f"As far as is known, {every}: see what is not.")
     return Step(f"Nothing: {every}.")
