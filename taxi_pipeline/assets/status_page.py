@@ -12,6 +12,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.reporting import OWNERS, RETRIES, retried_if_transient
+from taxi_pipeline.errors import TransientError
 from taxi_pipeline.io.scratch import scratch
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.sink import Sink
@@ -61,6 +62,10 @@ def status_page(
             stores: list[Sink] = [getattr(context.resources, sink.name) for sink in sinks]
             replaced = lake.generation_of(OBJECT)  # before reading: no older page takes its place
             status = read_status(lake, stores, read_facts(context.instance))
+            if not status.is_complete:  # the page that is there says more
+                raise TransientError(
+                    f"{', '.join(dict.fromkeys(status.unasked))} could not be asked."
+                )
             return _report(lake, status, _store(lake, status, replaced), monotonic() - began)
 
     return write

@@ -1,6 +1,7 @@
 """The runs that Dagster has not finished: what automation leaves alone until they have ended."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -15,8 +16,16 @@ def unfinished_partitions(instance: dg.DagsterInstance) -> Iterator[tuple[str, s
 
     The key is empty for a run without a partition.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+    for name, key, _ in unfinished_since(instance):
+        yield name, key
+
+
+def unfinished_since(instance: dg.DagsterInstance) -> Iterator[tuple[str, str, datetime]]:
+    """Yield the same, each with the time at which the run was made, in UTC."""
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
+        run = record.dagster_run
         key = run.tags.get("dagster/partition", "")
-        yield run.job_name, key
+        since = record.create_timestamp.astimezone(UTC)
+        yield run.job_name, key, since
         for asset in run.asset_selection or ():
-            yield table_of(asset), key
+            yield table_of(asset), key, since

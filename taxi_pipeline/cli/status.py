@@ -11,8 +11,26 @@ from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.tlc.month import Month
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taxi_pipeline.status import Facts, Status
     from taxi_pipeline.tlc.services import Service
+
+
+def _check_page(
+    _context: click.Context, _parameter: click.Parameter, page: Path | None
+) -> Path | None:
+    """Refuse a page that cannot be written, before any store is asked."""
+    if page is None:
+        return None
+    if str(page) == "-":
+        raise click.BadParameter(
+            "the page goes into a file: write a file's name; --json prints for programs."
+        )
+    folder = page.resolve().parent
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder '{folder}': make it, or write another file.")
+    return page
 
 
 @click.command(short_help="Show which months are there, and what to do next.")
@@ -43,6 +61,7 @@ if TYPE_CHECKING:
     "--html",
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_check_page,
     metavar="FILE",
     help="Also write a web page into this file, which needs no other, and replace one that is "
     "there.",
@@ -61,7 +80,8 @@ def status(
     (DAGSTER_HOME) for its runs: `taxi local taxi status` those of the embedded stack. Counts no
     row again, as `taxi ledger` does.
 
-    Exits with 1 if a month failed or does not add up; with 0 if months are missing, too.
+    Exits with 1 if a month failed or does not add up, or a store could not be asked, or if no
+    month was chosen; with 0 if months are missing, too.
 
     \b
     taxi status --service yellow --from 2020-01
@@ -80,14 +100,22 @@ def status(
         stores = settings.load_resources()
         chosen = [service for service in SERVICES.values() if not services or service in services]
         current = read_status(stores.lake, stores.sinks.values(), _facts(), chosen, first, last)
-        if page:
-            _write_page(current, page)
         if as_json:
             click.echo(to_json(current))
-        else:
+        elif current.months:
             show(current)
-    if not current.is_good:
+        if not current.months:
+            say(_no_month(chosen, current))
+        elif page:
+            _write_page(current, page)
+    if not current.months or not current.is_good:
         sys.exit(1)
+
+
+def _no_month(services: "Sequence[Service]", current: "Status") -> str:
+    months = ", ".join(f"{service.name} begins with {service.first_month}" for service in services)
+    last = f"the last that is shown is {current.as_of.year}-12"
+    return f"No month was chosen: {months}, and {last}. Write other months in --from and --to."
 
 
 def _write_page(current: "Status", path: Path) -> None:
@@ -100,8 +128,10 @@ def _write_page(current: "Status", path: Path) -> None:
 
 def _facts() -> "Facts":
     """Return what Dagster knows; nothing, and why, where it has no instance or cannot be asked."""
+    import dagster as dg
     from dagster_postgres.utils import DagsterPostgresException
     from sqlalchemy.exc import SQLAlchemyError
+    from yaml import YAMLError
 
     from taxi_pipeline import settings
     from taxi_pipeline.errors import PermanentError
@@ -117,6 +147,13 @@ def _facts() -> "Facts":
             return read_facts(instance, defs.get_repository_def().get_all_jobs())
     except PermanentError as error:
         return Facts(unknown=(f"{unknown}: {error}",))
+    except YAMLError as error:
+        # its own words may quote the file, and a password in it
+        mark = getattr(error, "problem_mark", None)
+        where = f": see line {mark.line + 1}" if mark else ""
+        return Facts(unknown=(f"{unknown}: DAGSTER_HOME's dagster.yaml is no YAML{where}.",))
+    except (dg.DagsterError, OSError) as error:
+        return Facts(unknown=(f"{unknown}: {message_of(error)}",))
     except (DagsterPostgresException, SQLAlchemyError) as error:
         words = message_of(error).partition(" (Background on")[0]
         return Facts(unknown=(f"{unknown}: its storage cannot be read: {words}",))

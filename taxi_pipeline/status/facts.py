@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from taxi_pipeline.tlc.month import Month
 
@@ -15,7 +16,8 @@ class Facts:
 
     Attributes:
         failed: The months whose last run failed, each with a sentence about it.
-        running: The months of which a run is queued or under way.
+        running: The months of which a run is queued or under way, each with the time since when
+            the oldest of these runs is.
         rewritten: The months of which the publisher had another file than the lake, each with the
             version of the file that the lake had then.
         unpublished: The months that were due, and that the publisher did not have when it was
@@ -24,7 +26,7 @@ class Facts:
     """
 
     failed: Mapping[MonthKey, str] = field(default_factory=dict)
-    running: Set[MonthKey] = frozenset()
+    running: Mapping[MonthKey, datetime] = field(default_factory=dict)
     rewritten: Mapping[MonthKey, str] = field(default_factory=dict)
     unpublished: Set[MonthKey] = frozenset()
     unknown: tuple[str, ...] = ()

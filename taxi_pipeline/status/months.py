@@ -5,14 +5,16 @@ The states are decided here, given what the stores hold; how the stores are aske
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from enum import StrEnum
 
 from taxi_pipeline.lake.objects import FileObjects
-from taxi_pipeline.ledger import noted_entry
+from taxi_pipeline.lake.raw import is_fetched, not_published
+from taxi_pipeline.ledger import LakeEntry, noted_entry
 from taxi_pipeline.sink import Sink, Stamp
 from taxi_pipeline.status.facts import Facts
+from taxi_pipeline.status.texts import moment
 from taxi_pipeline.tlc.month import PUBLICATION_LAG_MONTHS, Month
 from taxi_pipeline.tlc.services import Service
 
@@ -63,7 +65,8 @@ class Figures:
         cents: What all kept trips cost, in whole cents.
         size: The bytes of the lake's objects.
         trips_by_day: The kept rows of each day, from the first on; empty where it is not said.
-        stores: Whether each sink has the rows that the lake has; None where it could not be asked.
+        stores: Whether each sink has the rows that the lake has; None where it could not be asked,
+            and where an earlier release has loaded it, which kept no stamp.
     """
 
     published: int | None = None
@@ -102,6 +105,10 @@ class MonthStatus:
         state: Its state.
         cause: Why it is in that state, in sentences.
         figures: Its figures; None where the lake has nothing of it.
+        is_due: Whether TLC should have published it by now.
+        is_foreign: Whether somebody else than a run has put its raw file into the lake.
+        running_since: Since when a run of it is queued or under way.
+        is_begun: Whether it does not add up for the sole reason that it is not loaded everywhere.
     """
 
     service: str
@@ -109,6 +116,10 @@ class MonthStatus:
     state: State
     cause: str
     figures: Figures | None = None
+    is_due: bool = True
+    is_foreign: bool = False
+    is_begun: bool = False
+    running_since: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -137,6 +148,11 @@ class StoredMonth:
         lake = (self.objects.raw, self.objects.cleaned, self.objects.rejected)
         return not any(lake) and not any(self.stamps.values())
 
+    @property
+    def unasked(self) -> list[type[Sink]]:
+        """The sinks that could not be asked."""
+        return [sink for sink in self.sinks if sink not in self.stamps]
+
 
 def status_of(
     service: Service, month: Month, stored: StoredMonth, facts: Facts, today: date
@@ -154,7 +170,22 @@ def status_of(
     state, cause = _state(service, month, stored, facts, today)
     has_figures = not stored.is_nothing and state is not State.NO_MONTH
     figures = _figures(stored, month) if has_figures else None
-    return MonthStatus(*key, state, cause, figures)
+    raw = stored.objects.raw
+    foreign = raw if raw and has_figures and not is_fetched(raw) else None
+    if foreign:
+        cause = f"{cause} {not_published(foreign)}"
+    is_due = service.first_month <= month <= Month.newest_published(today)
+    is_begun = state is State.UNEQUAL and _is_begun(stored)
+    return MonthStatus(
+        *key,
+        state,
+        cause,
+        figures,
+        is_due=is_due,
+        is_foreign=foreign is not None,
+        is_begun=is_begun,
+        running_since=facts.running.get(key),
+    )
 
 
 def _state(
@@ -167,20 +198,51 @@ def _state(
         first = f"TLC's {service.name} trips begin with {service.first_month}."
         return State.NO_MONTH, first
     if key in facts.running:
-        return State.RUNNING, "A run of it is queued or under way."
+        since = facts.running[key]
+        return State.RUNNING, f"A run of it has been queued or under way since {moment(since)}."
+    if stored.is_nothing and key in facts.unpublished:
+        return _absent(key, stored, facts, today)
     if key in facts.failed:
         return State.FAILED, facts.failed[key]
     if stored.is_nothing:
-        return _absent(key, facts, today)
+        return _absent(key, stored, facts, today)
     if problems:
         return State.UNEQUAL, " ".join(problems)
-    if facts.rewritten.get(key) == stored.objects.origin.version:
+    raw = stored.objects.raw
+    # no run would fetch the publisher's file in place of one that somebody has put there
+    is_fetched_file = raw is not None and is_fetched(raw)
+    if is_fetched_file and facts.rewritten.get(key) == stored.objects.origin.version:
         return State.REWRITTEN, "The publisher has another file now than the one it was made of."
-    return State.LOADED, "All stores have the trips that were cleaned last."
+    return State.LOADED, _as_loaded(stored)
 
 
-def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, str]:
-    """Return the state of a month that no store has."""
+def _as_loaded(stored: StoredMonth) -> str:
+    """Say which stores have the trips that were cleaned last."""
+    if stored.unasked:
+        return (
+            "The lake accounts for every published row; whether "
+            f"{_listed(stored.unasked)} the trips is not known."
+        )
+    lake = _in_lake(stored)
+    unstamped = [sink for sink, stamp in stored.stamps.items() if not stamp]
+    if unstamped and not lake.is_tallied:
+        return (
+            f"An earlier release has cleaned it: what {_listed(unstamped)} was not noted. "
+            "taxi ledger counts it."
+        )
+    return "All stores have the trips that were cleaned last."
+
+
+def _listed(sinks: Sequence[type[Sink]]) -> str:
+    """Write sinks as the beginning of what they have: "BigQuery and Postgres have"."""
+    verb = "has" if len(sinks) == 1 else "have"
+    return f"{' and '.join(sink.title for sink in sinks)} {verb}"
+
+
+def _absent(
+    key: tuple[str, Month], stored: StoredMonth, facts: Facts, today: date
+) -> tuple[State, str]:
+    """Return the state of a month of which no store that was asked has anything."""
     _, month = key
     if month > Month.newest_published(today):
         due = month
@@ -189,19 +251,36 @@ def _absent(key: tuple[str, Month], facts: Facts, today: date) -> tuple[State, s
         return State.UNPUBLISHED, f"TLC publishes a month some 50 days after its end: due in {due}."
     if key in facts.unpublished:
         return State.UNPUBLISHED, "It is due; TLC did not have it yet when it was asked last."
-    return State.MISSING, "No store has it."
+    cause = "No store has it."
+    if stored.unasked:
+        which = _listed(stored.unasked)
+        cause = f"The lake does not have it; whether {which} it is not known."
+    if facts.unknown and month == Month.newest_published(today):
+        cause += " It is due by the calendar; whether TLC has published it yet is not known."
+    return State.MISSING, cause
+
+
+def _is_begun(stored: StoredMonth) -> bool:
+    """Whether a run of the month would end what was begun, and nothing else is amiss."""
+    if stored.objects.cleaned is None:
+        return stored.objects.raw is not None
+    lake = _in_lake(stored)
+    others = (stamp for stamp in stored.stamps.values() if stamp and stamp != lake.stamp)
+    return not lake.problems and not any(others)
 
 
 def _problems(service: Service, stored: StoredMonth) -> list[str]:
     """Return what does not add up, in the ledger's sentences."""
-    lake = noted_entry(stored.objects)
+    if stored.objects.raw and not stored.objects.cleaned and not any(stored.stamps.values()):
+        return ["It is not loaded yet: the lake has its raw file, and no cleaned trips."]
+    lake = _in_lake(stored)
     problems = list(lake.problems)
     if lake.kept is None:
         return problems
     for sink, stamp in stored.stamps.items():
         if stamp:
             problems += lake.stamp_problems(sink, stamp)
-        elif lake.kept.rows:  # a month without trips need not have been loaded
+        elif lake.kept.rows and lake.is_tallied:  # a month without trips need not have been loaded
             problems.append(
                 f"{sink.title} does not say that it has loaded the month: materialize "
                 f"{service.name}_{sink.name}."
@@ -211,7 +290,7 @@ def _problems(service: Service, stored: StoredMonth) -> list[str]:
 
 def _figures(stored: StoredMonth, month: Month) -> Figures:
     origin, history = stored.objects.origin, stored.objects.history
-    lake = noted_entry(stored.objects)
+    lake = _in_lake(stored)
     by_day = history.trips_by_day or ()
     is_of_month = len(by_day) == (month.end - month.start).days  # others may write what they like
     return Figures(
@@ -222,11 +301,23 @@ def _figures(stored: StoredMonth, month: Month) -> Figures:
         stored.objects.size,
         by_day if is_of_month else (),
         {
-            sink: _has(lake.stamp, stored.stamps[sink]) if sink in stored.stamps else None
+            sink: _has(lake, stored.stamps[sink]) if sink in stored.stamps else None
             for sink in stored.sinks
         },
     )
 
 
-def _has(lake: Stamp | None, stamp: Stamp | None) -> bool:
-    return stamp is not None and stamp == lake
+def _in_lake(stored: StoredMonth) -> LakeEntry:
+    """Return what the lake says that it has.
+
+    A release that stamps what it loads notes the trips by day, too: so a month without them may be
+    in a sink without a stamp, as in the ledger.
+    """
+    is_tallied = stored.objects.history.trips_by_day is not None
+    return replace(noted_entry(stored.objects), is_tallied=is_tallied)
+
+
+def _has(lake: LakeEntry, stamp: Stamp | None) -> bool | None:
+    if stamp is None and lake.stamp and not lake.is_tallied:
+        return None
+    return stamp is not None and stamp == lake.stamp

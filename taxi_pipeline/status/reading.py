@@ -6,22 +6,24 @@ nothing to say.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.objects import FileObjects
 from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.lake.raw import is_fetched
 from taxi_pipeline.ledger import objects_by_month
 from taxi_pipeline.resources.gcs import Lake, LakeObject
 from taxi_pipeline.sink import Sink, Stamp
-from taxi_pipeline.status.facts import Facts
+from taxi_pipeline.status.facts import Facts, MonthKey
 from taxi_pipeline.status.months import MonthStatus, State, StoredMonth, status_of
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import SERVICES, Service, Table
 
 _NEW_YORK = ZoneInfo("America/New_York")
+_LATE_MONTHS = 3  # by which TLC may be late; what is said of an older month is out of date
 _AT_ONCE = 8  # requests; fewer than the connections that Google's client keeps
 
 
@@ -34,12 +36,16 @@ class Status:
         lake: The bucket's URI.
         months: The months: service by service, the oldest first.
         unknown: What could not be asked, in sentences.
+        unasked: The titles of the sinks that could not be asked of each table.
+        is_chosen: Whether somebody has chosen among the services or the months.
     """
 
     as_of: datetime
     lake: str
     months: Sequence[MonthStatus]
     unknown: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
+    is_chosen: bool = False
 
     @property
     def services(self) -> dict[str, list[MonthStatus]]:
@@ -55,8 +61,13 @@ class Status:
 
     @property
     def is_good(self) -> bool:
-        """Whether no month failed, and every month adds up."""
-        return not any(month.state.is_bad for month in self.months)
+        """Whether no month failed, every month adds up, and every store could be asked."""
+        return self.is_complete and not any(month.state.is_bad for month in self.months)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every store could be asked."""
+        return not self.unasked
 
 
 def read_status(
@@ -108,8 +119,11 @@ def read_status(
             (first, last),
         )
     ]
-    away = [answer for answer in stamps.values() if isinstance(answer, str)]
-    return Status(at, lake.uri(""), months, (*facts.unknown, *dict.fromkeys(away)))
+    away = {of: answer for of, answer in stamps.items() if isinstance(answer, str)}
+    unasked = dict.fromkeys(sink.title for sink, _ in away)
+    unknown = (*facts.unknown, *dict.fromkeys(away.values()))
+    is_chosen = bool(first or last) or len(services) < len(SERVICES)
+    return Status(at, lake.uri(""), months, unknown, tuple(unasked), is_chosen)
 
 
 def _stamps(sink: Sink, table: Table) -> Mapping[Month | None, Stamp] | str:
@@ -129,6 +143,7 @@ def _months(
     chosen: tuple[Month | None, Month | None],
 ) -> Iterator[MonthStatus]:
     """Yield the status of each month that was chosen."""
+    facts = replace(facts, unpublished=_late(facts, service, in_lake, today))
     asked = {sink: answer for sink, answer in answers.items() if not isinstance(answer, str)}
     first, last = chosen
     month = first or Month(service.first_month.year, 1)
@@ -138,3 +153,22 @@ def _months(
         stamps = {sink: stamps.get(month) for sink, stamps in asked.items()}
         yield status_of(service, month, StoredMonth(objects, stamps, list(answers)), facts, today)
         month = month.next
+
+
+def _late(
+    facts: Facts, service: Service, in_lake: Mapping[Month, Sequence[LakeObject]], today: date
+) -> set[MonthKey]:
+    """Return the months of the service that TLC is late with, of those that are said to be.
+
+    TLC publishes a service's months in their order, so none is late before one that was fetched.
+    """
+    oldest = Month.newest_published(today)
+    for _ in range(_LATE_MONTHS):
+        oldest = oldest.previous
+    fetched = (month for month, objects in in_lake.items() if any(map(is_fetched, objects)))
+    newest = max(fetched, default=service.first_month)
+    return {
+        (name, month)
+        for name, month in facts.unpublished
+        if name == service.name and month >= max(oldest, newest)
+    }

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from taxi_pipeline.status.months import MonthStatus, State
 from taxi_pipeline.status.reading import Status
+from taxi_pipeline.status.texts import moment
+from taxi_pipeline.status.totals import Totals
 from taxi_pipeline.tlc.month import Month
 
 
@@ -35,6 +37,13 @@ class Range:
         months = (self.last.year - self.first.year) * 12 + self.last.month - self.first.month + 1
         return months * len(self.services)
 
+    @property
+    def options(self) -> str:
+        """The options by which a verb chooses its months."""
+        if self.first == self.last:
+            return f"--month {self.first}"
+        return f"--from {self.first} --to {self.last}"
+
     def __str__(self) -> str:
         to = f" to {self.last}" if self.last != self.first else ""
         return f"{', '.join(self.services)} {self.first}{to}"
@@ -61,16 +70,35 @@ def next_steps(status: Status) -> list[Step]:
 
     Months that TLC has not published yet are nothing to do.
     """
+    unequal = status.of_state(State.UNEQUAL)
     steps = [
         *_failed(status.of_state(State.FAILED)),
-        *_unequal(status.of_state(State.UNEQUAL)),
+        *_unequal([month for month in unequal if not month.is_begun]),
+        *_to_run([month for month in unequal if month.is_begun], "is not loaded", "are not loaded"),
         *_to_run(status.of_state(State.REWRITTEN), "was rewritten since", "were rewritten since"),
         *_to_run(status.of_state(State.MISSING), "is missing", "are missing"),
     ]
     if running := status.of_state(State.RUNNING):
-        count = len(running)
-        steps.append(Step(f"{_months(count)} {_verb(count, 'is', 'are')} being run: look again."))
-    return steps or [Step("Nothing: every month that is due is as loaded.")]
+        steps.append(_running(running))
+    return steps or [_nothing(status)]
+
+
+def _nothing(status: Status) -> Step:
+    chosen = " chosen" if status.is_chosen else ""
+    if not Totals.of(status.months).due:
+        return Step(f"Nothing: none of the months{chosen} is due.")
+    every = f"every month{chosen} that is due is as loaded"
+    if status.unknown:
+        return Step(f"As far as is known, {every}: see what is not.")
+    return Step(f"Nothing: {every}.")
+
+
+def _running(months: Sequence[MonthStatus]) -> Step:
+    count = len(months)
+    begun = [month.running_since for month in months if month.running_since]
+    since = f", {_verb(count, '', 'the first ')}since {moment(min(begun))}" if begun else ""
+    sentence = f"{_months(count)} {_verb(count, 'is', 'are')} being run{since}: look again."
+    return Step(sentence)
 
 
 def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:
@@ -83,20 +111,15 @@ def _failed(months: Sequence[MonthStatus]) -> Iterator[Step]:
 def _unequal(months: Sequence[MonthStatus]) -> Iterator[Step]:
     for each in ranges(months):
         options = "".join(f" --service {service}" for service in each.services)
-        chosen = (
-            f"--month {each.first}"
-            if each.first == each.last
-            else f"--from {each.first} --to {each.last}"
-        )
         verb = _verb(each.count, "does", "do")
-        yield Step(f"{each} {verb} not add up.", f"taxi ledger{options} {chosen} --columns")
+        yield Step(f"{each} {verb} not add up.", f"taxi ledger{options} {each.options} --columns")
 
 
 def _to_run(months: Sequence[MonthStatus], one: str, many: str) -> Iterator[Step]:
     for each in ranges(months):
         sentence = f"{each} {_verb(each.count, one, many)}."
         services = " ".join(each.services)
-        yield Step(sentence, f"taxi backfill {services} --from {each.first} --to {each.last}")
+        yield Step(sentence, f"taxi backfill {services} {each.options}")
 
 
 def _months(count: int) -> str:

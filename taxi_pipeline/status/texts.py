@@ -1,5 +1,7 @@
 """How figures are written for people. What is not known is a dash."""
 
+from datetime import UTC, datetime
+
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -42,6 +44,11 @@ def dollars(number: float | None) -> str:
     if number is None:
         return "-"
     return f"-${-number:,.2f}" if number < 0 else f"${number:,.2f}"
+
+
+def moment(time: datetime) -> str:
+    """Write a time to the minute: "2026-11-29 09:10 UTC"."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def change(now: float | None, before: float | None) -> str:

@@ -41,6 +41,7 @@ def show(status: Status) -> None:
     console.print(_totals(status, totals))
     lines = [
         *(_lines(status.of_state(state)) for state in State if state.is_bad),
+        _foreign(status.months),
         *([f"Not known: {sentence}"] for sentence in status.unknown),
     ]
     for line in (line for group in lines for line in group):
@@ -118,7 +119,7 @@ def _totals(status: Status, totals: Totals) -> Table:
             amount(each.rejected.total()),
             share(each.rejected_share),
             size(each.size),
-            dollars(each.dollars),
+            f"{dollars(each.dollars)}{each.of_months}",
             str(each.oldest or "-"),
             str(each.newest or "-"),
         )
@@ -132,6 +133,17 @@ def _lines(months: Sequence[MonthStatus]) -> list[str]:
         by_cause.setdefault(month.cause, []).append(month)
     lines = [f"{each}: {cause}" for cause, alike in by_cause.items() for each in ranges(alike)]
     return _cut(lines)
+
+
+def _foreign(months: Sequence[MonthStatus]) -> list[str]:
+    """Return which months come from a file that somebody else has put into the lake."""
+    foreign = ranges(month for month in months if month.is_foreign)
+    return _cut(
+        [
+            f"{each}: from a file that somebody else put into the lake, not TLC's."
+            for each in foreign
+        ]
+    )
 
 
 def _steps(status: Status) -> list[str]:
@@ -159,6 +171,7 @@ def _month(month: MonthStatus) -> dict[str, Any]:
         "month": month.month.key,
         "state": str(month.state),
         "cause": month.cause,
+        "foreign": month.is_foreign,
         "published": figures and figures.published,
         "kept": figures and figures.kept,
         "rejected": dict(sorted(figures.rejected.items()))
@@ -178,7 +191,9 @@ def _as_object(totals: Totals) -> dict[str, Any]:
         "published": totals.published,
         "kept": totals.kept,
         "rejected": dict(sorted(totals.rejected.items())),
+        "rejected_share": totals.rejected_share,
         "dollars": totals.dollars,
+        "months_with_dollars": totals.with_cents,
         "bytes": totals.size,
         "oldest": totals.oldest.key if totals.oldest else None,
         "newest": totals.newest.key if totals.newest else None,

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -395,6 +396,39 @@ def test_a_job_that_another_account_has_started_is_not_listed_and_not_waited_for
     assert scene.warehouse.stamps(scene.table)[JANUARY] == source.stamp
     left_by_a_killed_run.reload()
     assert left_by_a_killed_run.state == "RUNNING"
+
+
+def drop(scene: Scene) -> None:
+    with GoogleBigQuery(project=scene.warehouse.project).get_client() as client:
+        client.delete_table(f"{scene.warehouse.dataset}.{scene.table.name}")
+
+
+def test_a_table_that_was_lost_has_no_stamps(scene: Scene) -> None:
+    source = scene.stored(3)
+    scene.load(source, 3)
+    assert scene.warehouse.stamps(scene.table) == {JANUARY: source.stamp}
+    drop(scene)
+    assert scene.warehouse.stamps(scene.table) == {}
+    # the emulator does not say when a table was made
+    made = datetime.now(UTC)
+    other = scene.stored(2, FEBRUARY)
+    scene.load(other, 2, FEBRUARY, "another-run")
+
+    def say_when(at: datetime) -> Callable[[Exchange], None]:
+        def answer(exchange: Exchange) -> None:
+            reply = exchange.asked()
+            created = {"creationTime": str(int(at.timestamp() * 1000))}
+            exchange.answer_json(reply.status, reply.json | created)
+
+        return answer
+
+    lost = scene.fault("GET", f"/tables/{scene.table.name}", say_when(made))
+    assert scene.warehouse.stamps(scene.table) == {FEBRUARY: other.stamp}
+    assert lost.reached == 1
+    # so are the tables of a dataset that was copied, that of the stamps, too
+    scene.fault("GET", f"/tables/{scene.table.name}", say_when(datetime.now(UTC)))
+    scene.fault("GET", "/tables/taxi_loads", say_when(datetime.now(UTC)))
+    assert scene.warehouse.stamps(scene.table) == {JANUARY: source.stamp, FEBRUARY: other.stamp}
 
 
 def test_a_job_id_that_another_account_has_taken_is_said_and_nothing_is_loaded(

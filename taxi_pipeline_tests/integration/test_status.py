@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,11 +15,15 @@ from click.testing import CliRunner, Result
 
 from taxi_pipeline.assets.status_page import KEY, OBJECT, status_page
 from taxi_pipeline.automation.facts import read_facts
+from taxi_pipeline.backfill.survey import _loaded as loaded_months
 from taxi_pipeline.cli import main
 from taxi_pipeline.definitions import defs
+from taxi_pipeline.io.google import GoogleBigQuery
 from taxi_pipeline.lake.paths import object_paths
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.resources import SINKS
+from taxi_pipeline.resources.postgres import Postgres
+from taxi_pipeline.sink import Sink
 from taxi_pipeline.status import Facts, MonthStatus, State, read_status
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
@@ -125,6 +129,21 @@ def test_a_cleaned_object_that_is_gone_does_not_add_up(filled: Platform) -> None
     assert statuses(filled)[MONTH].state is State.LOADED
 
 
+def test_a_table_that_bigquery_has_lost_has_no_month(filled: Platform) -> None:
+    warehouse = filled.resources.bigquery
+    try:
+        with GoogleBigQuery(project=warehouse.project).get_client() as client:
+            client.delete_table(f"{warehouse.dataset}.{GREEN.trips.name}")
+        month = statuses(filled)[MONTH]
+        assert (month.state, month.is_begun) == (State.UNEQUAL, True)
+        assert month.cause.startswith("BigQuery does not say that it has loaded the month")
+        assert MONTH not in loaded_months(GREEN, filled.resources)
+    finally:
+        assert filled.run("green_trips", str(MONTH), [dg.AssetKey("green_bigquery")]).success
+    assert statuses(filled)[MONTH].state is State.LOADED
+    assert MONTH in loaded_months(GREEN, filled.resources)
+
+
 @pytest.mark.usefixtures("no_instance")
 def test_the_command_line_knows_the_stores_without_an_instance(
     filled: Platform, tmp_path: Path
@@ -163,12 +182,32 @@ def test_a_sink_that_is_away_costs_what_it_alone_knows() -> None:
     with patch.dict(os.environ, TAXI_POSTGRES_URL="postgresql://nobody:x@127.0.0.1:1/nothing"):
         shown = taxi_status()
         object_ = json.loads(taxi_status("--json").stdout)
-    assert shown.exit_code == 0
+    assert shown.exit_code == 1
     assert "Not known: Postgres could not be asked what it has: " in shown.stdout
     assert "nobody" not in shown.stdout
     assert "Traceback" not in shown.output
     assert object_["months"][0]["stores"] == {"bigquery": True, "postgres": None}
     assert object_["months"][0]["state"] == "as loaded"
+
+
+@pytest.mark.usefixtures("filled", "no_instance")
+def test_a_page_that_cannot_be_written_costs_nobody_the_answer() -> None:
+    shown = taxi_status("--html", "/dev/full", "--json")
+    assert shown.exit_code == 1
+    assert len(json.loads(shown.stdout)["months"]) == 3
+    assert shown.stderr == "Error: /dev/full cannot be written: No space left on device.\n"
+
+
+@pytest.mark.usefixtures("filled", "no_instance")
+def test_a_choice_without_a_month_ends_with_1(tmp_path: Path) -> None:
+    page = tmp_path / "status.html"
+    none = ["status", "--service", "green", "--to", "2012-01", "--html", str(page)]
+    shown = CliRunner().invoke(main, none)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "No month was chosen: green begins with 2013-08, and the last" in shown.stderr
+    as_json = CliRunner().invoke(main, [*none, "--json"])
+    assert (as_json.exit_code, json.loads(as_json.stdout)["months"]) == (1, [])
+    assert not page.exists()
 
 
 @pytest.mark.usefixtures("filled", "no_instance")
@@ -207,6 +246,20 @@ def test_the_page_is_in_the_lake_with_a_link_to_it(filled: Platform) -> None:
     assert len(lake.find("status/")) == 1
 
 
+def page_is_written(
+    platform: Platform, known: Callable[[dg.DagsterInstance], Facts], **others: Sink
+) -> bool:
+    """Materialize the page, given what Dagster knows and other stores; return whether it could."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            [status_page(SINKS, known)],
+            instance=instance,
+            resources={**platform.resources.by_name(), **others},
+            raise_on_error=False,
+        )
+    return done.success
+
+
 def test_a_page_of_an_earlier_look_does_not_replace_a_later_one(
     filled: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -219,13 +272,17 @@ def test_a_page_of_an_earlier_look_does_not_replace_a_later_one(
         return Facts()
 
     monkeypatch.setattr("taxi_pipeline.assets.reporting.sleep", lambda _: None)
-    with dg.DagsterInstance.ephemeral() as instance:
-        done = dg.materialize(
-            [status_page(SINKS, overtaken)],
-            instance=instance,
-            resources=filled.resources.by_name(),
-            raise_on_error=False,
-        )
-    assert not done.success
+    assert not page_is_written(filled, overtaken)
     with urlopen(lake.page(OBJECT)) as answer:
         assert answer.read() == b"of a later look"
+
+
+def test_a_page_that_knows_less_does_not_replace_one_that_knows_all(
+    filled: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert page_is_written(filled, lambda _: Facts())
+    before = filled.resources.lake.generation_of(OBJECT)
+    monkeypatch.setattr("taxi_pipeline.assets.reporting.sleep", lambda _: None)
+    away = Postgres(url="postgresql://nobody@127.0.0.1:1/nowhere")
+    assert not page_is_written(filled, lambda _: Facts(), postgres=away)
+    assert filled.resources.lake.generation_of(OBJECT) == before

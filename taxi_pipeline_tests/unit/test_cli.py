@@ -5,8 +5,10 @@ import os
 import re
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 from sqlalchemy.exc import OperationalError
@@ -203,6 +205,8 @@ def test_it_runs_as_a_module_too() -> None:
         (["status", "--from", "2021-03", "--to", "2021-01"], "--from 2021-03 is after --to 2021"),
         (["status", "--service", "red"], "write one of yellow, green, fhv, fhvhv"),
         (["status", "--html", "/"], "'/' is a directory"),
+        (["status", "--html", "-"], "the page goes into a file: write a file's name"),
+        (["status", "--html", "/no/where/status.html"], "there is no folder '/no/where': make it"),
         (["export", "dbt"], "Missing option '--store'"),
         (["export", "dbt", "--store", "lake"], "'lake' is not a store: write one of bigquery, "),
         (["export", "odcs", "--store", "postgres", "--output", "/"], "'/' is a directory"),
@@ -358,6 +362,33 @@ def test_a_storage_of_dagster_that_is_away_costs_the_status_what_it_alone_knows(
     assert sentence.startswith("Dagster was not asked which months failed or are being run")
     assert "its storage cannot be read" in sentence
     assert "s3cr3t" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: 1\nstorage: [\n", "dagster.yaml is no YAML: see line "),
+        ("storage:\n  mysql: {}\n", "DAGSTER_HOME has no instance of Dagster: "),
+    ],
+    ids=["yaml", "setting"],
+)
+def test_a_dagster_yaml_that_is_broken_costs_the_status_what_it_alone_knows(
+    content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(content)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (sentence,) = sys.modules["taxi_pipeline.cli.status"]._facts().unknown
+    assert said in sentence
+    assert "\n" not in sentence
+
+
+def test_a_storage_of_dagster_that_cannot_be_opened_costs_the_status_what_it_alone_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for error in (PermissionError(13, "Permission denied"), dg.DagsterInvariantViolationError("x")):
+        monkeypatch.setattr(settings, "dagster_instance", Mock(side_effect=error))
+        (sentence,) = sys.modules["taxi_pipeline.cli.status"]._facts().unknown
+        assert sentence.startswith("Dagster was not asked which months failed or are being run")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

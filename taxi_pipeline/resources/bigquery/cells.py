@@ -14,7 +14,7 @@ from taxi_pipeline.io.sql import (
     tally_aggregates,
 )
 from taxi_pipeline.resources.bigquery.jobs import Jobs, Purpose
-from taxi_pipeline.resources.bigquery.tables import DIALECT, TYPES
+from taxi_pipeline.resources.bigquery.tables import DIALECT, TYPES, table_if_there
 from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.fingerprint import MODULUS
 from taxi_pipeline.tlc.month import Month
@@ -93,15 +93,8 @@ def rows_if_there(
 
 def _columns(jobs: Jobs, table_id: str) -> set[str] | None:
     """Return the names of the columns that the table has; None where there is none."""
-    from google.api_core.exceptions import NotFound
-
-    try:
-        existing = jobs.client.get_table(table_id, **jobs.call_options)
-    except NotFound as error:
-        if "Table" not in str(error.message):
-            raise
-        return None
-    return {field.name for field in existing.schema}
+    existing = table_if_there(jobs.client, table_id, jobs.call_options)
+    return None if existing is None else {field.name for field in existing.schema}
 
 
 def composed(expression: Expression, column: Column, columns: Container[str]) -> str:

@@ -6,11 +6,12 @@ the run dies between the job and its row, the month has an older row, or none: i
 until its asset runs again.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from taxi_pipeline.resources.bigquery.cells import rows_if_there
 from taxi_pipeline.resources.bigquery.jobs import Jobs
+from taxi_pipeline.resources.bigquery.tables import table_if_there
 from taxi_pipeline.sink import CleanedFile, Stamp
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import DATETIME, LONG, TEXT, Column, Table
@@ -68,13 +69,44 @@ def write_load(
     jobs.query(statement, config, location)
 
 
-def stamps_of(rows: Iterable[Any]) -> dict[Month | None, Stamp]:
-    """Return the newest stamp of each month, given the table's rows, the oldest first.
+def read_stamps(
+    jobs: Jobs, loads_id: str, table_id: str, table: Table
+) -> dict[Month | None, Stamp]:
+    """Return the newest stamp of each month of a table; none where the table is missing.
 
-    A row of somebody's that names no month is left out.
+    A table that was lost and made anew has other rows than those that were loaded before, so their
+    stamps do not count. A row of somebody's that names no month is left out.
+
+    Args:
+        jobs: The project's jobs.
+        loads_id: The full name of the table `taxi_loads`.
+        table_id: The table's full name.
+        table: The declared table.
     """
+    from google.cloud import bigquery
+
+    existing = table_if_there(jobs.client, table_id, jobs.call_options)
+    if existing is None:
+        return {}
+    query = (
+        "SELECT month, generation, crc32c, loaded_at "  # noqa: S608 - declared names
+        f"FROM `{loads_id}` WHERE table_name = @table ORDER BY loaded_at"
+    )
+    named = [bigquery.ScalarQueryParameter("table", "STRING", table.name)]
+    rows = list(rows_if_there(jobs, query, table, "stamps", named))
+    before = [row for row in rows if _is_before(row.loaded_at, existing)]
+    if before:
+        # a copied dataset has tables that are younger than their rows, this one, too
+        loads = table_if_there(jobs.client, loads_id, jobs.call_options)
+        lost = [row for row in before if not (loads and _is_before(row.loaded_at, loads))]
+        rows = [row for row in rows if row not in lost]
     return {
         Month.parse(row.month) if row.month else None: Stamp(row.generation, row.crc32c)
         for row in rows
         if row.month is None or Month.is_key(row.month)
     }
+
+
+def _is_before(loaded_at: datetime | None, table: "bigquery.Table") -> bool:
+    """Whether something was loaded before a table was made, as far as both are said."""
+    return bool(loaded_at and table.created and loaded_at < table.created.replace(tzinfo=None))

@@ -20,7 +20,7 @@ from taxi_pipeline.resources.bigquery.cells import (
 )
 from taxi_pipeline.resources.bigquery.errors import ADVICE, diagnose
 from taxi_pipeline.resources.bigquery.jobs import Jobs
-from taxi_pipeline.resources.bigquery.loads import LOADS, stamps_of, write_load
+from taxi_pipeline.resources.bigquery.loads import LOADS, read_stamps, write_load
 from taxi_pipeline.resources.bigquery.marts import read_mart_tallies
 from taxi_pipeline.resources.bigquery.tables import (
     TYPES,
@@ -162,16 +162,12 @@ class BigQuery(Sink):
             )
 
     def stamps(self, table: Table) -> dict[Month | None, Stamp]:
-        """Return what each month was loaded from, as the table `taxi_loads` says it."""
-        from google.cloud import bigquery
+        """Return what each month was loaded from, as the table `taxi_loads` says it.
 
-        query = (
-            "SELECT month, generation, crc32c "  # noqa: S608 - declared names
-            f"FROM {self.sql_name(LOADS)} WHERE table_name = @table ORDER BY loaded_at"
-        )
-        named = [bigquery.ScalarQueryParameter("table", "STRING", table.name)]
+        A table that is missing has no months, whatever was loaded into it before.
+        """
         with self._connected() as jobs:
-            return stamps_of(rows_if_there(jobs, query, table, "stamps", named))
+            return read_stamps(jobs, self._table_id(LOADS), self._table_id(table), table)
 
     def column_tallies(self, table: Table, month: Month | None) -> ColumnTallies:
         """Tally every column by one query, which reads all columns of the month's partition."""

@@ -114,6 +114,20 @@ def ensure_table(
     return existing
 
 
+def table_if_there(
+    client: "bigquery.Client", table_id: str, call_options: Mapping[str, Any]
+) -> "bigquery.Table | None":
+    """Return a table, by its full name; None where it is missing."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return client.get_table(table_id, **call_options)
+    except NotFound as error:
+        if "Table" not in str(error.message):
+            raise
+        return None
+
+
 def _check_columns(table: Table, name: str, columns: "Iterable[bigquery.SchemaField]") -> None:
     """Raise `PermanentError` where a column of the table is not what it is declared as."""
     wanted = {field.name: _type(field) for field in schema_of(table)}

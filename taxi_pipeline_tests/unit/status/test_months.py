@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -55,6 +55,7 @@ def objects(raw: RawMetadata = RAW, cleaned: CleanedMetadata = CLEANED) -> FileO
     )
 
 
+RAW_ITEM = item(f"{PATHS.raw}csv", RAW.to_metadata())
 GOOD = StoredMonth(objects(), dict.fromkeys(SINKS, STAMP), SINKS)
 EMPTY = StoredMonth(NOTHING, dict.fromkeys(SINKS), SINKS)
 
@@ -110,9 +111,8 @@ def test_a_month_that_all_stores_have_is_as_loaded_and_has_its_figures() -> None
             "cleaned trips that can be read. The lake has no rejected rows that can be read.",
         ),
         (
-            replace(EMPTY, objects=FileObjects.among([item(f"{PATHS.raw}csv", {})], PATHS)),
-            "The lake has no published file that says how many rows it has. The lake has no "
-            "cleaned trips that can be read. The lake has no rejected rows that can be read.",
+            replace(EMPTY, objects=FileObjects.among([RAW_ITEM], PATHS)),
+            "It is not loaded yet: the lake has its raw file, and no cleaned trips.",
         ),
     ],
     ids=["rows", "another raw file", "another version", "not loaded", "table alone", "raw alone"],
@@ -121,6 +121,48 @@ def test_a_month_does_not_add_up_for_what_the_stores_noted(stored: StoredMonth, 
     status = yellow(stored)
     assert state(status) == (State.UNEQUAL, cause)
     assert status.figures
+
+
+def test_a_month_that_is_merely_begun_is_not_loaded() -> None:
+    raw_alone = FileObjects.among([RAW_ITEM], PATHS)
+    for begun in (
+        replace(EMPTY, objects=raw_alone),
+        replace(GOOD, objects=raw_alone),
+        replace(GOOD, stamps={BigQuery: STAMP, Postgres: None}),
+        replace(GOOD, stamps=dict.fromkeys(SINKS)),
+    ):
+        status = yellow(begun)
+        assert (status.state, status.is_begun) == (State.UNEQUAL, True)
+    other = Stamp(16, "BBBBBB==")
+    for amiss in (
+        replace(GOOD, stamps={BigQuery: None, Postgres: other}),
+        replace(GOOD, objects=objects(raw=replace(RAW, rows=11)), stamps=dict.fromkeys(SINKS)),
+        replace(EMPTY, stamps={BigQuery: STAMP, Postgres: None}),
+        GOOD,
+    ):
+        assert not yellow(amiss).is_begun
+
+
+def test_what_an_earlier_release_has_loaded_adds_up_without_a_stamp() -> None:
+    earlier = objects(cleaned=replace(CLEANED, trips_by_day=None, cents=None))
+    status = yellow(StoredMonth(earlier, {BigQuery: STAMP, Postgres: None}, SINKS))
+    assert state(status) == (
+        State.LOADED,
+        "An earlier release has cleaned it: what Postgres has was not noted. taxi ledger counts "
+        "it.",
+    )
+    assert status.figures
+    assert status.figures.stores == {BigQuery: True, Postgres: None}
+    stamped = yellow(StoredMonth(earlier, dict.fromkeys(SINKS, STAMP), SINKS))
+    assert stamped.cause == "All stores have the trips that were cleaned last."
+    other = yellow(StoredMonth(earlier, {BigQuery: STAMP, Postgres: Stamp(16, "BBBBBB==")}, SINKS))
+    assert other.state is State.UNEQUAL
+
+
+def test_a_month_is_due_from_the_first_to_the_newest_that_tlc_should_have_published() -> None:
+    due = {month: yellow(GOOD, month=Month(2026, month)).is_due for month in (9, 10)}
+    assert due == {9: True, 10: False}
+    assert not status_of(GREEN, Month(2013, 7), EMPTY, Facts(), TODAY).is_due
 
 
 def test_a_month_without_trips_need_not_be_in_any_table() -> None:
@@ -139,6 +181,18 @@ def test_a_month_of_which_the_publisher_has_another_file_was_rewritten() -> None
     assert yellow(EMPTY, facts).state is State.MISSING
 
 
+def test_a_file_that_somebody_put_there_is_named_and_is_not_the_publishers() -> None:
+    put = objects(raw=replace(RAW, source_url=None))
+    status = yellow(replace(GOOD, objects=put), Facts(rewritten={KEY: '"v1"'}))
+    assert (status.state, status.is_foreign) == (State.LOADED, True)
+    assert status.cause.startswith(
+        "All stores have the trips that were cleaned last. The month comes from gs://lake/raw/yellow"
+    )
+    assert "which somebody else put into the lake" in status.cause
+    assert not yellow(GOOD).is_foreign
+    assert not yellow(EMPTY).is_foreign
+
+
 def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
     facts = Facts(failed={KEY: "Its last run failed in yellow_raw."})
     for stored in (GOOD, EMPTY):
@@ -146,8 +200,11 @@ def test_a_failed_month_says_where_and_a_running_one_is_not_failed() -> None:
             State.FAILED,
             "Its last run failed in yellow_raw.",
         )
-    again = replace(facts, running={KEY})
-    assert state(yellow(GOOD, again)) == (State.RUNNING, "A run of it is queued or under way.")
+    since = datetime(2026, 11, 28, 7, 5, tzinfo=UTC)
+    again = yellow(GOOD, replace(facts, running={KEY: since}))
+    cause = "A run of it has been queued or under way since 2026-11-28 07:05 UTC."
+    assert state(again) == (State.RUNNING, cause)
+    assert again.running_since == since
 
 
 def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
@@ -155,7 +212,20 @@ def test_a_month_that_no_store_has_is_missing_or_late_or_not_due() -> None:
     assert (state(status), status.figures) == ((State.MISSING, "No store has it."), None)
     late = "It is due; TLC did not have it yet when it was asked last."
     assert state(yellow(EMPTY, Facts(unpublished={KEY}))) == (State.UNPUBLISHED, late)
+    # a run that asked for it too early has failed
+    tried = Facts(unpublished={KEY}, failed={KEY: "Its last run failed in yellow_raw."})
+    assert state(yellow(EMPTY, tried)) == (State.UNPUBLISHED, late)
+    assert yellow(GOOD, tried).state is State.FAILED
     assert yellow(EMPTY, month=Month(2026, 9)).state is State.MISSING
+    nobody_asked = Facts(unknown=("The sensor has not asked.",))
+    newest = yellow(EMPTY, nobody_asked, Month(2026, 9))
+    assert state(newest) == (
+        State.MISSING,
+        "No store has it. It is due by the calendar; whether TLC has published it yet is not "
+        "known.",
+    )
+    assert yellow(EMPTY, month=Month(2026, 9)).cause == "No store has it."
+    assert yellow(EMPTY, nobody_asked, Month(2026, 8)).cause == "No store has it."
     due = "TLC publishes a month some 50 days after its end: due in 2026-12."
     assert state(yellow(EMPTY, month=Month(2026, 10))) == (State.UNPUBLISHED, due)
 
@@ -171,6 +241,15 @@ def test_what_a_sink_that_is_away_has_is_not_known() -> None:
     assert status.state is State.LOADED
     assert status.figures
     assert status.figures.stores == {BigQuery: None, Postgres: True}
+    lake = "The lake accounts for every published row; whether"
+    assert status.cause == f"{lake} BigQuery has the trips is not known."
+    alone = yellow(StoredMonth(objects(), {}, SINKS))
+    assert alone.cause == f"{lake} BigQuery and Postgres have the trips is not known."
+    nothing = yellow(StoredMonth(NOTHING, {Postgres: None}, SINKS))
+    assert state(nothing) == (
+        State.MISSING,
+        "The lake does not have it; whether BigQuery has it is not known.",
+    )
 
 
 def test_days_that_are_not_the_months_are_not_drawn() -> None:

@@ -176,6 +176,23 @@ def test_an_empty_lake_has_a_page(page: Page) -> None:
     assert Page(to_html(of()))
 
 
+def test_a_file_that_somebody_put_there_says_so_where_one_points() -> None:
+    put = MonthStatus("yellow", Month(2021, 1), State.LOADED, "Mine.", is_foreign=True)
+    shown = to_html(of(put))
+    assert "<p><b>✓</b> as loaded, not TLC's file</p>" in shown
+    assert "Mine." in Page(shown).texts
+    assert "Mine." not in to_html(of(replace(put, is_foreign=False)))
+
+
+def test_dollars_of_some_months_say_of_how_many() -> None:
+    says = Figures(100, 90, Counter(unparsable=10), 9000, 1)
+    some = [
+        MonthStatus("yellow", Month(2021, number), State.LOADED, "", each)
+        for number, each in enumerate((says, replace(says, cents=None)), 1)
+    ]
+    assert "dollars of 1 month" in Page(to_html(of(*some))).texts
+
+
 def test_many_lines_are_cut() -> None:
     failed = [
         MonthStatus("yellow", Month(year, 1), State.UNEQUAL, "Broken.")

@@ -108,6 +108,9 @@ def test_all_of_history_costs_a_listing_a_folder_and_a_query_a_table(
     assert len(asked) == 4 * 3 + 4 * 2
     assert len(to_html(shown).encode()) < 1_000_000
     assert (shown.as_of, shown.lake, shown.unknown) == (AS_OF, "gs://taxi-lake/", ())
+    assert shown.is_complete
+    assert not shown.is_chosen
+    assert shown.is_good
 
 
 def test_services_and_months_can_be_chosen(asked: Counter[str]) -> None:
@@ -119,6 +122,9 @@ def test_services_and_months_can_be_chosen(asked: Counter[str]) -> None:
         ("green 2013-09", State.LOADED),
     ]
     assert all("green" in each for each in asked)
+    assert shown.is_chosen
+    assert status(GREEN).is_chosen
+    assert status(last=Month(2013, 9)).is_chosen
 
 
 @pytest.mark.usefixtures("asked")
@@ -127,6 +133,32 @@ def test_a_month_is_due_by_new_yorks_calendar() -> None:
     before, after = datetime(2026, 12, 1, 4, tzinfo=UTC), datetime(2026, 12, 1, 6, tzinfo=UTC)
     assert [month.state for month in status(GREEN, **one, now=before).months] == [State.UNPUBLISHED]
     assert [month.state for month in status(GREEN, **one, now=after).months] == [State.MISSING]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_month_is_late_only_for_a_while_and_not_before_a_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = [Month(2026, month) for month in range(5, 10)]
+    late = {("green", month) for month in absent}
+    find = Lake.find
+
+    def states(*there: Month) -> list[State]:
+        missing = [str(month) for month in absent if month not in there]
+
+        def find_others(lake: Lake, prefix: str) -> list[LakeObject]:
+            objects = find(lake, prefix)
+            return [each for each in objects if not any(key in each.name for key in missing)]
+
+        monkeypatch.setattr(Lake, "find", find_others)
+        monkeypatch.setattr(Postgres, "stamps", lambda *_: {})
+        monkeypatch.setattr(BigQuery, "stamps", lambda *_: {})
+        facts = Facts(unpublished=late)
+        shown = read_status(LAKE, SINKS, facts, [GREEN], absent[0], absent[-1], lambda: AS_OF)
+        return [each.state for each in shown.months]
+
+    assert states() == [State.MISSING, *[State.UNPUBLISHED] * 4]
+    assert states(Month(2026, 9)) == [*[State.MISSING] * 4, State.UNEQUAL]
 
 
 @pytest.mark.usefixtures("asked")
@@ -141,6 +173,7 @@ def test_a_sink_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     held = next(month.figures for month in shown.months if month.figures)
     assert held
     assert held.stores == {BigQuery: True, Postgres: None}
+    assert (shown.unasked, shown.is_complete, shown.is_good) == (("Postgres",), False, False)
 
 
 @pytest.mark.usefixtures("asked")

@@ -65,6 +65,30 @@ def test_months_in_a_row_of_one_cause_are_a_line_and_many_lines_are_cut(
     )
 
 
+def test_dollars_of_some_months_say_of_how_many(capsys: pytest.CaptureFixture[str]) -> None:
+    with_dollars = figures(YELLOW, JANUARY)
+    silent = replace(with_dollars, cents=None)
+    some = [
+        MonthStatus("yellow", Month(2021, number), State.LOADED, "", each)
+        for number, each in enumerate((with_dollars, silent), 1)
+    ]
+    (row,) = [line for line in lines(Status(AS_OF, "", some), capsys) if " of 1 month" in line]
+    assert row.startswith("yellow 2 2 ")
+    totals = json.loads(to_json(Status(AS_OF, "", some)))["totals"]
+    assert totals["months_with_dollars"] == 1
+
+
+def test_files_that_somebody_put_there_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    put = [
+        MonthStatus("yellow", Month(2021, month), State.LOADED, "", is_foreign=True)
+        for month in (1, 2)
+    ]
+    said = "yellow 2021-01 to 2021-02: from a file that somebody else put into the lake, not TLC's."
+    assert said in lines(Status(AS_OF, "", put), capsys)
+    (shown, _) = json.loads(to_json(Status(AS_OF, "", put)))["months"]
+    assert shown["foreign"] is True
+
+
 def test_a_cause_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     month = MonthStatus("yellow", JANUARY, State.FAILED, "[red]x[/red]")
     assert "yellow 2021-01: [red]x[/red]" in lines(Status(AS_OF, "", [month]), capsys)
@@ -84,6 +108,7 @@ def test_programs_get_months_totals_and_what_to_do() -> None:
         "month": "2021-01",
         "state": "as loaded",
         "cause": "Well.",
+        "foreign": False,
         "published": there.figures.published,
         "kept": there.figures.kept,
         "rejected": dict(there.figures.rejected),
@@ -98,6 +123,7 @@ def test_programs_get_months_totals_and_what_to_do() -> None:
         "month": "2021-02",
         "state": "missing",
         "cause": "No store has it.",
+        "foreign": False,
         **dict.fromkeys(nothing),
     }
     assert shown["totals"]["states"] == {"as loaded": 1, "missing": 1}
@@ -108,7 +134,7 @@ def test_programs_get_months_totals_and_what_to_do() -> None:
     assert shown["next"] == [
         {
             "sentence": "yellow 2021-02 is missing.",
-            "command": "taxi backfill yellow --from 2021-02 --to 2021-02",
+            "command": "taxi backfill yellow --month 2021-02",
         }
     ]
     assert shown["unknown"] == ["Who knows."]
