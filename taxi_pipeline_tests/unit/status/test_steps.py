@@ -136,7 +136,7 @@ def test_a_month_that_is_not_due_does_not_count_as_one() -> None:
 def test_totals_are_of_the_months_that_say_a_figure() -> None:
     says = Figures(100, 90, Counter(unparsable=10), 9000, 1)
     silent = Figures(None, 90, Counter(unparsable=10), None, 1)
-    without_rejected = Figures(100, None, None, None, 1)
+    without_rejected = Figures(50, None, None, None, 1)
     of = [
         replace(month, figures=figures)
         for month, figures in zip(
