@@ -36,7 +36,7 @@ class _Cursor(BaseModel):
     """
 
     day: str = ""
-    told: list[str] = []
+    notified: list[str] = []
 
     @classmethod
     def read(cls, text: str | None) -> Self:
@@ -114,17 +114,17 @@ def due_months(
         lines = [str(one) for one in missing]
         notifier: Notifier = context.resources.notifier
         # who waits for TLC is told once
-        is_news = not all(one.is_late and one.key in cursor.told for one in missing)
+        is_news = not all(one.is_late and one.key in cursor.notified for one in missing)
         if lines and notifier.url and is_news:
             tables_lack = "1 table lacks" if len(lines) == 1 else f"{len(lines)} tables lack"
             notifier.send(f"{tables_lack} {month}", body(lines, "assets"))
-        told = [one.key for one in missing if one.is_late and notifier.url]
+        notified = [one.key for one in missing if one.is_late and notifier.url]
         return dg.SensorResult(
             asset_events=[one.failed_check(check) for one in missing],
             skip_reason=dg.SkipReason(
                 " ".join(lines) or f"{len(tables)} tables that are in use have {month}."
             ),
-            cursor=_Cursor(day=today, told=told).model_dump_json(),
+            cursor=_Cursor(day=today, notified=notified).model_dump_json(),
         )
 
     return sensor

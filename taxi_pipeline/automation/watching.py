@@ -76,23 +76,23 @@ def failed_ticks() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, notifier: Notifier) -> dg.SkipReason:
         # what has failed in the watcher itself, the heartbeat sees
         watched = {one.name: one for one in _watched(context, lambda name: name != _WATCHER)}
-        told = _told(context.cursor) & watched.keys()
+        notified = _notified(context.cursor) & watched.keys()
         failing = [one for one in watched.values() if one.fails]
-        new = [one for one in failing if one.name not in told]
-        well = [watched[name] for name in sorted(told) if watched[name].is_well]
+        new = [one for one in failing if one.name not in notified]
+        well = [watched[name] for name in sorted(notified) if watched[name].is_well]
         if not notifier.url:
             notice = "nobody is told, since TAXI_NOTIFY_URL is not set"
         elif new:
-            notifier.send(_title(new, "failed three times in a row"), _told_of(new))
-            told |= {one.name for one in new}
+            notifier.send(_title(new, "failed three times in a row"), _message(new))
+            notified |= {one.name for one in new}
             notice = "people were told now"
         elif well:  # the next tick's, where others fail now
             notifier.send(_title(well, "recovered"), body([], "automation"))
-            told -= {one.name for one in well}
+            notified -= {one.name for one in well}
             notice = "people were told now of what has recovered"
         else:
             notice = "people were told"
-        context.update_cursor(json.dumps(sorted(told)))
+        context.update_cursor(json.dumps(sorted(notified)))
         if not failing:
             return dg.SkipReason(
                 f"None of {len(watched)} schedules and sensors that run fails at each tick."
@@ -133,7 +133,7 @@ def heartbeat_sensor() -> dg.SensorDefinition:
     return sensor
 
 
-def _told(cursor: str | None) -> set[str]:
+def _notified(cursor: str | None) -> set[str]:
     """Return the names that people were told of; none of a cursor that is damaged."""
     try:
         names = json.loads(cursor or "[]")
@@ -221,6 +221,6 @@ def _title(watched: Sequence[_Watched], what: str) -> str:
     return f"{', '.join(sorted(one.name for one in watched))} {what}"
 
 
-def _told_of(failing: Sequence[_Watched]) -> str:
+def _message(failing: Sequence[_Watched]) -> str:
     lines = [f"{one.name}: {one.reason}" for one in sorted(failing, key=lambda one: one.name)]
     return body([*lines, "That they are well again is told, too."], "automation")

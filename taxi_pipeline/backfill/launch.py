@@ -144,13 +144,13 @@ def launch(webserver: Webserver, service: Service, months: Sequence[Month]) -> L
     try:
         backfill = webserver.launch_backfill(assets, keys, tags, title)
     except (UnreachableError, FaultyAnswerError) as error:
-        found = _find(webserver, launch_id)
-        if not found:
+        existing = _find(webserver, launch_id)
+        if not existing:
             raise LostLaunchError(
                 f"{title} may have been launched. Before you launch it again, look at "
                 f"{dagster_url()}/runs?view=backfills for the tag {LAUNCH_ID}: {launch_id}. {error}"
             ) from error
-        backfill = found
+        backfill = existing
     return Launched(service, months, backfill)
 
 
@@ -252,8 +252,7 @@ def _find(webserver: Webserver, launch_id: str) -> str | None:
             newest = []
         for each in newest:
             if {"key": LAUNCH_ID, "value": launch_id} in each["tags"]:
-                found: str = each["id"]
-                return found
+                return str(each["id"])
         sleep(EVERY_SECONDS)
     return None
 

@@ -85,12 +85,12 @@ def _results(webserver: Webserver, query: str, **variables: int) -> list[Any]:
     return results
 
 
-def _has_months_of(service: Service, found: Mapping[str, Any]) -> bool:
+def _has_months_of(service: Service, run: Mapping[str, Any]) -> bool:
     """Return whether a run or a backfill has all assets of a service's months."""
-    if not found["assetSelection"]:  # a whole job is run
-        return found.get("jobName") == service.trips.name
+    if not run["assetSelection"]:  # a whole job is run
+        return run.get("jobName") == service.trips.name
     wanted = {tuple(asset_key(service.trips.name, layer).path) for layer in LAYERS}
-    return wanted <= {tuple(asset["path"]) for asset in found["assetSelection"]}
+    return wanted <= {tuple(asset["path"]) for asset in run["assetSelection"]}
 
 
 def _to_come(backfill: Mapping[str, Any]) -> list[str]:

@@ -214,8 +214,9 @@ def _estimate(
     for service in services:
         with watching(f"Asking for {service.name}", len(months), _say) as show:
             running = unfinished.get(service.name, ())
-            found = survey(service, months, stores, show, missing_only=missing, unfinished=running)
-            surveys.append(found)
+            surveys.append(
+                survey(service, months, stores, show, missing_only=missing, unfinished=running)
+            )
     return estimate(surveys, past, queue.at_once, queue.cores)
 
 

@@ -129,11 +129,11 @@ def _lake_entry(
     total: str | None,
     depth: Depth,
 ) -> LakeEntry:
-    found = FileObjects.among(objects, paths)
-    cleaned, origin = found.cleaned, found.origin
+    stored = FileObjects.among(objects, paths)
+    cleaned, origin = stored.cleaned, stored.origin
     faults: list[str] = []
     kept = _read(lake, cleaned, partial(_tally, total=total, table=table), faults)
-    reasons = _read(lake, found.rejected, _reasons, faults)
+    reasons = _read(lake, stored.rejected, _reasons, faults)
     cells = Cells(kept.columns) if kept and kept.columns else None
     if cleaned and kept and (depth >= Depth.CELLS or (depth == Depth.COLUMNS and not cells)):
         counted = _count_cells(lake, cleaned, table, faults)
@@ -144,15 +144,15 @@ def _lake_entry(
                 for column, has, should in differences(table, counted.columns, cells.columns)
             )
         cells = counted
-    if found.raw and depth >= Depth.PUBLISHED:
-        faults += _recounted(lake, found.raw, origin)
+    if stored.raw and depth >= Depth.PUBLISHED:
+        faults += _recounted(lake, stored.raw, origin)
     return LakeEntry(
         published=origin.rows,
         kept=kept.tally if kept else None,
         rejected=reasons,
         etag=origin.etag,
         sha256=origin.sha256,
-        of_this_raw=found.of_this_raw,
+        of_this_raw=stored.of_this_raw,
         faults=tuple(faults),
         stamp=cleaned.stamp if cleaned else None,
         is_tallied=bool(kept and kept.is_tallied),
