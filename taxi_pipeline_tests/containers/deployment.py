@@ -195,6 +195,20 @@ class Deployment(Webserver):
 
         until(all_done, seconds, every=2)
 
+    def has_recovered(self) -> bool:
+        """Return whether each run that was lost is known to be, and was launched again."""
+        runs = self.runs()
+        return bool(runs) and not any(self._is_lost(run) for run in runs)
+
+    def _is_lost(self, run: Run) -> bool:
+        container = run.tags.get("docker/container_id")
+        if run.status == "STARTED" and container:
+            return not self.inspect(container)["State"]["Running"]
+        is_retried = run.tags.get("dagster/will_retry") == "true"
+        return (
+            run.status == "FAILURE" and is_retried and "dagster/auto_retry_run_id" not in run.tags
+        )
+
     def state(self) -> str:
         """Return what whoever looks for a fault asks first: runs, the gate, the daemon's words."""
         runs = [f"{run.status} {run.month} {run.id[:8]}" for run in self.runs()]

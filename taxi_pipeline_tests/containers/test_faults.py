@@ -62,6 +62,8 @@ def befall(there: Deployment, what: str) -> Befell:
         FAULTS[what](there)
         there.gate().let_through(going)
         until(lambda: any((run.started or 0) > at for run in there.runs()), 300, every=1)
+        # one thing at a time: Dagster gives up a run that it cannot launch again at once
+        until(there.has_recovered, 300, every=1)
     except AssertionError as error:
         error.add_note(f"{what}\n{there.state()}")
         raise
