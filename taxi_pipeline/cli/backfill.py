@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taxi_pipeline.cli.options import complete_month, complete_service, parse_month, parse_service
+from taxi_pipeline.cli.options import (
+    complete_month,
+    complete_service,
+    ensure_order,
+    of_months,
+    parse_month,
+    parse_service,
+)
 from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.tlc.month import Month
@@ -55,22 +62,7 @@ class _Course:
     multiple=True,
     help="This month, such as 2021-01. Can be repeated.",
 )
-@click.option(
-    "--from",
-    "first",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="From this month on.",
-)
-@click.option(
-    "--to",
-    "last",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="Up to this month.",
-)
+@of_months
 @click.option(
     "--missing",
     is_flag=True,
@@ -167,10 +159,7 @@ def _chosen(
 
     if bool(months) == bool(first or last):
         raise click.UsageError("Write either --month, or --from and --to.")
-    if first and last and last < first:
-        raise click.UsageError(
-            f"--from {first} is after --to {last}: write the earlier month in --from."
-        )
+    ensure_order(first, last)
     if first and last:
         chosen = months_between(first, last)
     elif months:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taxi_pipeline.cli.options import complete_month, of_services, parse_month
+from taxi_pipeline.cli.options import (
+    complete_month,
+    ensure_order,
+    of_months,
+    of_services,
+    parse_month,
+)
 from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.tlc.month import Month
 
@@ -23,22 +29,7 @@ if TYPE_CHECKING:
     metavar="MONTH",
     help="Only this month, such as 2021-01.",
 )
-@click.option(
-    "--from",
-    "first",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="Only from this month on.",
-)
-@click.option(
-    "--to",
-    "last",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="Only up to this month.",
-)
+@of_months
 @click.option(
     "--json",
     "as_json",
@@ -81,10 +72,7 @@ def ledger(
     """  # noqa: D301 - click's \\b must be the character
     if month and (first or last):
         raise click.UsageError("Write either --month, or --from and --to, but not both.")
-    if first and last and last < first:
-        raise click.UsageError(
-            f"--from {first} is after --to {last}: write the earlier month in --from."
-        )
+    ensure_order(first, last)
     with errors_shown():
         show_ledger(services, month or first, month or last, as_json, recount, columns)
 

@@ -3,6 +3,7 @@
 A shell completes them by `complete_service` and `complete_month`.
 """
 
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -65,3 +66,32 @@ of_services = click.option(
     multiple=True,
     help="Only this service, such as yellow. Can be repeated.",
 )
+_from_month = click.option(
+    "--from",
+    "first",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only from this month on.",
+)
+_to_month = click.option(
+    "--to",
+    "last",
+    type=parse_month,
+    shell_complete=complete_month,
+    metavar="MONTH",
+    help="Only up to this month.",
+)
+
+
+def of_months[F: Callable[..., object]](command: F) -> F:
+    """Give a command the options --from and --to, as `first` and `last`."""
+    return _from_month(_to_month(command))
+
+
+def ensure_order(first: Month | None, last: Month | None) -> None:
+    """Raise `UsageError` where --from is after --to."""
+    if first and last and last < first:
+        raise click.UsageError(
+            f"--from {first} is after --to {last}: write the earlier month in --from."
+        )

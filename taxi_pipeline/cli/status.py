@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taxi_pipeline.cli.options import complete_month, of_services, parse_month
+from taxi_pipeline.cli.options import ensure_order, of_months, of_services
 from taxi_pipeline.cli.output import errors_shown, say
 from taxi_pipeline.tlc.month import Month
 
@@ -35,22 +35,7 @@ def _check_page(
 
 @click.command(short_help="Show which months are there, and what to do next.")
 @of_services
-@click.option(
-    "--from",
-    "first",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="Only from this month on.",
-)
-@click.option(
-    "--to",
-    "last",
-    type=parse_month,
-    shell_complete=complete_month,
-    metavar="MONTH",
-    help="Only up to this month.",
-)
+@of_months
 @click.option(
     "--json",
     "as_json",
@@ -87,10 +72,7 @@ def status(
     taxi status --service yellow --from 2020-01
     taxi status --html status.html
     """  # noqa: D301 - click's \\b must be the character
-    if first and last and last < first:
-        raise click.UsageError(
-            f"--from {first} is after --to {last}: write the earlier month in --from."
-        )
+    ensure_order(first, last)
     with errors_shown():
         from taxi_pipeline import settings
         from taxi_pipeline.status import read_status
