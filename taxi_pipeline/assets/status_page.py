@@ -63,9 +63,7 @@ def status_page(
             replaced = lake.generation_of(OBJECT)  # before reading: no older page takes its place
             status = read_status(lake, stores, read_facts(context.instance))
             if not status.is_complete:  # the page that is there says more
-                raise TransientError(
-                    f"{', '.join(dict.fromkeys(status.unasked))} could not be asked."
-                )
+                raise TransientError(f"{', '.join(status.unasked)} could not be asked.")
             return _report(lake, status, _store(lake, status, replaced), monotonic() - began)
 
     return write

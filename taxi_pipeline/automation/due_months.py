@@ -7,13 +7,14 @@ tables are asked, by the clock. What a run of the month does is not looked at.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Self, cast
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
 
 from taxi_pipeline.assets.keys import asset_key
+from taxi_pipeline.automation.cursor import SensorCursor
 from taxi_pipeline.automation.notifications import body
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.resources.notifier import Notifier
@@ -29,22 +30,14 @@ _PATIENCE = timedelta(days=1)  # which the runs of the schedules have
 _IN_USE = 12  # a table that has none of so many months before is not kept up to date by anybody
 
 
-class _Cursor(BaseModel):
+class _Cursor(SensorCursor):
     """What a tick leaves to the next.
 
     That is the day of the last look, and which tables people were told to be waiting for TLC.
     """
 
     day: str = ""
-    notified: list[str] = []
-
-    @classmethod
-    def read(cls, text: str | None) -> Self:
-        """Read the cursor; one that is damaged, or none, starts over."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
+    notified: list[str] = Field(default=[])
 
 
 @dataclass(frozen=True)

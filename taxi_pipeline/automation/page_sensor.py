@@ -6,13 +6,13 @@ of an asset: only then has no month of it failed or is being run any more.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
 
 from taxi_pipeline.assets.status_page import KEY
+from taxi_pipeline.automation.cursor import SensorCursor
 from taxi_pipeline.automation.priorities import FRESH
 from taxi_pipeline.automation.unfinished import FINISHED, UNFINISHED
 from taxi_pipeline.settings import automation_is_on
@@ -26,19 +26,11 @@ _EVERY_SECONDS = 600  # however many runs end meanwhile
 _LOOKED_AT = 20  # of the runs that ended last: those of the page itself are few
 
 
-class _Cursor(BaseModel):
+class _Cursor(SensorCursor):
     """What a tick leaves to the next: the time of the last request, and its day in New York."""
 
     requested: float = 0.0
     day: str = ""
-
-    @classmethod
-    def read(cls, text: str | None) -> Self:
-        """Read the cursor; one that is damaged, or none, starts over."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
 
 
 def page_sensor(

@@ -11,13 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import attrgetter, itemgetter, not_
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.assets.trips import months_of
+from taxi_pipeline.automation.cursor import SensorCursor
 from taxi_pipeline.automation.priorities import FILLING, FRESH
 from taxi_pipeline.automation.unfinished import unfinished_partitions
 from taxi_pipeline.errors import PermanentError, TransientError
@@ -100,7 +101,7 @@ def published_months(jobs: "Mapping[str, UnresolvedAssetJobDefinition]") -> dg.S
     return sensor
 
 
-class Cursor(BaseModel):
+class Cursor(SensorCursor):
     """What a tick leaves to the next, and to whoever asks for the months' status.
 
     Attributes:
@@ -115,14 +116,6 @@ class Cursor(BaseModel):
     unreachable: bool = False
     rewritten: dict[str, str] = Field(default={}, exclude_if=not_)
     unpublished: list[str] = Field(default=[], exclude_if=not_)
-
-    @classmethod
-    def read(cls, text: str | None) -> Self:
-        """Read the cursor; one that is damaged, or none, starts over."""
-        try:
-            return cls.model_validate_json(text or "{}")
-        except ValidationError:
-            return cls()
 
 
 @dataclass(frozen=True)

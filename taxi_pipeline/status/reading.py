@@ -36,7 +36,7 @@ class Status:
         lake: The bucket's URI.
         months: The months: service by service, the oldest first.
         unknown: What could not be asked, in sentences.
-        unasked: The titles of the sinks that could not be asked of each table.
+        unasked: The titles of the sinks that could not be asked, of one table or more.
         is_chosen: Whether somebody has chosen among the services or the months.
     """
 
