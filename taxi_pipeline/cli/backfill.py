@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Course:
+class _Progress:
     """What has become of it so far, which programs are told however it ends.
 
     Attributes:
@@ -123,14 +123,14 @@ def backfill(
         estimate = _estimate({one.name: one for one in services}.values(), chosen, missing, dry_run)
         for sentence in sentences(estimate):
             _print(sentence, err=as_json)
-        course = _Course()
+        progress = _Progress()
         try:
             if not dry_run and _is_wanted(estimate, yes):
-                _run(estimate, course, detach, as_json)
-            is_well = dry_run or _is_complete(estimate, course, detach, as_json)
+                _run(estimate, progress, detach, as_json)
+            is_well = dry_run or _is_complete(estimate, progress, detach, as_json)
         finally:
             if as_json:
-                _print_object(estimate, course)
+                _print_object(estimate, progress)
     sys.exit(0 if is_well else 1)
 
 
@@ -239,37 +239,37 @@ def _is_wanted(estimate: "Estimate", yes: bool) -> bool:
     return wanted
 
 
-def _run(estimate: "Estimate", course: _Course, detach: bool, as_json: bool) -> None:
+def _run(estimate: "Estimate", progress: _Progress, detach: bool, as_json: bool) -> None:
     """Launch the backfills, follow them, and read their ledger; note how far it has come."""
     from taxi_pipeline.backfill.view import outcome
 
     try:
-        _launch(estimate, course)
-        for one in course.launched:
+        _launch(estimate, progress)
+        for one in progress.launched:
             _print(f"Launched {one.service.name}: {_page(one)}", err=as_json)
         if detach:
-            course.outcome = "launched"
+            progress.outcome = "launched"
             return
-        states = _follow(estimate, course)
+        states = _follow(estimate, progress)
     except (PermanentError, TransientError):
-        _say_how_to_cancel(course)
+        _say_how_to_cancel(progress)
         raise
     except KeyboardInterrupt:
-        _say_how_to_cancel(course)
+        _say_how_to_cancel(progress)
         sys.exit(130)
-    for sentence in outcome(course.launched, states):
+    for sentence in outcome(progress.launched, states):
         _print(sentence, err=as_json)
     succeeded = all(state.succeeded for state in states.values())
-    course.outcome = "unknown" if succeeded else "failed"
-    course.entries = _ledger(course.launched, as_json)
+    progress.outcome = "unknown" if succeeded else "failed"
+    progress.entries = _ledger(progress.launched, as_json)
     if succeeded:
-        adds_up = len(course.entries) == estimate.runs and all(
-            entry.adds_up for entry in course.entries
+        adds_up = len(progress.entries) == estimate.runs and all(
+            entry.adds_up for entry in progress.entries
         )
-        course.outcome = "succeeded" if adds_up else "does not add up"
+        progress.outcome = "succeeded" if adds_up else "does not add up"
 
 
-def _launch(estimate: "Estimate", course: _Course) -> None:
+def _launch(estimate: "Estimate", progress: _Progress) -> None:
     """Launch a backfill of each service, all of them before anything else."""
     from taxi_pipeline.automation.webserver import Webserver
     from taxi_pipeline.backfill.launch import LostLaunchError, launch
@@ -280,16 +280,16 @@ def _launch(estimate: "Estimate", course: _Course) -> None:
         if survey.months:
             try:
                 with _interrupts_held():
-                    course.launched.append(launch(webserver, survey.service, survey.months))
+                    progress.launched.append(launch(webserver, survey.service, survey.months))
             except LostLaunchError:
-                course.outcome = "unknown"
+                progress.outcome = "unknown"
                 raise
             finally:
-                if course.launched:
-                    course.outcome = "unknown"  # until more is known
+                if progress.launched:
+                    progress.outcome = "unknown"  # until more is known
 
 
-def _follow(estimate: "Estimate", course: _Course) -> "Mapping[str, State]":
+def _follow(estimate: "Estimate", progress: _Progress) -> "Mapping[str, State]":
     """Wait for the end of the backfills, and show how far they are; return how each is."""
     from taxi_pipeline.automation.webserver import Webserver
     from taxi_pipeline.backfill.launch import follow
@@ -299,7 +299,7 @@ def _follow(estimate: "Estimate", course: _Course) -> "Mapping[str, State]":
     with watching("Months", estimate.runs, _say) as show:
         return follow(
             Webserver(dagster_api_url()),
-            course.launched,
+            progress.launched,
             lambda states: show(*running(states)),
             lambda since: _say(
                 f"Dagster's daemon does not run (it was heard of {since}): nothing more begins "
@@ -326,10 +326,10 @@ def _interrupts_held() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _say_how_to_cancel(course: _Course) -> None:
-    if course.outcome == "not launched":
+def _say_how_to_cancel(progress: _Progress) -> None:
+    if progress.outcome == "not launched":
         _say("Nothing is launched.")
-    for one in course.launched:
+    for one in progress.launched:
         _say(
             f"The backfill {one.id} of {one.service.name} goes on. To cancel it: taxi backfill "
             f"--cancel {one.id}, or on its page: {_page(one)}"
@@ -343,16 +343,16 @@ def _page(backfill: "Launched") -> str:
     return f"{dagster_url()}/runs/b/{backfill.id}"
 
 
-def _is_complete(estimate: "Estimate", course: _Course, detach: bool, as_json: bool) -> bool:
+def _is_complete(estimate: "Estimate", progress: _Progress, detach: bool, as_json: bool) -> bool:
     """Return whether each month is in all stores, or is launched; say of which it is not so."""
     from taxi_pipeline.backfill.view import lacking
 
     sentences = [*lacking(estimate, launched_counts=detach)]
     for sentence in sentences:
         _print(sentence, err=as_json)
-    if sentences and course.outcome == "succeeded":
-        course.outcome = "incomplete"
-    return not sentences and (not estimate.runs or course.outcome in ("launched", "succeeded"))
+    if sentences and progress.outcome == "succeeded":
+        progress.outcome = "incomplete"
+    return not sentences and (not estimate.runs or progress.outcome in ("launched", "succeeded"))
 
 
 def _ledger(launched: Iterable["Launched"], as_json: bool) -> list["Entry"]:
@@ -370,15 +370,15 @@ def _ledger(launched: Iterable["Launched"], as_json: bool) -> list["Entry"]:
     return entries
 
 
-def _print_object(estimate: "Estimate", course: _Course) -> None:
+def _print_object(estimate: "Estimate", progress: _Progress) -> None:
     """Print for programs what it takes, and what has become of it."""
     from taxi_pipeline.backfill.view import as_object
     from taxi_pipeline.ledger.view import to_json
 
     result = {
         "estimate": as_object(estimate),
-        "backfills": [{"service": one.service.name, "id": one.id} for one in course.launched],
-        "outcome": course.outcome,
-        "ledger": json.loads(to_json(course.entries)),
+        "backfills": [{"service": one.service.name, "id": one.id} for one in progress.launched],
+        "outcome": progress.outcome,
+        "ledger": json.loads(to_json(progress.entries)),
     }
     _print(json.dumps(result, indent=2), err=False)

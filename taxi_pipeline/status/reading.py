@@ -94,8 +94,8 @@ def read_status(
         PermanentError: The lake cannot be asked, and asking again cannot change that.
         TransientError: The lake is away.
     """
-    at = now().astimezone(UTC).replace(microsecond=0)
-    today = at.astimezone(_NEW_YORK).date()
+    as_of = now().astimezone(UTC).replace(microsecond=0)
+    today = as_of.astimezone(_NEW_YORK).date()
     sinks = list(sinks)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         listed = [pool.submit(objects_by_month, lake, service) for service in services]
@@ -106,7 +106,7 @@ def read_status(
             for table in tables
         }
         objects = [listing.result() for listing in listed]
-        stamps = {of: answer.result() for of, answer in stamped.items()}
+        stamps = {key: answer.result() for key, answer in stamped.items()}
     months = [
         month
         for service, in_lake in zip(services, objects, strict=True)
@@ -119,11 +119,11 @@ def read_status(
             (first, last),
         )
     ]
-    away = {of: answer for of, answer in stamps.items() if isinstance(answer, str)}
-    unasked = dict.fromkeys(sink.title for sink, _ in away)
-    unknown = (*facts.unknown, *dict.fromkeys(away.values()))
+    errors = {key: answer for key, answer in stamps.items() if isinstance(answer, str)}
+    unasked = dict.fromkeys(sink.title for sink, _ in errors)
+    unknown = (*facts.unknown, *dict.fromkeys(errors.values()))
     is_chosen = bool(first or last) or len(services) < len(SERVICES)
-    return Status(at, lake.uri(""), months, unknown, tuple(unasked), is_chosen)
+    return Status(as_of, lake.uri(""), months, unknown, tuple(unasked), is_chosen)
 
 
 def _stamps(sink: Sink, table: Table) -> Mapping[Month | None, Stamp] | str:
