@@ -59,10 +59,13 @@ class Duplicates:
 
     def count(self) -> int:
         """Return the number of rows that are copies of an earlier one."""
-        parts = np.uint64(-(-self._rows // PART_ROWS))
+        if not self._rows:
+            return 0
+        bits = (self._rows // PART_ROWS).bit_length()  # of a hash, that say its part
+        shift = np.uint64(64 - bits)
         distinct = 0
-        for part in range(parts):
-            of_part = [hashes[hashes % parts == part] for hashes in self._hashes()]
+        for part in range(1 << bits):
+            of_part = [hashes[hashes >> shift == part] for hashes in self._hashes()]
             in_order = np.sort(np.concatenate(of_part))
             distinct += int(np.count_nonzero(np.diff(in_order))) + min(len(in_order), 1)
         return self._rows - distinct
