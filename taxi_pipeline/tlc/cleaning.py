@@ -304,6 +304,16 @@ def _rejected(
     return pa.record_batch(columns, schema=schema)
 
 
+def _bytes_at_most(rows: pa.RecordBatch) -> int:
+    """Return what the rows take in memory for who reads them, with their texts in each row."""
+    size: int = rows.nbytes
+    for values in rows.columns:
+        if pa.types.is_dictionary(values.type):
+            longest = pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+            size += longest * (len(values) - values.null_count)
+    return size
+
+
 @contextmanager
 def _writer(
     path: Path,
@@ -339,7 +349,7 @@ def _writer(
         def add(rows: pa.RecordBatch) -> None:
             nonlocal size
             group.append(rows)
-            size += rows.nbytes
+            size += _bytes_at_most(rows)
             if sum(map(len, group)) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 flush()
 

@@ -27,6 +27,7 @@ _NULL_BITS = pa.scalar(int(_NULL.view(np.int64)), pa.int64())
 _NULL_NUMBER = pa.scalar(float(_NULL.view(np.float64)))
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
+_CACHED_CHARACTERS = 64
 
 
 class Duplicates:
@@ -124,6 +125,12 @@ def _bits(values: pa.Array) -> Hashes | np.uint64:
     return bits.view(np.uint64)
 
 
-@lru_cache(1 << 12)
 def _digest(text: str) -> int:
+    return _cached_digest(text) if len(text) <= _CACHED_CHARACTERS else _digest_of(text)
+
+
+def _digest_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+_cached_digest = lru_cache(1 << 12)(_digest_of)
