@@ -4,6 +4,7 @@ The first rule that rejects a row names the rejection. What is odd but possible 
 counted. Which rules there are is `rules`'.
 """
 
+from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, mix_in
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, SourceFile
 from taxi_pipeline.tlc.rules import Rule, rules_for
-from taxi_pipeline.tlc.schema import encoded_schema
+from taxi_pipeline.tlc.schema import arrow_schema, encoded_schema
 from taxi_pipeline.tlc.services import (
     DATETIME,
     REJECTED_COLUMNS,
@@ -42,6 +43,8 @@ REJECTED_BECAUSE = "rejected_because"
 EXACT_DUPLICATES = "exact_duplicates"
 
 _CODES_NAMED = 1000
+# where Arrow keeps a Parquet file's types: without them who rewrites it would keep its old tallies
+_ARROW_SCHEMA = b"ARROW:schema"
 
 type UnknownCodes = Counter[tuple[str, str]]
 
@@ -195,12 +198,11 @@ def _clean(
     with Duplicates() as duplicates, ThreadPoolExecutor(1) as pool:
         with (
             _writer(rejected, rejected_schema) as reject,
-            # without Arrow's own types: to readers a dictionary of texts is a column of texts
             _writer(
                 kept,
                 encoded_schema(source.table),
                 lambda: {FOOTER_KEY: summary.columns.to_json().encode()},
-                store_schema=False,
+                read_as=arrow_schema(source.table),
             ) as keep,
         ):
             for batch in source.each(classify):
@@ -319,19 +321,23 @@ def _writer(
     path: Path,
     schema: pa.Schema,
     footer: Callable[[], Mapping[bytes, bytes]] = dict,
-    store_schema: bool = True,
+    read_as: pa.Schema | None = None,
 ) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Open a Parquet file; yield a function that adds a batch, gathering them to row groups.
 
     A group is written by a thread while the next one is gathered. At the end the file's footer gets
-    what `footer` returns, and with `store_schema` the columns' types by Arrow.
+    what `footer` returns. Arrow reads the file as `read_as`, by default as the schema.
     """
     group: list[pa.RecordBatch] = []
     size = 0
     repetitive = [field.name for field in schema if field.type != DATETIME]
     with (
         pq.ParquetWriter(
-            path, schema, compression="zstd", use_dictionary=repetitive, store_schema=store_schema
+            path,
+            schema,
+            compression="zstd",
+            use_dictionary=repetitive,
+            store_schema=read_as is None,
         ) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -356,5 +362,6 @@ def _writer(
         yield add
         flush()
         under_way.popleft().result()
-        if written := footer():
+        stored = {_ARROW_SCHEMA: b64encode(read_as.serialize())} if read_as else {}
+        if written := stored | {**footer()}:
             writer.add_key_value_metadata(written)

@@ -12,7 +12,7 @@ from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.local.generator import write_zones
 from taxi_pipeline.tlc import cleaning
 from taxi_pipeline.tlc.cleaning import Summary, clean_trips, clean_zones
-from taxi_pipeline.tlc.column_tallies import ColumnTallies
+from taxi_pipeline.tlc.column_tallies import FOOTER_KEY, ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
@@ -117,6 +117,14 @@ def test_what_is_odd_is_counted_among_the_kept(tmp_path: Path) -> None:
 def test_trips_have_the_canonical_schema(tmp_path: Path) -> None:
     clean(tmp_path, [TRIP])
     assert pq.read_schema(tmp_path / "trips.parquet").equals(arrow_schema(YELLOW.trips))
+
+
+def test_who_rewrites_trips_with_arrow_does_not_keep_their_tallies(tmp_path: Path) -> None:
+    clean(tmp_path, [TRIP])
+    trips = pq.read_table(tmp_path / "trips.parquet")
+    assert FOOTER_KEY in pq.read_metadata(tmp_path / "trips.parquet").metadata
+    pq.write_table(trips[:0], tmp_path / "rewritten.parquet")
+    assert FOOTER_KEY not in (pq.read_metadata(tmp_path / "rewritten.parquet").metadata or {})
 
 
 def test_a_month_without_rows_is_two_empty_files(tmp_path: Path) -> None:
