@@ -59,6 +59,7 @@ class History:
         footprint: What the processes used meanwhile.
         stored: The bytes of each store afterwards, and the events that Dagster keeps.
         ledger: The lines of the ledger, which add up.
+        failed: How many runs failed, and were tried again.
     """
 
     launched: float
@@ -66,6 +67,7 @@ class History:
     footprint: Footprint
     stored: Mapping[str, int]
     ledger: Sequence[Mapping[str, Any]]
+    failed: int
 
     @property
     def seconds(self) -> float:
@@ -210,7 +212,8 @@ def _page(history: History, every: int, share: float, newest: float) -> Iterator
 def _figures(history: History) -> Iterator[tuple[str, str]]:
     runs, footprint = history.runs, history.footprint
     alone = LAUNCH_SECONDS + sum(seconds_alone(run.service, run.rows) for run in runs)
-    yield "runs, all of them successes", f"{len(runs)}"
+    yield "months, each of which was loaded", f"{len(runs)}"
+    yield "runs that failed and were tried again", f"{history.failed}"
     yield "published rows", f"{sum(run.rows for run in runs):,}"
     yield "lines of the ledger, all of which add up", f"{len(history.ledger)}"
     yield "minutes, from the launch to the last run's end", f"{history.seconds / 60:.1f}"

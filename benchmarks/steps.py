@@ -77,7 +77,7 @@ OF_FILES = (
         "raw's count and cleaning",
         "examine_and_clean_ours",
         ("clean_ours",),
-        [file for file in PARQUETS if file.rows <= 5_000_000],
+        [file for file in PARQUETS if file.rows <= 1_000_000],
     ),
 )
 
