@@ -86,11 +86,12 @@ def main(every: int, share: float, newest: float, hours: float, into: Path) -> N
 def _run(folder: Path, files: Sequence[Published], seconds: float) -> History:
     """Run the months, one at a time, and return what it took."""
     data = folder / "data"
-    options = PublisherOptions(str(inputs.published()), 0)
-    with running(data, options):  # which makes what is changed now
-        pass
+    with running(data, PublisherOptions(str(inputs.published()), 0)):
+        pass  # now there is what is changed below
     _limit_runs(data / "dagster/dagster.yaml")
-    with dagster_dev(folder, settings=("--publisher", str(inputs.published()))) as dev:
+    settings = ("--publisher", str(inputs.published()))
+    quietly = ("sh", "-c", 'exec "$@" > "$0" 2>&1', f"{folder}/dagster.log")
+    with dagster_dev(folder, *quietly, settings=settings) as dev:
         footprint = Footprint(dev.process, data)
         with footprint.watched():
             launched = time.time()
