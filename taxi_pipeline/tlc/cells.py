@@ -24,20 +24,23 @@ from taxi_pipeline.tlc.column_tallies import (
 )
 from taxi_pipeline.tlc.fingerprint import EXACT_PARTS, MODULUS, OF_NULL, OF_TOO_LARGE, factor
 from taxi_pipeline.tlc.services import DATETIME, INTEGER, NUMBER, TEXT, Column, Table
+from taxi_pipeline.tlc.values import as_numpy
+
+_HALF_BITS = 32
+_LOW_HALF = 0xFFFF_FFFF
 
 
 def tally_columns(rows: pa.RecordBatch, table: Table) -> ColumnTallies:
     """Tally rows in the declared schema of a table, column by column."""
     return ColumnTallies(
         len(rows),
-        {
-            column.name: {
-                NULLS: rows[column.name].null_count,
-                **_FIGURES[column.type](rows[column.name], column),
-            }
-            for column in table.columns
-        },
+        {column.name: tally_column(rows[column.name], column) for column in table.columns},
     )
+
+
+def tally_column(values: pa.Array, column: Column) -> Figures:
+    """Tally the values of a column, of its declared type or its `encoded_type`."""
+    return {NULLS: values.null_count, **_FIGURES[column.type](values, column)}
 
 
 def tally_batches(batches: Iterable[pa.RecordBatch], table: Table) -> ColumnTallies:
@@ -95,7 +98,7 @@ def _number_residues(values: pa.Array, parts: int) -> pa.Array:
 
 def _remainders(values: pa.Array) -> pa.Array:
     """Return each value modulo P, with the value's sign, as SQL's MOD does it."""
-    numbers: NDArray[np.int64] = values.fill_null(pa.scalar(0, pa.int64())).to_numpy()
+    numbers: NDArray[np.int64] = as_numpy(values, pa.scalar(0, pa.int64()))
     remainders = pa.array(np.fmod(numbers, MODULUS))
     return pc.if_else(values.is_valid(), remainders, pa.scalar(None, pa.int64()))
 
@@ -107,36 +110,36 @@ def _of_integers(values: pa.Array, _: Column) -> Figures:
 def _of_numbers(values: pa.Array, column: Column) -> Figures:
     if values.null_count == len(values):
         return {SUM: 0}
-    numbers: NDArray[np.float64] = values.fill_null(pa.scalar(0.0, pa.float64())).to_numpy()
-    parts = np.floor(numbers * column.parts + 0.5)
-    is_counted = np.abs(numbers) < MOST_PARTS / column.parts  # which NaN is not
-    if not is_counted.all():
-        parts[~is_counted] = MOST_PARTS
+    numbers: NDArray[np.float64] = as_numpy(values, pa.scalar(0.0))
+    parts = numbers * column.parts
+    parts += 0.5
+    np.floor(parts, out=parts)
+    limit = MOST_PARTS / column.parts
+    if not (-limit < numbers.min() and numbers.max() < limit):  # which NaN is not
+        parts[~(np.abs(numbers) < limit)] = MOST_PARTS
     return {SUM: int(parts.astype(np.int64).sum())}
 
 
 def _of_times(values: pa.Array, _: Column) -> Figures:
     if values.null_count == len(values):
         return {SUM: 0, FIRST: None, LAST: None}
-    moments = values.cast(pa.int64())
-    extremes = pc.min_max(moments)
+    present = values.drop_null() if values.null_count else values
+    moments: NDArray[np.int64] = present.view(pa.int64()).to_numpy()
     # the microseconds since 1970 of all rows do not fit into 64 bits
-    million = pa.scalar(1_000_000, pa.int64())
-    seconds = pc.divide(moments, million)
-    microseconds = pc.subtract(moments, pc.multiply(seconds, million))
+    high, low = moments >> _HALF_BITS, moments & _LOW_HALF
     return {
-        SUM: pc.sum(seconds).as_py() * 1_000_000 + pc.sum(microseconds).as_py(),
-        FIRST: extremes["min"].as_py(),
-        LAST: extremes["max"].as_py(),
+        SUM: (int(high.sum()) << _HALF_BITS) + int(low.sum()),
+        FIRST: int(moments.min()),
+        LAST: int(moments.max()),
     }
 
 
 def _of_texts(values: pa.Array, column: Column) -> Figures:
-    rows = {
-        counted["values"]: counted["counts"]
-        for counted in values.value_counts().to_pylist()
-        if counted["values"] is not None
-    }
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    # a last place is for nulls
+    places = as_numpy(encoded.indices, pa.scalar(len(encoded.dictionary), pa.int32()))
+    *counts, _ = np.bincount(places, minlength=len(encoded.dictionary) + 1).tolist()
+    rows = dict(zip(encoded.dictionary.to_pylist(), counts, strict=True))
     if column.codes:
         return {str(code): rows.get(str(code), 0) for code in column.codes}
     return {

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from taxi_pipeline.tlc.cells import tally_columns
-from taxi_pipeline.tlc.column_tallies import FOOTER_KEY, ColumnTallies
-from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, row_hashes
+from taxi_pipeline.tlc.cells import tally_column
+from taxi_pipeline.tlc.column_tallies import FOOTER_KEY, ColumnTallies, Figures
+from taxi_pipeline.tlc.duplicates import Duplicates, Hashes, mix_in
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import Batch, SourceFile
 from taxi_pipeline.tlc.rules import Rule, rules_for
-from taxi_pipeline.tlc.schema import arrow_schema
+from taxi_pipeline.tlc.schema import encoded_schema
 from taxi_pipeline.tlc.services import (
     DATETIME,
     REJECTED_COLUMNS,
@@ -164,7 +164,7 @@ class CleanedBatch:
 
     Attributes:
         published: How many rows it had.
-        kept: The kept rows, in the table's canonical schema.
+        kept: The kept rows, in the table's canonical schema (`encoded_schema`).
         rejected: The others, in the schema of the file of rejected rows.
         noted: As in `Summary`, without `exact_duplicates`.
         unknown_codes: As in `Summary`, without a limit.
@@ -195,10 +195,12 @@ def _clean(
     with Duplicates() as duplicates, ThreadPoolExecutor(1) as pool:
         with (
             _writer(rejected, rejected_schema) as reject,
+            # without Arrow's own types: to readers a dictionary of texts is a column of texts
             _writer(
                 kept,
-                arrow_schema(source.table),
+                encoded_schema(source.table),
                 lambda: {FOOTER_KEY: summary.columns.to_json().encode()},
+                store_schema=False,
             ) as keep,
         ):
             for batch in source.each(classify):
@@ -231,32 +233,43 @@ def _classify_batch(
     reason = _reason(batch, rejections)
     bad = pa.array(np.flatnonzero(reason >= 0))
     because = pa.array([UNPARSABLE, *rejections], TEXT).take(pa.array(reason).take(bad))
-    kept = batch.rows.filter(pa.array(reason < 0)) if len(bad) else batch.rows
+    good = pa.array(reason < 0)
     unknown: UnknownCodes = Counter()
+    figures: dict[str, Figures] = {}
+    hashes = np.zeros(len(reason) - len(bad), np.uint64)
+    columns: list[pa.Array] = []
+    # all that is done to a column while the processor's cache has it
     for column in table.columns:
-        for code in _unknown_codes(kept[column.name], column):
-            unknown[column.name, code] += 1
+        values = batch.rows[column.name]
+        if len(bad):
+            values = values.filter(good)
+        columns.append(values)
+        figures[column.name] = tally_column(values, column)
+        mix_in(hashes, values)
+        for code, rows in _unknown_codes(values, column):
+            unknown[column.name, code] += rows
+    kept = pa.record_batch(columns, schema=batch.rows.schema)
     return CleanedBatch(
         len(batch.rows),
         kept,
         _rejected(batch, bad, because, rejected_schema),
         Counter({name: holds(kept).true_count for name, holds in notes.items()}),
         unknown,
-        tally_columns(kept, table),
-        row_hashes(kept),
+        ColumnTallies(len(kept), figures),
+        hashes,
     )
 
 
-def _unknown_codes(values: pa.Array, column: Column) -> Iterator[str]:
-    """Yield the values that are none of the codes that the column declares, or words that are."""
-    if column.name == UNKNOWN_WORDS:
-        unknown = values.drop_null()
-    elif column.codes:
-        declared = pa.array([*column.codes, None], column.type)
-        unknown = values.filter(pc.invert(pc.is_in(values, declared)))
-    else:
+def _unknown_codes(values: pa.Array, column: Column) -> Iterator[tuple[str, int]]:
+    """Yield the codes that the column does not declare, or undeclared words, each with its rows."""
+    if column.name != UNKNOWN_WORDS and not column.codes:
         return
-    yield from (printable(str(code)) for code in unknown.to_pylist())
+    declared = {None, *column.codes}
+    if column.type == TEXT and declared.issuperset(values.dictionary.to_pylist()):
+        return
+    for counted in values.value_counts().to_pylist():
+        if counted["values"] not in declared:
+            yield printable(str(counted["values"])), counted["counts"]
 
 
 def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
@@ -264,8 +277,11 @@ def _reason(batch: Batch, rejections: _Predicates) -> NDArray[np.int8]:
     reason = np.full(len(batch.rows), -1, np.int8)
     # back to front, so that the first rule that holds has the last word
     for index, holds in reversed(list(enumerate(rejections.values(), start=1))):
-        reason[mask(holds(batch.rows))] = index
-    reason[mask(pc.is_valid(batch.problems))] = 0
+        rows = holds(batch.rows)
+        if rows.true_count:
+            reason[mask(rows)] = index
+    if batch.problems.null_count < len(reason):
+        reason[mask(pc.is_valid(batch.problems))] = 0
     return reason
 
 
@@ -288,22 +304,35 @@ def _rejected(
     return pa.record_batch(columns, schema=schema)
 
 
+def _bytes_at_most(rows: pa.RecordBatch) -> int:
+    """Return what the rows take in memory for who reads them, with their texts in each row."""
+    size: int = rows.nbytes
+    for values in rows.columns:
+        if pa.types.is_dictionary(values.type):
+            longest = pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+            size += longest * (len(values) - values.null_count)
+    return size
+
+
 @contextmanager
 def _writer(
     path: Path,
     schema: pa.Schema,
     footer: Callable[[], Mapping[bytes, bytes]] = dict,
+    store_schema: bool = True,
 ) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Open a Parquet file; yield a function that adds a batch, gathering them to row groups.
 
     A group is written by a thread while the next one is gathered. At the end the file's footer gets
-    what `footer` returns.
+    what `footer` returns, and with `store_schema` the columns' types by Arrow.
     """
     group: list[pa.RecordBatch] = []
     size = 0
     repetitive = [field.name for field in schema if field.type != DATETIME]
     with (
-        pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repetitive) as writer,
+        pq.ParquetWriter(
+            path, schema, compression="zstd", use_dictionary=repetitive, store_schema=store_schema
+        ) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
         under_way: deque[Future[None]] = deque()
@@ -312,13 +341,15 @@ def _writer(
             nonlocal group, size
             while under_way:  # two groups at the most are in memory
                 under_way.popleft().result()
-            under_way.append(pool.submit(writer.write_table, pa.Table.from_batches(group, schema)))
+            table = pa.Table.from_batches(group, schema)
+            # else Arrow's writer would give up the dictionary where the next batch has another one
+            under_way.append(pool.submit(lambda: writer.write_table(table.unify_dictionaries())))
             group, size = [], 0
 
         def add(rows: pa.RecordBatch) -> None:
             nonlocal size
             group.append(rows)
-            size += rows.nbytes
+            size += _bytes_at_most(rows)
             if sum(map(len, group)) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
                 flush()
 

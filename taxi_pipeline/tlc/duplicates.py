@@ -7,14 +7,16 @@ months.
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from taxi_pipeline.tlc.values import as_numpy
 
 PART_ROWS = 1 << 20
 
@@ -22,8 +24,10 @@ type Hashes = NDArray[np.uint64]
 
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 _NULL_BITS = pa.scalar(int(_NULL.view(np.int64)), pa.int64())
+_NULL_NUMBER = pa.scalar(float(_NULL.view(np.float64)))
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
+_CACHED_CHARACTERS = 64
 
 
 class Duplicates:
@@ -56,10 +60,13 @@ class Duplicates:
 
     def count(self) -> int:
         """Return the number of rows that are copies of an earlier one."""
-        parts = np.uint64(-(-self._rows // PART_ROWS))
+        if not self._rows:
+            return 0
+        bits = (self._rows // PART_ROWS).bit_length()  # of a hash, that say its part
+        shift = np.uint64(64 - bits)
         distinct = 0
-        for part in range(parts):
-            of_part = [hashes[hashes % parts == part] for hashes in self._hashes()]
+        for part in range(1 << bits):
+            of_part = [hashes[hashes >> shift == part] for hashes in self._hashes()]
             in_order = np.sort(np.concatenate(of_part))
             distinct += int(np.count_nonzero(np.diff(in_order))) + min(len(in_order), 1)
         return self._rows - distinct
@@ -75,7 +82,7 @@ def row_hashes(rows: pa.RecordBatch) -> Hashes:
     """Hash each row.
 
     Args:
-        rows: Columns of strings, or of types that have 32 or 64 bits.
+        rows: Columns of strings, also as dictionaries, or of types that have 32 or 64 bits.
 
     Returns:
         A uint64 for each row, the same for rows that are equal in every column. Nulls are equal,
@@ -83,10 +90,20 @@ def row_hashes(rows: pa.RecordBatch) -> Hashes:
     """
     hashes = np.zeros(len(rows), np.uint64)
     for values in rows.columns:
-        hashes ^= _bits(values)
-        hashes *= _FACTOR
-        hashes ^= hashes >> _SHIFT
+        mix_in(hashes, values)
     return hashes
+
+
+def mix_in(hashes: Hashes, values: pa.Array) -> None:
+    """Mix a further column's values into the rows' hashes, which are 0 before the first.
+
+    Args:
+        hashes: A hash of each row; it is changed in place.
+        values: The column, as `row_hashes` takes it.
+    """
+    hashes ^= _bits(values)
+    hashes *= _FACTOR
+    hashes ^= hashes >> _SHIFT
 
 
 def _bits(values: pa.Array) -> Hashes | np.uint64:
@@ -94,17 +111,26 @@ def _bits(values: pa.Array) -> Hashes | np.uint64:
     if values.null_count == len(values):  # a column that the file does not have
         return _NULL
     if pa.types.is_string(values.type):
-        encoded = values.dictionary_encode()
-        digests = [_digest(text) for text in encoded.dictionary.to_pylist()]
+        values = values.dictionary_encode()
+    if pa.types.is_dictionary(values.type):
+        digests = [_digest(text) for text in values.dictionary.to_pylist()]
         hashes: Hashes = np.array([*digests, _NULL], np.uint64)
-        indices: NDArray[np.int32] = encoded.indices.fill_null(len(digests)).to_numpy()
-        return hashes[indices]
+        places: NDArray[np.int32] = as_numpy(values.indices, pa.scalar(len(digests), pa.int32()))
+        return hashes[places]
     if pa.types.is_floating(values.type):
-        values = pc.add(values, 0.0)  # -0.0 becomes the 0.0 that it equals
+        numbers: NDArray[np.float64] = as_numpy(values, _NULL_NUMBER)
+        return (numbers + 0.0).view(np.uint64)  # -0.0 becomes the 0.0 that it equals
     whole = pa.int64() if values.type.bit_width == 64 else pa.int32()
-    bits: NDArray[np.int64] = values.view(whole).cast(pa.int64()).fill_null(_NULL_BITS).to_numpy()
+    bits: NDArray[np.int64] = as_numpy(values.view(whole).cast(pa.int64()), _NULL_BITS)
     return bits.view(np.uint64)
 
 
 def _digest(text: str) -> int:
+    return _cached_digest(text) if len(text) <= _CACHED_CHARACTERS else _digest_of(text)
+
+
+def _digest_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+_cached_digest = lru_cache(1 << 12)(_digest_of)

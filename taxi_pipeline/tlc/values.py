@@ -8,6 +8,7 @@ one is for others to say.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,8 @@ class CastResult:
     """Values of the declared type, and what did not fit. Rows are indices into the values.
 
     Attributes:
-        values: As many values as were given, null where one did not fit or is an undeclared word.
+        values: As many values as were given, null where one did not fit or is an undeclared word;
+            of `encoded_type`.
         invalid_rows: The rows whose value does not fit the type.
         words: By row, the word that stands for no declared code.
     """
@@ -49,12 +51,16 @@ def cast_column(values: pa.Array, column: Column) -> CastResult:
         column: The declared column. Of its words, only those in an INTEGER column can be
             undeclared: in a TEXT column a word stands for itself.
     """
+    if column.type == TEXT or (column.words and _is_text(values.type)):
+        encoded, invalid_rows = _encoded(values)
+        if column.words:
+            return _decode(encoded, invalid_rows, column)
+        texts, no_texts = _cast(encoded.dictionary, TEXT)
+        rows = sorted({*invalid_rows, *_rows_of(no_texts, encoded)})
+        return CastResult(_with_texts(encoded, texts), rows)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if not column.words or (column.type == INTEGER and not _is_text(values.type)):
-        return CastResult(*_cast(values, column.type, column.limit))
-    texts, invalid_rows = (values, []) if _is_text(values.type) else _cast(values, TEXT)
-    return _decode(texts.dictionary_encode(), invalid_rows, column)
+    return CastResult(*_cast(values, column.type, column.limit))
 
 
 def shown(values: pa.Array, index: int) -> str:
@@ -90,10 +96,38 @@ def _is_text(of: pa.DataType) -> bool:
     return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
 
 
+def _encoded(values: pa.Array) -> tuple[pa.DictionaryArray, list[int]]:
+    """Return the texts of values as a dictionary; also the indices of those that have none."""
+    invalid_rows: list[int] = []
+    if not _is_text(values.type):
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        values, invalid_rows = _cast(values, TEXT)
+    elif pa.types.is_dictionary(values.type) and len(values.dictionary) > len(values):
+        values = values.dictionary_decode()  # of which few texts are used
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    return values, invalid_rows
+
+
+def _with_texts(encoded: pa.DictionaryArray, texts: pa.StringArray) -> pa.DictionaryArray:
+    """Return the same rows with other texts in their dictionary; a row is null where its text is.
+
+    Each text is in the new dictionary once, on which Arrow's writer of Parquet relies.
+    """
+    indices = encoded.indices.cast(pa.int32())
+    distinct = texts.dictionary_encode()
+    if len(distinct.dictionary) < len(texts):
+        indices = distinct.indices.take(indices)
+    return pa.DictionaryArray.from_arrays(indices, distinct.dictionary)
+
+
 def _cast(
     values: pa.Array, declared: pa.DataType, limit: float = NUMBER_LIMIT
 ) -> tuple[pa.Array, list[int]]:
     """Cast values without loss; return also the indices of those that do not fit."""
+    if values.type == declared and _are_all_within(values, limit):
+        return values, []
     if pa.types.is_temporal(values.type) != (declared == DATETIME) and not _is_text(values.type):
         values = values.cast(TEXT)  # a time is no number, though Arrow would count its days
     if _is_text(values.type) and declared in (INTEGER, NUMBER):
@@ -140,8 +174,23 @@ def _written(numbers: pa.Array) -> pa.StringArray:
     return pc.if_else(whole, integers.cast(TEXT), numbers.cast(TEXT))
 
 
-_FIRST_TIME = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(DATETIME)  # 0001-01-01
-_LAST_TIME = pa.scalar(253_402_300_799_999_999, pa.int64()).cast(DATETIME)  # the end of 9999
+_FIRST_MOMENT = -62_135_596_800_000_000  # 0001-01-01, in microseconds since 1970
+_LAST_MOMENT = 253_402_300_799_999_999  # the end of 9999
+_FIRST_TIME = pa.scalar(_FIRST_MOMENT, pa.int64()).cast(DATETIME)
+_LAST_TIME = pa.scalar(_LAST_MOMENT, pa.int64()).cast(DATETIME)
+
+
+def _are_all_within(values: pa.Array, limit: float) -> bool:
+    """Whether numbers or times can all be kept as they are; False of anything else."""
+    if len(values) == values.null_count:
+        return False
+    if values.type == NUMBER:
+        numbers = as_numpy(values, pa.scalar(0.0))
+        return bool(-limit < numbers.min() and numbers.max() < limit)  # which NaN is not
+    if values.type == DATETIME:
+        moments = as_numpy(values.view(pa.int64()), pa.scalar(0, pa.int64()))
+        return bool(moments.min() >= _FIRST_MOMENT and moments.max() <= _LAST_MOMENT)
+    return False
 
 
 def _beyond(fitted: pa.Array, limit: float) -> pa.BooleanArray | None:
@@ -176,7 +225,9 @@ def _decode(encoded: pa.DictionaryArray, invalid_rows: list[int], column: Column
                 no_codes.append(place)
         meant.append(code)
     return CastResult(
-        pa.array(meant, column.type).take(encoded.indices),
+        _with_texts(encoded, pa.array(meant, TEXT))
+        if column.type == TEXT
+        else pa.array(meant, column.type).take(encoded.indices),
         [*invalid_rows, *_rows_of(no_codes, encoded)],
         {row: words[encoded.indices[row].as_py()] for row in _rows_of(undeclared, encoded)},
     )
@@ -193,6 +244,12 @@ def _rows_of(places: Sequence[int], encoded: pa.DictionaryArray) -> list[int]:
     if not places:
         return []
     return np.flatnonzero(mask(pc.is_in(encoded.indices, pa.array(places, pa.int32())))).tolist()
+
+
+def as_numpy(values: pa.Array, null: pa.Scalar) -> NDArray[Any]:
+    """Return values as numpy's, with a value for null; no copy where there is none."""
+    array: NDArray[Any] = (values.fill_null(null) if values.null_count else values).to_numpy()
+    return array
 
 
 def mask(booleans: pa.BooleanArray) -> NDArray[np.bool_]:

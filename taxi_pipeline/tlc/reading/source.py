@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from taxi_pipeline.tlc.header import Header
-from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import NUMBER, TEXT, UNKNOWN_WORDS, Table
+from taxi_pipeline.tlc.schema import ENCODED_TEXT, encoded_schema, encoded_type
+from taxi_pipeline.tlc.services import NUMBER, UNKNOWN_WORDS, Table
 from taxi_pipeline.tlc.values import cast_column, shown
 
 # Other allocators keep what threads have freed, and memory would grow with the month.
@@ -28,7 +28,8 @@ class Batch:
     """A run of published rows.
 
     Attributes:
-        rows: The rows in the table's canonical schema, with nulls where one does not parse.
+        rows: The rows in the table's canonical schema (`encoded_schema`), with nulls where one does
+            not parse.
         problems: What did not parse in each row; null for a row that does.
         numbers: The rows' numbers in the file, from 1; in a CSV the lines', of which the header is
             1.
@@ -110,16 +111,17 @@ class SourceFile(ABC):
                 if values is None:
                     values = fitted.values
                 else:
-                    for index in _differing_rows(values, fitted.values):
+                    values, differing_rows = _merged(values, fitted.values)
+                    for index in differing_rows:
                         problems.setdefault(index, f"{column.name}: two columns differ")
-                    values = pc.coalesce(values, fitted.values)
-            arrays[column.name] = pa.nulls(length, column.type) if values is None else values
+            kind = encoded_type(column.type)
+            arrays[column.name] = pa.nulls(length, kind) if values is None else values
         if words:
             noted = arrays[UNKNOWN_WORDS].to_pylist()
             for index, row_words in words.items():
                 noted[index] = "; ".join(filter(None, (noted[index], *row_words)))
-            arrays[UNKNOWN_WORDS] = pa.array(noted, TEXT)
-        return pa.record_batch([*arrays.values()], schema=arrow_schema(self.table)), problems
+            arrays[UNKNOWN_WORDS] = pa.array(noted, ENCODED_TEXT)
+        return pa.record_batch([*arrays.values()], schema=encoded_schema(self.table)), problems
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,12 @@ def by_name(columns: pa.RecordBatch) -> dict[str, pa.Array]:
     return dict(zip(columns.schema.names, columns.columns, strict=True))
 
 
-def _differing_rows(first: pa.Array, second: pa.Array) -> list[int]:
-    """Return the indices at which both have a value, and not the same."""
-    differ: pa.BooleanArray = pc.not_equal(first, second)
-    return pc.indices_nonzero(differ.fill_null(False)).to_pylist()  # type: ignore[no-any-return]
+def _merged(first: pa.Array, second: pa.Array) -> tuple[pa.Array, list[int]]:
+    """Fill a column's nulls from another; return also the indices at which two values differ."""
+    is_text = first.type == ENCODED_TEXT
+    if is_text:
+        first, second = first.dictionary_decode(), second.dictionary_decode()
+    differ: pa.BooleanArray = pc.not_equal(first, second).fill_null(False)
+    merged = pc.coalesce(first, second)
+    rows = pc.indices_nonzero(differ).to_pylist()
+    return merged.dictionary_encode() if is_text else merged, rows

@@ -1,6 +1,8 @@
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from taxi_pipeline.tlc.column_tallies import ColumnTallies
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.reading import open_published
 from taxi_pipeline.tlc.schema import arrow_schema
-from taxi_pipeline.tlc.services import TAXI_ZONES, YELLOW
+from taxi_pipeline.tlc.services import FHV, TAXI_ZONES, YELLOW
 from taxi_pipeline_tests.support.parquet import read_parquet
 from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER, trip, write_csv
 
@@ -133,6 +135,37 @@ def test_batches_are_gathered_into_row_groups(
     assert 1 < metadata.num_row_groups <= 6
     ids = read_parquet(tmp_path / "trips.parquet")["vendor_id"].to_pylist()
     assert ids == list(range(20))
+
+
+def test_row_groups_with_other_texts_become_one(tmp_path: Path) -> None:
+    published = tmp_path / "fhv_tripdata_2021-01.parquet"
+    bases: list[list[str | None]] = [
+        ["B00001", None, "B00002"],
+        ["B00003", "B00002"],
+        [None],
+        ["B00001"],
+    ]
+    moment = datetime.fromisoformat("2021-01-15 12:00")
+    schema = pa.schema(
+        [
+            ("dispatching_base_num", pa.large_string()),
+            ("pickup_datetime", pa.timestamp("us")),
+            ("dropOff_datetime", pa.timestamp("us")),
+            ("PUlocationID", pa.float64()),
+            ("DOlocationID", pa.float64()),
+        ]
+    )
+    with pq.ParquetWriter(published, schema) as writer:
+        for group in bases:
+            times = [moment] * len(group)
+            zones = [1.0] * len(group)
+            writer.write_table(pa.table([group, times, times, zones, zones], schema=schema))
+    trips = tmp_path / "trips.parquet"
+    clean_trips(JANUARY, open_published(published, FHV.trips), trips, tmp_path / "rejected.parquet")
+    assert pq.read_metadata(trips).num_row_groups == 1
+    assert pq.read_schema(trips).equals(arrow_schema(FHV.trips))
+    written = read_parquet(trips)["dispatching_base_num"].to_pylist()
+    assert written == [base for group in bases for base in group]
 
 
 def test_cleaning_what_is_clean_rejects_nothing(tmp_path: Path) -> None:

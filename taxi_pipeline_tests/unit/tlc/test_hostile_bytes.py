@@ -211,6 +211,22 @@ def test_rejected_rows_are_written_before_their_texts_fill_the_memory(
     assert metadata.num_row_groups >= 3
 
 
+def test_a_row_group_is_small_however_often_it_has_one_long_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "ROW_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("taxi_pipeline.tlc.reading.parquet.PARQUET_BATCH_ROWS", 500)
+    path = tmp_path / "fhv_tripdata_2021-01.parquet"
+    picked_up = {"pickup_datetime": [MONTH.start] * 4000}
+    texts = {"dispatching_base_num": ["B" * 900] * 4000}
+    pq.write_table(pa.table(zeros(4000) | picked_up | texts), path)
+    trips, rejected = tmp_path / "trips", tmp_path / "rejected"
+    cleaning.clean_trips(MONTH, open_published(path, FHV.trips), trips, rejected)
+    metadata = pq.read_metadata(trips)
+    assert metadata.num_rows == 4000
+    assert metadata.num_row_groups == 3  # of three batches: 1.4 MB, written out
+
+
 def test_long_texts_are_read_in_parts_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

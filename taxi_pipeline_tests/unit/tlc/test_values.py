@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from taxi_pipeline.tlc.schema import encoded_type
 from taxi_pipeline.tlc.services import DATETIME, GREEN, INTEGER, NUMBER, TEXT, YELLOW, Column
 from taxi_pipeline.tlc.values import cast_column, shown
 
@@ -45,7 +46,7 @@ STORED = YELLOW.trips["store_and_fwd_flag"]
 )
 def test_values_of_any_type_fit_without_loss(column: Column, values: pa.Array, fitted: Any) -> None:
     found = cast_column(values, column)
-    assert found.values.type == column.type
+    assert found.values.type == encoded_type(column.type)
     assert found.values.to_pylist() == fitted
     assert (found.invalid_rows, found.words) == ([], {})
 
@@ -107,8 +108,40 @@ def test_words_become_codes(
     values = pa.array(words, pa.string())
     found = cast_column(values.dictionary_encode() if encoded else values, column)
     assert found.values.to_pylist() == codes
-    assert found.values.type == column.type
+    assert found.values.type == encoded_type(column.type)
     assert (found.invalid_rows, found.words) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "indices", "rows", "dictionary"),
+    [
+        (["a", "b", "a"], [0, 1, 2, None], ["a", "b", "a", None], ["a", "b"]),
+        (["a", None], [1, 0, 1], [None, "a", None], ["a"]),
+        (["a", "b", "c", "d"], [3, 3], ["d", "d"], ["d"]),  # made anew: more texts than rows
+        ([], [None, None], [None, None], []),
+    ],
+)
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string()])
+def test_a_texts_dictionary_has_each_text_once(
+    texts: list[str | None],
+    indices: list[int | None],
+    rows: list[str | None],
+    dictionary: list[str],
+    type_: pa.DataType,
+) -> None:
+    encoded = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(texts, type_))
+    found = cast_column(encoded, NAME).values
+    assert found.to_pylist() == rows
+    assert found.dictionary.to_pylist() == dictionary
+    assert found.null_count == rows.count(None)
+
+
+def test_a_text_at_fault_is_at_fault_in_each_of_its_rows() -> None:
+    no_text = pa.array([b"\xff", b"a", b"a\0"]).view(pa.string())
+    encoded = pa.DictionaryArray.from_arrays(pa.array([1, 0, 2, 0]), no_text)
+    found = cast_column(encoded, NAME)
+    assert found.invalid_rows == [1, 2, 3]
+    assert found.values.to_pylist() == ["a", None, None, None]
 
 
 def test_a_word_that_is_not_declared_is_handed_back() -> None:

@@ -230,15 +230,15 @@ def decoded_bytes(rows: pa.RecordBatch) -> int:
     return sum(map(_decoded_bytes, rows.columns))
 
 
-def slices(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def slices(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows in slices whose dictionaries, written out, take `BATCH_BYTES` at most.
 
-    Unless one row takes more.
+    Unless one row takes more. `size` is the rows' `decoded_bytes`.
     """
-    if len(rows) > 1 and decoded_bytes(rows) > BATCH_BYTES:
+    if len(rows) > 1 and size > BATCH_BYTES:
         half = len(rows) // 2
-        yield from slices(rows[:half])
-        yield from slices(rows[half:])
+        for part in (rows[:half], rows[half:]):
+            yield from slices(part, decoded_bytes(part))
     else:
         yield rows
 
@@ -247,10 +247,16 @@ def _decoded_bytes(values: pa.Array) -> int:
     if not pa.types.is_dictionary(values.type) or not is_bytes(values.type.value_type):
         return 0
     lengths = pc.binary_length(values.dictionary).fill_null(0).to_numpy()
-    indices = values.indices.drop_null().to_numpy()
-    if len(indices) and not 0 <= indices.min() <= indices.max() < len(lengths):
+    if values.null_count == len(values):
+        return 0
+    indices = values.indices.drop_null() if values.null_count else values.indices
+    places = indices.to_numpy()
+    if not 0 <= places.min() <= places.max() < len(lengths):
         raise pa.ArrowIndexError("a value that its dictionary does not have")
-    return int(np.bincount(indices, minlength=len(lengths)) @ lengths.astype(np.int64))
+    longest = int(lengths.max())
+    if longest <= _VALUE_BYTES:  # for which the plan has so much already
+        return longest * len(places)
+    return int(np.bincount(places, minlength=len(lengths)) @ lengths.astype(np.int64))
 
 
 def is_bytes(type_: pa.DataType) -> bool:
