@@ -100,7 +100,7 @@ def _run(folder: Path, files: Sequence[Published], seconds: float) -> History:
             failed = _await_end(dev, len(files), seconds)
         runs = _month_runs(dev, {(file.service.name, file.month.key): file.rows for file in files})
         stored = history_report.stored_bytes(data, inputs.published())
-        ledger = _ledger(dev)
+        ledger = _ledger(dev, sum(file.rows for file in files))
     return History(launched, runs, footprint, stored, ledger, failed)
 
 
@@ -164,13 +164,15 @@ def _month_runs(dev: DagsterDev, rows: Mapping[tuple[str, str], int]) -> list[Mo
     return sorted(found, key=lambda run: run.began)
 
 
-def _ledger(dev: DagsterDev) -> list[dict[str, Any]]:
-    """Return the lines of `taxi ledger`; raise where they do not add up."""
+def _ledger(dev: DagsterDev, rows: int) -> list[dict[str, Any]]:
+    """Return the lines of `taxi ledger`; raise where they do not add up to the published rows."""
     command = [*dev.stack, *TAXI, "ledger", "--json"]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise click.ClickException(f"The ledger does not add up: {ran.stderr[-2000:]}")
     lines: list[dict[str, Any]] = json.loads(ran.stdout)
+    if (counted := sum(line["published"] for line in lines)) != rows:
+        raise click.ClickException(f"The ledger has {counted:,} rows of {rows:,}.")
     return lines
 
 

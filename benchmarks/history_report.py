@@ -214,8 +214,9 @@ def _figures(history: History) -> Iterator[tuple[str, str]]:
     alone = LAUNCH_SECONDS + sum(seconds_alone(run.service, run.rows) for run in runs)
     yield "months, each of which was loaded", f"{len(runs)}"
     yield "runs that failed and were tried again", f"{history.failed}"
-    yield "published rows", f"{sum(run.rows for run in runs):,}"
     yield "lines of the ledger, all of which add up", f"{len(history.ledger)}"
+    for figure in ("published", "kept", "postgres", "bigquery"):
+        yield f"their rows, {figure}", f"{sum(line[figure] for line in history.ledger):,}"
     yield "minutes, from the launch to the last run's end", f"{history.seconds / 60:.1f}"
     yield "the same by the line of `taxi backfill`", f"{alone / 60:.1f}"
     yield "seconds between two runs", f"{history.gap:.1f}"
