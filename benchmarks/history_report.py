@@ -206,7 +206,7 @@ def _page(history: History, every: int, share: float, newest: float) -> Iterator
     yield ""
     yield from _table(("", ""), _figures(history))
     yield ""
-    yield from _workers(history, every, share)
+    yield from _workers(history, share)
 
 
 def _figures(history: History) -> Iterator[tuple[str, str]]:
@@ -229,7 +229,7 @@ def _figures(history: History) -> Iterator[tuple[str, str]]:
         yield name, f"{size:,}"
 
 
-def _workers(history: History, every: int, share: float) -> Iterator[str]:
+def _workers(history: History, share: float) -> Iterator[str]:
     line, gap = fitted_line(history.runs), history.gap
     yield "A month by least squares of these runs, in seconds:"
     yield ""
@@ -246,7 +246,11 @@ def _workers(history: History, every: int, share: float) -> Iterator[str]:
         ],
     )
     yield ""
-    yield "Hours by a simulation of the queue and its pools, each worker with cores of its own:"
+    yield (
+        "Hours by a simulation of the queue and its pools, each worker with cores of its own. By "
+        f"the line of `taxi backfill` one worker takes {_hours_by_backfill():.1f} for all months in "
+        "their true sizes:"
+    )
     yield ""
     as_run = [run.phases(gap) for run in history.runs]
     all_runs = {
@@ -265,6 +269,14 @@ def _workers(history: History, every: int, share: float) -> Iterator[str]:
             for name, of in all_runs.items()
             for pools, places in _PLACES.items()
         ],
+    )
+
+
+def _hours_by_backfill() -> float:
+    """Return the hours of all months in their true sizes, one after another, by `taxi backfill`."""
+    months = [(service, month) for service, of in all_months().items() for month in of]
+    return (
+        sum(seconds_alone(service, true_rows(service, month)) for service, month in months) / 3600
     )
 
 
