@@ -248,8 +248,8 @@ def _workers(history: History, share: float) -> Iterator[str]:
     yield ""
     yield (
         "Hours by a simulation of the queue and its pools, each worker with cores of its own. By "
-        f"the line of `taxi backfill` one worker takes {_hours_by_backfill():.1f} for all months in "
-        "their true sizes:"
+        f"the line of `taxi backfill` one worker takes {_hours_by_backfill():.1f} for all months "
+        "in their true sizes:"
     )
     yield ""
     as_run = [run.phases(gap) for run in history.runs]
