@@ -1,7 +1,7 @@
-"""Pictures of trips by day and by zone, as PNG inside Markdown, which Dagster's UI shows.
+"""Pictures of a mart's trips by day and by zone, as PNG inside Markdown, which Dagster's UI shows.
 
 Only drawing belongs here: who asks for a picture has counted. The background is transparent, and
-all colours read on a light page as on a dark one.
+all colours read on a light page as on a dark one. That of a month is `month_picture`'s.
 """
 
 import base64
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
-from taxi_pipeline.tlc.month import Month
-from taxi_pipeline.tlc.services import Service
 from taxi_pipeline.tlc.shapes import ZoneShape
 
 if TYPE_CHECKING:
@@ -24,13 +22,9 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 700, 260  # in pixels
 _DPI = 100
-# Where a month's trips by day and its rejected rows are, as shares of the picture (left, bottom,
-# width, height): room for millions a day and for the longest reason. A layout that measures its
-# texts takes a third of a picture's time.
-_PLACES = ((0.125, 0.165, 0.48, 0.74), (0.84, 0.165, 0.15, 0.74))
 
-_INK = "#828b96"
-_TRIPS, _REJECTED = "#3b8bd0", "#d9772b"
+INK = "#828b96"
+TRIPS = "#3b8bd0"
 _LINES = ("#d9a400", "#2f9e5b", "#3b8bd0", "#b264d6", "#d9772b")
 
 MAP_WIDTH, MAP_HEIGHT = 640, 600  # in pixels
@@ -39,40 +33,7 @@ _DEGREE = 0.758  # of longitude at New York's latitude, in degrees of latitude
 # How opaque a zone is, from the fewest trips to the most: the page shines through, light or dark.
 _OPACITY = (0.12, 1.0)
 
-_MOST_REASONS = 6
 _LOG_FROM = 30  # times: on a linear scale the smallest line would lie on the axis
-
-
-def month_picture(
-    service: Service, month: Month, trips: Sequence[int], rejected: Mapping[str, int]
-) -> dg.MarkdownMetadataValue:
-    """Draw a month: its trips by day, and beside them its rejected rows by reason.
-
-    `trips` has one count for each day of the month, from the first on.
-    """
-    import numpy as np
-
-    figure = _figure()
-    by_day, by_reason = (figure.add_axes(place) for place in _PLACES)
-    _style(by_day, f"{service.name} {month}: {sum(trips):,} trips")
-    # one shape instead of a bar a day, which takes twice as long
-    edges = np.arange(1, len(trips) + 1).repeat(2) + np.tile((-0.4, 0.4), len(trips))
-    heights = np.ravel([[count, 0] for count in trips])[:-1]
-    by_day.stairs(heights, edges, fill=True, color=_TRIPS)
-    by_day.set(xlabel="day of the month", ylabel="trips a day")
-    by_day.set(xlim=(0.4, len(trips) + 0.6), xticks=range(1, len(trips) + 1, 7))
-    by_day.set_ylim(0, max(*trips, 1) * 1.05)
-    _count_along(by_day.yaxis)
-
-    rows = f"{sum(rejected.values()):,}" if rejected else "none"
-    _style(by_reason, f"{rows} rejected", "right")
-    reasons = _largest(rejected)
-    by_reason.barh(range(len(reasons)), [rows for _, rows in reasons], color=_REJECTED)
-    by_reason.set_yticks(range(len(reasons)), [f"{name}\n{rows:,}" for name, rows in reasons])
-    by_reason.set_ylim(max(len(reasons), 4) - 0.5, -0.5)  # the largest on top, none too thick
-    by_reason.tick_params(left=False, bottom=False, labelbottom=False)
-    by_reason.spines[["left", "bottom"]].set_visible(False)
-    return as_markdown(figure, f"{service.name} {month}: trips by day, rejected rows by reason")
 
 
 def daily_picture(
@@ -105,7 +66,7 @@ def daily_picture(
         bbox_to_anchor=(1, 1),
         ncols=len(trips),
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         fontsize=8,
     )
     largest = [max(counts) for counts in trips.values() if any(counts)]
@@ -138,10 +99,10 @@ def zones_picture(
 
     figure = _figure(MAP_WIDTH, MAP_HEIGHT)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.93))
-    axes.set_title(title, color=_INK, fontsize=10, loc="left")
+    axes.set_title(title, color=INK, fontsize=10, loc="left")
     axes.set_axis_off()
     shades = LinearSegmentedColormap.from_list(
-        "trips", [to_rgba(_TRIPS, alpha) for alpha in _OPACITY]
+        "trips", [to_rgba(TRIPS, alpha) for alpha in _OPACITY]
     )
     most = max([10, *trips.values()])
     scale = LogNorm(1, most)
@@ -152,7 +113,7 @@ def zones_picture(
                 shades(scale(trips[zone.location_id])) if trips.get(zone.location_id) else "none"
                 for zone in zones
             ],
-            edgecolors=_INK,
+            edgecolors=INK,
             linewidths=0.4,
         )
     )
@@ -186,7 +147,12 @@ def as_markdown(figure: "Figure", alt: str, colours: int | None = None) -> dg.Ma
     figure.savefig(png, format="png", dpi=_DPI, transparent=True)
     if colours:
         png = _with_colours(png, colours)
-    encoded = base64.b64encode(png.getvalue()).decode()
+    return png_as_markdown(png.getvalue(), alt)
+
+
+def png_as_markdown(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
+    """Return a PNG within Markdown; `alt` is what it shows, in words."""
+    encoded = base64.b64encode(png).decode()
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
 
 
@@ -208,13 +174,13 @@ def _figure(
     return Figure((width / _DPI, height / _DPI), layout=layout)
 
 
-def _style(axes: "Axes", title: str, loc: Literal["left", "right"] = "left") -> None:
-    axes.set_title(title, color=_INK, fontsize=10, loc=loc)
-    axes.tick_params(colors=_INK, labelsize=8)
-    axes.xaxis.label.set(color=_INK, fontsize=8)
-    axes.yaxis.label.set(color=_INK, fontsize=8)
+def _style(axes: "Axes", title: str) -> None:
+    axes.set_title(title, color=INK, fontsize=10, loc="left")
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.xaxis.label.set(color=INK, fontsize=8)
+    axes.yaxis.label.set(color=INK, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
+    axes.spines[["left", "bottom"]].set_color(INK)
 
 
 def _count_along(axis: "Axis") -> None:
@@ -223,11 +189,3 @@ def _count_along(axis: "Axis") -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if axis.get_scale() == "linear":
         axis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def _largest(rejected: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return the reasons with the most rows, the largest first, and the rest as `others`."""
-    ordered = sorted(rejected.items(), key=lambda item: -item[1])
-    rest = ordered[_MOST_REASONS:]
-    others = [("others", sum(rows for _, rows in rest))] if rest else []
-    return ordered[:_MOST_REASONS] + others

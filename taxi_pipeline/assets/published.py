@@ -16,6 +16,7 @@ from time import monotonic
 import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key
+from taxi_pipeline.assets.looks import looks_of
 from taxi_pipeline.assets.reporting import (
     OWNERS,
     PREVIEW_ROWS,
@@ -213,6 +214,7 @@ def _sink_asset(
                 first_rows=PREVIEW_ROWS,
             ) as stored:
                 _ensure_enough(context.run, stored.file, store)
+                looks_of(context.run.run_id).forget(store)
                 store.replace(stored.file, context.run.run_id)
                 return report_loaded(stored, store, _seconds_since(began))
 
@@ -223,12 +225,11 @@ def _ensure_enough(run: dg.DagsterRun, file: CleanedFile, sink: Sink) -> None:
     """Raise `PermanentError` where next to nothing would be left of the month in a table.
 
     So it is checked in a run of the table's asset alone, too, which has not the checks of what was
-    cleaned. The run's tag lets the month through.
+    cleaned, and else tells what they have seen. The run's tag lets the month through.
     """
     if file.month is None or is_set(run, ACCEPT_FEWER_ROWS):
         return
-    tally = sink.tallies(file.table, None, file.month, file.month).get(file.month)
-    replaced = tally.rows - tally.rows_without_pickup if tally else None
+    replaced = looks_of(run.run_id).rows(sink, file.table, file.month)
     comparison = Comparison(file.month, file.rows, replaced, neighbours={})
     if comparison.next_to_nothing:
         raise PermanentError(" ".join([*comparison.shortfalls(0), HOW_TO_ACCEPT]))

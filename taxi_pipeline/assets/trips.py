@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from taxi_pipeline.assets.pictures import month_picture
+from taxi_pipeline.assets.month_picture import month_picture
 from taxi_pipeline.assets.published import PublishedFile, PublishedTable
 from taxi_pipeline.errors import PermanentError
 from taxi_pipeline.lake.cleaned import CleanedRows

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from taxi_pipeline.assets.keys import asset_key
-from taxi_pipeline.assets.published import PublishedFile, PublishedTable
+from taxi_pipeline.assets.looks import LakeLook, looks_of
+from taxi_pipeline.assets.published import PublishedTable
 from taxi_pipeline.assets.reporting import RETRIES, do_not_retry_run, retried_if_transient
 from taxi_pipeline.assets.tags import ACCEPT_FEWER_ROWS, RECOUNT, is_set
 from taxi_pipeline.checks.results import (
@@ -33,14 +34,14 @@ from taxi_pipeline.checks.results import (
 from taxi_pipeline.errors import PermanentError, TransientError
 from taxi_pipeline.lake.cleaned import find_cleaned
 from taxi_pipeline.lake.paths import object_paths
-from taxi_pipeline.lake.raw import raw_objects
-from taxi_pipeline.ledger import Depth, LakeEntry, lake_entry, store_cells
+from taxi_pipeline.ledger import Cells, Depth, LakeEntry, store_cells
 from taxi_pipeline.resources.gcs import Lake
 from taxi_pipeline.settings import check_depth, fewer_rows_share, rejected_share
 from taxi_pipeline.sink import Sink
+from taxi_pipeline.tlc.column_tallies import NULLS
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.rules import Rule, rules_for
-from taxi_pipeline.tlc.services import SERVICES
+from taxi_pipeline.tlc.services import SERVICES, Table
 from taxi_pipeline.tlc.shrinkage import Comparison
 from taxi_pipeline.tlc.tally import Tally
 
@@ -115,14 +116,14 @@ def _cleaned_checks(
             lake: Lake = context.resources.lake
             file = published.file_of(context.run)
             depth = Depth.PUBLISHED if is_set(context.run, RECOUNT) else Depth.ROWS
-            entry = lake_entry(lake, file.paths, published.table, published.total, depth)
-            results = [
-                every_row_result(entry),
-                from_publisher_result(raw_objects(lake, file.paths)),
-            ]
+            look = looks_of(context.run.run_id).lake(
+                lake, file.paths, published.table, published.total, depth
+            )
+            raw = [item for item in look.objects if item.name in file.paths.raw_names]
+            results = [every_row_result(look.entry), from_publisher_result(raw)]
             if file.month:
                 stores = [getattr(context.resources, sink.name) for sink in sinks]
-                results += _month_results(context, published, file, file.month, lake, entry, stores)
+                results += _month_results(context, published, file.month, lake, look, stores)
             if any(
                 not each.passed and each.severity == dg.AssetCheckSeverity.ERROR for each in results
             ):
@@ -135,16 +136,15 @@ def _cleaned_checks(
 def _month_results(
     context: dg.AssetCheckExecutionContext,
     published: PublishedTable,
-    file: PublishedFile,
     month: Month,
     lake: Lake,
-    entry: LakeEntry,
+    look: LakeLook,
     sinks: Sequence[Sink],
 ) -> list[dg.AssetCheckResult]:
     """Return the results of the checks that only a month has."""
     limit, fewer = rejected_share(), fewer_rows_share()
     accepted = is_set(context.run, ACCEPT_FEWER_ROWS)
-    history = find_cleaned(lake, file.paths)
+    entry, history = look.entry, look.stored.history
     if entry.kept:
         held, silent = _held(context, published, month, sinks)
         comparison = Comparison(
@@ -189,18 +189,18 @@ def _held(
     A sink that is away must not keep the month from the others, and gets none of it itself. Raises
     what the first said where none answers.
     """
+    looks = looks_of(context.run.run_id)
     held: dict[str, int] = {}
     errors: dict[str, PermanentError | TransientError] = {}
     for sink in sinks:
         try:
-            # without a total: of BigQuery's columns the pick-up time alone is read
-            tally = sink.tallies(published.table, None, month, month).get(month)
+            rows = looks.rows(sink, published.table, month)
         except (PermanentError, TransientError) as error:
             errors[sink.title] = error
             context.log.warning(f"{sink.title} did not say how many rows it has: {error}")
         else:
-            if tally:
-                held[sink.title] = tally.rows - tally.rows_without_pickup
+            if rows is not None:
+                held[sink.title] = rows
     if len(errors) == len(sinks):
         raise next(iter(errors.values()))
     return held, [*errors]
@@ -217,6 +217,8 @@ def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDe
         "fingerprint of the rows.",
         partitions_def=published.partitions,
         required_resource_keys={"lake", sink.name},
+        # of checks alone the first: what it sees of the table is all that the others need of it
+        op_tags={"dagster/priority": "1"},
         retry_policy=RETRIES,
     )
     def matches_lake(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -225,15 +227,25 @@ def _sink_check(published: PublishedTable, sink: type[Sink]) -> dg.AssetChecksDe
             file = published.file_of(context.run)
             recounts = is_set(context.run, RECOUNT)
             depth = Depth.CELLS if recounts else Depth[check_depth().upper()]
-            entry = lake_entry(lake, file.paths, published.table, published.total, depth)
+            looks = looks_of(context.run.run_id)
+            entry = looks.cleaned(lake, file.paths, published.table, published.total, depth)
             store: Sink = getattr(context.resources, sink.name)
             if depth == Depth.ROWS:
                 tally = _tally(published, store, file.month, entry)
+                looks.note(store, tally)
                 return rows_match_result(entry, store, tally, published.total)
             cells = store_cells(store, published.table, file.month, depth)
+            looks.note(store, _rows_of(published.table, cells))
             return matches_lake_result(published.table, entry, store, cells, published.total)
 
     return matches_lake
+
+
+def _rows_of(table: Table, cells: Cells) -> Tally:
+    """Return the rows of a table as its column tallies have them, without a total."""
+    of = cells.columns
+    without_pickup = of.columns[table.partitioned_by][NULLS] if table.partitioned_by else None
+    return Tally(of.rows, None, without_pickup or 0)
 
 
 def _tally(

@@ -8,7 +8,14 @@ what was counted in the published file, line by line, before it went into the la
 """
 
 from taxi_pipeline.ledger.entry import Cells, Entry, LakeEntry, mart_problems
-from taxi_pipeline.ledger.lake import Depth, lake_entry, noted_entry, objects_by_month
+from taxi_pipeline.ledger.lake import (
+    Depth,
+    entry_of,
+    find_objects,
+    lake_entry,
+    noted_entry,
+    objects_by_month,
+)
 from taxi_pipeline.ledger.stores import read_ledger, read_unpartitioned, store_cells
 
 __all__ = [
@@ -16,6 +23,8 @@ __all__ = [
     "Depth",
     "Entry",
     "LakeEntry",
+    "entry_of",
+    "find_objects",
     "lake_entry",
     "mart_problems",
     "noted_entry",

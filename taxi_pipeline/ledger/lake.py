@@ -63,7 +63,7 @@ def lake_entry(
         PermanentError: The lake cannot be asked, and asking again cannot change that.
         TransientError: The lake is away, or an object was replaced while it was read.
     """
-    return _lake_entry(lake, paths, find_objects(lake, paths), table, total, depth)
+    return entry_of(lake, paths, find_objects(lake, paths), table, total, depth)
 
 
 def read_lake(
@@ -76,9 +76,54 @@ def read_lake(
 ) -> LakeEntry:
     """Return what the lake has; where an object is replaced while it is read, that nothing was."""
     try:
-        return _lake_entry(lake, paths, objects, table, total, depth)
+        return entry_of(lake, paths, objects, table, total, depth)
     except ReplacedError:
         return LakeEntry(None, None, None, None, None, of_this_raw=False, is_read=False)
+
+
+def entry_of(
+    lake: Lake,
+    paths: ObjectPaths,
+    objects: Iterable[LakeObject],
+    table: Table,
+    total: str | None,
+    depth: Depth,
+) -> LakeEntry:
+    """Return what the lake has of one published file, of which these are the objects.
+
+    Arguments and errors are `lake_entry`'s, but for `objects`: all of the file's, the newest of
+    each folder first.
+    """
+    stored = FileObjects.among(objects, paths)
+    cleaned, origin = stored.cleaned, stored.origin
+    faults: list[str] = []
+    kept = _read(lake, cleaned, partial(_tally, total=total, table=table), faults)
+    reasons = _read(lake, stored.rejected, _reasons, faults)
+    cells = Cells(kept.columns) if kept and kept.columns else None
+    if cleaned and kept and (depth >= Depth.CELLS or (depth == Depth.COLUMNS and not cells)):
+        counted = _count_cells(lake, cleaned, table, faults)
+        if counted and cells:
+            faults += (
+                f"{column}: the cleaned {_content(paths)} in the lake have {has}, when they were "
+                f"stored they had {should}."
+                for column, has, should in differences(table, counted.columns, cells.columns)
+            )
+        cells = counted
+    if stored.raw and depth >= Depth.PUBLISHED:
+        faults += _recounted(lake, stored.raw, origin)
+    return LakeEntry(
+        published=origin.rows,
+        kept=kept.tally if kept else None,
+        rejected=reasons,
+        etag=origin.etag,
+        sha256=origin.sha256,
+        of_this_raw=stored.of_this_raw,
+        faults=tuple(faults),
+        stamp=cleaned.stamp if cleaned else None,
+        is_tallied=bool(kept and kept.is_tallied),
+        cells=cells,
+        content=_content(paths),
+    )
 
 
 def find_objects(lake: Lake, paths: ObjectPaths) -> list[LakeObject]:
@@ -119,46 +164,6 @@ def objects_by_month(lake: Lake, service: Service) -> dict[Month, list[LakeObjec
                 _, month = named
                 objects[month].append(item)
     return objects
-
-
-def _lake_entry(
-    lake: Lake,
-    paths: ObjectPaths,
-    objects: Iterable[LakeObject],
-    table: Table,
-    total: str | None,
-    depth: Depth,
-) -> LakeEntry:
-    stored = FileObjects.among(objects, paths)
-    cleaned, origin = stored.cleaned, stored.origin
-    faults: list[str] = []
-    kept = _read(lake, cleaned, partial(_tally, total=total, table=table), faults)
-    reasons = _read(lake, stored.rejected, _reasons, faults)
-    cells = Cells(kept.columns) if kept and kept.columns else None
-    if cleaned and kept and (depth >= Depth.CELLS or (depth == Depth.COLUMNS and not cells)):
-        counted = _count_cells(lake, cleaned, table, faults)
-        if counted and cells:
-            faults += (
-                f"{column}: the cleaned {_content(paths)} in the lake have {has}, when they were "
-                f"stored they had {should}."
-                for column, has, should in differences(table, counted.columns, cells.columns)
-            )
-        cells = counted
-    if stored.raw and depth >= Depth.PUBLISHED:
-        faults += _recounted(lake, stored.raw, origin)
-    return LakeEntry(
-        published=origin.rows,
-        kept=kept.tally if kept else None,
-        rejected=reasons,
-        etag=origin.etag,
-        sha256=origin.sha256,
-        of_this_raw=stored.of_this_raw,
-        faults=tuple(faults),
-        stamp=cleaned.stamp if cleaned else None,
-        is_tallied=bool(kept and kept.is_tallied),
-        cells=cells,
-        content=_content(paths),
-    )
 
 
 def _content(paths: ObjectPaths) -> str:

@@ -1,6 +1,8 @@
 """The checks: what a run records of its month, and what they catch when only they are run again."""
 
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import psycopg
@@ -10,10 +12,14 @@ import pytest
 
 from taxi_pipeline.assets.keys import asset_key
 from taxi_pipeline.lake.paths import object_paths
+from taxi_pipeline.resources.postgres import Postgres
+from taxi_pipeline.sink import CleanedFile
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
+from taxi_pipeline_tests.support.contracts import edge
 from taxi_pipeline_tests.support.lake import LosingLake, delete, overwrite
+from taxi_pipeline_tests.support.relays import Message, Point, postgres_relay
 from taxi_pipeline_tests.support.results import (
     CHECKS,
     EVERY_ROW,
@@ -105,6 +111,73 @@ def test_a_rule_warns_above_the_share_that_it_declares(
     assert f"holds for {negative} of 20 trips, which is {share}; up to 5.00% is usual" in str(
         found.description
     )
+
+
+def asked(platform: Platform, job: str, month: str) -> Counter[str]:
+    """Run a job; return how often it has asked each store for the month's rows.
+
+    Of the lake's objects count those that are opened, whose bytes are then read part by part.
+    """
+    url = urlsplit(platform.resources.postgres.url)
+    statements: list[str] = []
+    noted: Point[Message] = Point(
+        lambda message: bool(message.statement),
+        lambda message: statements.append(message.statement),
+        times=None,
+    )
+    with postgres_relay(url.port or 5432, [noted]) as port, edge.recording() as calls:
+        there = url._replace(netloc=f"{url.username}:{url.password}@{url.hostname}:{port}").geturl()
+        assert with_resources(platform, postgres=Postgres(url=there)).run(job, month).success
+    queries = [
+        call.body["configuration"].get("query", {}).get("query", "")
+        for call in calls
+        if call.method.id == "bigquery.jobs.insert"
+    ]
+    return Counter(
+        {
+            "BigQuery": sum(f".{JOB}`" in query for query in queries),
+            "Postgres": sum("count(*)" in text and f'"tlc"."{JOB}"' in text for text in statements),
+            **Counter(
+                call.names["object"].partition("/")[0]
+                for call in calls
+                if call.kind == "storage.objects.get" and "generation" in dict(call.query)
+            ),
+        }
+    )
+
+
+def test_checks_alone_ask_each_store_once(publish: Publish) -> None:
+    month = "2018-11"
+    platform, _ = publish({MIRRORED.format(month): five_trips(month)})
+    platform.load("yellow", month)
+    each = {"BigQuery": 1, "Postgres": 1, "cleaned": 1, "rejected": 1}
+    assert asked(platform, CHECKS_JOB, month) == each
+
+
+def test_a_run_asks_each_table_once_before_it_is_replaced_and_once_afterwards(
+    publish: Publish,
+) -> None:
+    month = "2018-12"
+    platform, _ = publish({MIRRORED.format(month): five_trips(month)})
+    platform.load("yellow", month)
+    found = asked(platform, JOB, month)
+    assert (found["BigQuery"], found["Postgres"]) == (2, 2)
+    # the checks once, and each sink as it loads the trips
+    assert (found["cleaned"], found["rejected"]) == (1 + 2, 1)
+
+
+def test_what_befalls_a_table_after_it_was_replaced_is_seen_by_its_check(publish: Publish) -> None:
+    month = "2019-01"
+    platform, _ = publish({MIRRORED.format(month): five_trips(month)})
+    platform.load("yellow", month)
+
+    class Losing(Postgres):
+        def replace(self, cleaned: CleanedFile, run_id: str) -> None:
+            super().replace(cleaned, run_id)
+            platform.execute(platform.resources.postgres, f"DELETE FROM tlc.{JOB}")
+
+    losing = with_resources(platform, postgres=Losing(url=platform.resources.postgres.url))
+    assert failed_checks(losing.run(JOB, month)) == {("postgres", "matches_lake")}
 
 
 def five_trips(month: str) -> bytes:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taxi_pipeline.assets.month_picture import month_picture, ticks
 from taxi_pipeline.assets.pictures import (
     HEIGHT,
     MAP_HEIGHT,
     MAP_WIDTH,
     WIDTH,
     daily_picture,
-    month_picture,
     zones_picture,
 )
 from taxi_pipeline.tlc.cleaning import clean_zone_shapes
@@ -102,6 +102,20 @@ def test_the_largest_numbers_and_the_longest_reasons_have_room() -> None:
     alpha = image_of(month_picture(GREEN, JANUARY, [1_200_000] * 31, rejected)).getchannel("A")
     at_the_edge, between = alpha.crop((0, 0, 2, HEIGHT)), alpha.crop((426, 30, 446, 220))
     assert at_the_edge.getextrema() == between.getextrema() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (1.05, [0, 1]),
+        (6, [0, 1, 2, 3, 4, 5, 6]),
+        (7, [0, 2, 4, 6]),
+        (48_300, [0, 10_000, 20_000, 30_000, 40_000]),
+        (1_260_000, [0, 500_000, 1_000_000]),
+    ],
+)
+def test_an_axis_has_few_ticks_at_round_numbers(highest: float, expected: list[int]) -> None:
+    assert [*ticks(highest)] == expected
 
 
 def luminance(colour: tuple[int, ...]) -> float:
