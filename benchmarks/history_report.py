@@ -14,10 +14,13 @@ from benchmarks.footprint import Footprint
 from benchmarks.history_months import all_months, true_rows
 from benchmarks.simulation import Phase, Run, simulate
 from taxi_pipeline.backfill.pace import LAUNCH_SECONDS, seconds_alone
+from taxi_pipeline.tlc.services import GREEN, YELLOW
 
 # the pools of a month's steps, by their assets' layers
 POOLS = {"raw": "publisher", "bigquery": "bigquery", "postgres": "postgres"}
 _UNPOOLED = ""
+# Green has yellow's columns, and too few rows for a line of its own.
+_ROWS_LIKE = {GREEN.name: YELLOW.name}
 _WORKERS = (1, 2, 4, 8, 16)
 # production's pools as they are by default, and as deploy/dagster.yaml says that they may be
 _PLACES: Mapping[str, Mapping[str, int]] = {
@@ -129,9 +132,9 @@ class Line:
 
     def phases(self, service: str, rows: int, gap: float) -> Run:
         """Return a month as the simulation has it."""
+        alike = _ROWS_LIKE.get(service, service)
         seconds = {
-            pool: of_month + self.row[pool].get(service, 0) * rows
-            for pool, of_month in self.month.items()
+            pool: of_month + self.row[pool][alike] * rows for pool, of_month in self.month.items()
         }
         seconds[_UNPOOLED] += gap
         return _phases(seconds)
@@ -141,8 +144,12 @@ def fitted_line(runs: Sequence[MonthRun]) -> Line:
     """Return the line that runs lie on: least squares, one month's own seconds for all services."""
     import numpy as np
 
-    services = sorted({run.service for run in runs})
-    of_rows = [[run.rows * (run.service == service) for service in services] for run in runs]
+    alike = [_ROWS_LIKE.get(run.service, run.service) for run in runs]
+    services = sorted({*alike})
+    of_rows = [
+        [run.rows * (service == of) for of in services]
+        for run, service in zip(runs, alike, strict=True)
+    ]
     columns = np.column_stack([np.ones(len(runs)), np.array(of_rows, float)])
     month, row = {}, {}
     for pool in (_UNPOOLED, *POOLS.values()):
@@ -233,7 +240,7 @@ def _workers(history: History, share: float) -> Iterator[str]:
     line, gap = fitted_line(history.runs), history.gap
     yield "A month by least squares of these runs, in seconds:"
     yield ""
-    services = sorted({run.service for run in history.runs})
+    services = sorted(line.row[_UNPOOLED])
     yield from _table(
         ("", "a month", *(f"a million rows of {service}" for service in services)),
         [
