@@ -6,6 +6,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 DBT := .venv-dbt
+PEERS := .venv-peers
 PORT ?= 3000
 IS_REAL := $(filter-out 0 no false,$(REAL))
 DATA := $(if $(IS_REAL),.taxi-tlc,.taxi)
@@ -104,7 +105,7 @@ fuzz: $(READY) ## hostile files, led by coverage, FUZZ_SECONDS a format (Linux o
 mutants: $(READY) ## mutants of the platform's heart that the tests do not kill, EACH a module
 	@python -m taxi_pipeline_tests.mutants --each $(EACH)
 
-bench: $(BENCH)/.ready ## measure the project beside other ways, into benchmarks/results.md
+bench: $(BENCH)/.ready $(PEERS)/.ready ## measure the project beside other ways, into benchmarks/results.md
 	@PATH="$(CURDIR)/$(BENCH)/bin:$$PATH" python -m benchmarks
 
 docs: $(READY) ## write the data dictionary, the requests to Google, docs/reliability.md's tables and dbt's sources anew
@@ -125,6 +126,7 @@ lock: ## pin the newest versions that fit pyproject.toml
 	  -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
 	uv pip compile -q --universal --python-version 3.13 --upgrade --group dbt \
 	  -c requirements.lock -o requirements-dbt.lock
+	uv pip compile -q --universal --python-version 3.13 --upgrade --group peers -o requirements-peers.lock
 
 clean: ## remove the environment and the embedded stack's data
 	@for data in .taxi .taxi-tlc; do \
@@ -133,7 +135,7 @@ clean: ## remove the environment and the embedded stack's data
 	done
 	@[ ! -e .containers/dockerd.pid ] || { echo "An engine of containers runs on .containers: end" \
 	  "the tests in containers first. If they were killed, 'make images' ends it." >&2; exit 1; }
-	rm -rf $(VENV) $(BENCH) $(DBT) .uv .taxi .taxi-tlc .containers
+	rm -rf $(VENV) $(BENCH) $(DBT) $(PEERS) .uv .taxi .taxi-tlc .containers
 
 $(READY): LOCK := requirements-dev.lock
 $(READY): requirements-dev.lock
@@ -141,9 +143,11 @@ $(BENCH)/.ready: LOCK := requirements-bench.lock
 $(BENCH)/.ready: requirements-bench.lock
 $(DBT)/.ready: LOCK := requirements-dbt.lock
 $(DBT)/.ready: requirements-dbt.lock
+$(PEERS)/.ready: LOCK := requirements-peers.lock
+$(PEERS)/.ready: requirements-peers.lock
 
 # uv finds or fetches the Python that .python-version names, and installs what the lock pins.
-$(READY) $(BENCH)/.ready $(DBT)/.ready: pyproject.toml .python-version
+$(READY) $(BENCH)/.ready $(DBT)/.ready $(PEERS)/.ready: pyproject.toml .python-version
 	@set -e; uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ]; then \
 	  uv=.uv/bin/uv; \

@@ -1,9 +1,10 @@
 """The ways to do a step: ours, what people use else, and a floor below which nobody comes.
 
-Each runs in a process of its own, `python -m benchmarks.ways NAME`, inside of the embedded stack:
-it imports and connects first, then does the step, and prints what that took as JSON. Every way of a
-step must end with the same number of trips, which it returns. One that has another way's step in it
-says what that took as well.
+What makes one file of a published one is in `cleaning` and `peers`, all else here. Each way runs in
+a process of its own, `python -m benchmarks.ways NAME`, inside of the embedded stack: it imports and
+connects first, then does the step, and prints what that took as JSON. Every way of a step must end
+with the same number of trips, which it returns. One that has another way's step in it says what
+that took as well.
 """
 
 import json
@@ -11,31 +12,30 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.inputs import MONTH, csv_gz, prepared
+from benchmarks.cleaning import Step, trips_of
+from benchmarks.inputs import MONTH, prepared
+from benchmarks.measuring import Took, measured
 from taxi_pipeline.resources.gcs import LakeObject
 from taxi_pipeline.settings import load_resources
 from taxi_pipeline.tlc.services import YELLOW
 
 if TYPE_CHECKING:
-    import pandas as pd
     import psycopg
     import pyarrow as pa
     from google.cloud import bigquery
 
     from taxi_pipeline.sink import CleanedFile, Sink, Stamp
 
-type Step = Callable[[], int]
-
 WAYS: dict[str, Callable[[], Step]] = {}
-_TOOK: dict[str, dict[str, float]] = {}  # by way
+_TOOK: Took = defaultdict(list)
 
 TABLE = "benchmark"
 CHUNK_ROWS = 100_000  # of the old scripts
@@ -44,124 +44,6 @@ CHUNK_ROWS = 100_000  # of the old scripts
 def _way(prepare: Callable[[], Step]) -> Callable[[], Step]:
     WAYS[prepare.__name__] = prepare
     return prepare
-
-
-# --- csv.gz to Parquet in the lake ---------------------------------------------------------------
-
-
-@_way
-def clean_ours() -> Step:
-    """Trips and rejected rows, with reasons, oddities, undeclared codes and duplicates counted."""
-    from taxi_pipeline.tlc.cleaning import clean_trips
-    from taxi_pipeline.tlc.reading import open_published
-
-    upload = _uploading()
-
-    def step() -> int:
-        kept, rejected = prepared("ours.parquet"), prepared("ours_rejected.parquet")
-        summary = clean_trips(MONTH, open_published(csv_gz(), YELLOW.trips), kept, rejected)
-        upload(kept.name)
-        upload(rejected.name)
-        return summary.kept
-
-    return step
-
-
-@_way
-def clean_pandas() -> Step:
-    """As the old scripts: all at once in memory, and gzip; what is rejected goes nowhere."""
-    import pandas as pd
-
-    upload = _uploading()
-
-    def step() -> int:
-        trips = _trips_of(pd.read_csv(csv_gz(), low_memory=False))
-        trips.to_parquet(prepared("pandas.parquet"), compression="gzip")
-        upload("pandas.parquet")
-        return len(trips)
-
-    return step
-
-
-def _trips_of(frame: "pd.DataFrame") -> "pd.DataFrame":
-    import pandas as pd
-
-    pickup = pd.to_datetime(frame["tpep_pickup_datetime"])
-    dropoff = pd.to_datetime(frame["tpep_dropoff_datetime"])
-    frame = frame.assign(tpep_pickup_datetime=pickup, tpep_dropoff_datetime=dropoff)
-    in_month = (pickup >= MONTH.start) & (pickup < MONTH.end)
-    return frame[in_month & (dropoff >= pickup) & (frame["passenger_count"] != 0)]
-
-
-@_way
-def clean_duckdb() -> Step:
-    """One COPY; what is rejected goes nowhere."""
-    import duckdb
-
-    upload = _uploading()
-    copy = f"""
-        COPY (
-            SELECT * FROM read_csv('{csv_gz()}')
-            WHERE tpep_pickup_datetime >= '{MONTH.start}' AND tpep_pickup_datetime < '{MONTH.end}'
-            AND tpep_dropoff_datetime >= tpep_pickup_datetime
-            AND passenger_count IS DISTINCT FROM 0
-        ) TO '{prepared("duckdb.parquet")}' (FORMAT parquet, COMPRESSION zstd)
-    """
-
-    def step() -> int:
-        ((rows,),) = duckdb.execute(copy).fetchall()
-        upload("duckdb.parquet")
-        return int(rows)
-
-    return step
-
-
-@_way
-def clean_polars() -> Step:
-    """The streaming engine's sink; what is rejected goes nowhere."""
-    import polars as pl
-
-    upload = _uploading()
-
-    def step() -> int:
-        pickup, dropoff = pl.col("tpep_pickup_datetime"), pl.col("tpep_dropoff_datetime")
-        trips = pl.scan_csv(csv_gz(), try_parse_dates=True).filter(
-            pickup >= MONTH.start,
-            pickup < MONTH.end,
-            dropoff >= pickup,
-            pl.col("passenger_count").ne_missing(0),
-        )
-        trips.sink_parquet(prepared("polars.parquet"), compression="zstd")
-        upload("polars.parquet")
-        rows = pl.scan_parquet(prepared("polars.parquet")).select(pl.len()).collect().item()
-        return int(rows)
-
-    return step
-
-
-@_way
-def parse_alone() -> Step:
-    """Gunzip and parse by Arrow's streaming reader; the rows go nowhere, and none is rejected."""
-    import pyarrow.csv as pacsv
-
-    def step() -> int:
-        return sum(map(len, pacsv.open_csv(csv_gz())))
-
-    return step
-
-
-@_way
-def encode_alone() -> Step:
-    """Write the month's trips as Parquet, from Arrow's own format in mapped memory."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def step() -> int:
-        trips = pa.ipc.open_file(pa.memory_map(str(prepared("trips.arrow")))).read_all()
-        pq.write_table(trips, prepared("encoded.parquet"), compression="zstd")
-        return len(trips)
-
-    return step
 
 
 # --- Parquet to PostgreSQL -----------------------------------------------------------------------
@@ -573,7 +455,7 @@ def month_old() -> Step:
         url = load_resources().publisher.urls.split(",")[0].format(service="yellow", month=MONTH)
         raw, parquet = prepared("old.csv.gz"), prepared("old.parquet")
         raw.write_bytes(requests.get(url, timeout=600).content)
-        trips = _trips_of(pd.read_csv(raw, low_memory=False))
+        trips = trips_of(MONTH, pd.read_csv(raw, low_memory=False))
         trips.to_parquet(parquet, compression="gzip")
         _uploading()(parquet.name)
         client, table, config = _bigquery()
@@ -581,7 +463,7 @@ def month_old() -> Step:
             pd.read_parquet(parquet), table, job_config=config
         ).result()
         engine = sqlalchemy.create_engine(load_resources().postgres.url)
-        with _measured("postgres_pandas"):
+        with measured("postgres_pandas", _TOOK):
             trips.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=CHUNK_ROWS)
         return len(trips)
 
@@ -605,32 +487,14 @@ def _uploading() -> Callable[[str], LakeObject]:
 
 @click.command()
 @click.argument("name", type=click.Choice(sorted(WAYS)))
-def main(name: str) -> None:
+@click.option("--times", default=1, help="How many times it is done.")
+def main(name: str, times: int) -> None:
     """Do a step in one way; print the trips, and by way seconds, CPU's too, and peak bytes."""
     step = WAYS[name]()
-    with _measured(name):
-        rows = step()
+    for _ in range(times):
+        with measured(name, _TOOK):
+            rows = step()
     click.echo(json.dumps({"rows": rows, "took": _TOOK}))
-
-
-@contextmanager
-def _measured(name: str) -> Iterator[None]:
-    began, cpu = time.perf_counter(), _cpu_seconds()
-    yield
-    seconds, cpu = time.perf_counter() - began, _cpu_seconds() - cpu
-    _TOOK[name] = {"seconds": seconds, "cpu": cpu, "peak": _peak_bytes()}
-
-
-def _peak_bytes() -> int:
-    """Return the most memory that the process has had; getrusage would count its parent's too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    status = dict(line.split(":", 1) for line in lines)
-    return int(status["VmHWM"].split()[0]) * 1024
-
-
-def _cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 if __name__ == "__main__":
