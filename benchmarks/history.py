@@ -10,6 +10,7 @@ workers would make of it, and of the months in their true sizes.
 """
 
 import json
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -69,6 +70,8 @@ def main(every: int, share: float, newest: float, hours: float, into: Path) -> N
 
     All of it takes an hour or two on two cores, and 20 GB.
     """
+    # as a shell's background job we ignore Ctrl-C, and so would Dagster's servers, which it ends
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     files = published_files(every, share, newest)
     with TemporaryDirectory(prefix="taxi-history-") as name:
         folder = Path(name)
