@@ -243,7 +243,9 @@ def _classify_batch(
     # all that is done to a column while the processor's cache has it
     for column in table.columns:
         values = batch.rows[column.name]
-        if len(bad):
+        if values.null_count == len(values):  # a column that the file does not have
+            values = values[: len(hashes)]
+        elif len(bad):
             values = values.filter(good)
         columns.append(values)
         figures[column.name] = tally_column(values, column)
