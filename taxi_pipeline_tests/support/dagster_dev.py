@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from .processes import killed_leftovers, until
+from .processes import PATIENCE, killed_leftovers, until
 from .webserver import Webserver
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
@@ -33,7 +33,7 @@ class DagsterDev(Webserver):
 
     def await_answer(self) -> None:
         """Wait until the webserver answers."""
-        until(lambda: self._answers() or not _runs(self.process), 120, every=0.2)
+        until(lambda: self._answers() or not _runs(self.process), every=0.2)
         assert _runs(self.process), "it has ended"
 
     def ledger(
@@ -41,7 +41,7 @@ class DagsterDev(Webserver):
     ) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""
         command = [*self.stack, *wrapper, *TAXI, "ledger", *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     def _answers(self) -> bool:
         try:
@@ -99,7 +99,7 @@ def _left_of(
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
         taxi.send_signal(number)
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(family, timeout=PATIENCE)
         for one in left:
             one.kill()
         return left

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from taxi_pipeline_tests.support.contracts import edge
+from taxi_pipeline_tests.support.processes import PATIENCE
 
 _LIBRARIES = (
     "dagster._cli",
@@ -137,7 +138,7 @@ def run(
     *,
     stdout: int | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 100,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; return its exit code and what it wrote, unless `stdout` got it."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -154,7 +155,7 @@ def run_cold(
     *,
     stdout: int | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 100,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Do as `run` by a new interpreter, which imports all that it needs."""
     target = subprocess.PIPE if stdout is None else stdout

@@ -15,13 +15,13 @@ from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
 from taxi_pipeline_tests.support.http import Answer, body, serving
+from taxi_pipeline_tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROWS = 500
-FIRST_LOOK = 180_000  # milliseconds, beside other processes too
 SCREEN: "ViewportSize" = {"width": 1600, "height": 900}
 
 
@@ -83,8 +83,8 @@ def _open_once(browser: "Browser", dev: DagsterDev) -> None:
     """Let the browser load and compile the UI, and the webserver answer it, before any test."""
     with browser.new_context(base_url=dev.url) as context:
         page = context.new_page()
-        page.goto("/asset-groups", timeout=FIRST_LOOK)
-        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=FIRST_LOOK)
+        page.goto("/asset-groups", timeout=PATIENCE * 1_000)
+        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=PATIENCE * 1_000)
 
 
 @pytest.fixture(scope="session")
