@@ -78,7 +78,7 @@ LABEL org.opencontainers.image.title="taxi_pipeline" \
 
 # By number, which Kubernetes needs to see that it is not root.
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=10s --start-period=60s CMD ["serves.py", "4000"]
+HEALTHCHECK --interval=5s --timeout=30s --start-period=300s CMD ["serves.py", "4000"]
 ENTRYPOINT ["entrypoint.sh"]
 # One process, so that the container ends where it does: `dagster code-server start` stays, and says
 # that all is well, where the process that it watches has died.

@@ -25,7 +25,7 @@ from taxi_pipeline_tests.containers.gate import Month, RemoteGate
 from taxi_pipeline_tests.containers.images import OF_DEPLOYMENT, STANDINS, refuse_deployment
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.webserver import Run, Webserver
 
 README = (REPOSITORY / "deploy/compose/README.md").read_text()
@@ -180,7 +180,7 @@ class Deployment(Webserver):
         events = self.graphql(_ERRORS, run=run)["runOrError"]["eventConnection"]["events"]
         return json.dumps([event for event in events if event])
 
-    def await_done(self, months: Collection[Month], seconds: float) -> None:
+    def await_done(self, months: Collection[Month]) -> None:
         """Wait until these months are done; fail if one has failed that is not retried."""
 
         def all_done() -> bool:
@@ -193,7 +193,7 @@ class Deployment(Webserver):
             assert not errors, errors
             return self.done() >= {*months}
 
-        until(all_done, seconds, every=2)
+        until(all_done, PATIENCE * 3, every=1)
 
     def has_recovered(self) -> bool:
         """Return whether each run that was lost is known to be, and was launched again."""
@@ -257,7 +257,7 @@ def start(there: Deployment) -> None:
     """Start it as the README does, the pools' limits too."""
     for block in commands("Start"):
         there.sh(block.replace("docker compose exec ", "docker compose exec -T "), 900)
-    until(there.is_loaded, 120, every=0.5)
+    until(there.is_loaded, every=0.5)
 
 
 def clear(engine: Engine) -> None:
@@ -314,7 +314,11 @@ def _point_at_emulators(there: Deployment, port: int) -> None:
             "networks": ["default", "runs"],
             "ports": [f"127.0.0.1::{PUBLISHER}"],
             "tmpfs": [f"{READY.parent}:mode=1777"],
-            "healthcheck": {"test": ["CMD", "test", "-e", str(READY)], "interval": "1s"},
+            "healthcheck": {
+                "test": ["CMD", "test", "-e", str(READY)],
+                "interval": "2s",
+                "start_period": "300s",
+            },
             "restart": "unless-stopped",
         },
         "dagster-database": {"ports": ["127.0.0.1::5432"]},

@@ -97,7 +97,7 @@ class Engine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the test's, which ends it in order
             )
-        until(lambda: not self._runs() or self.answers(), 60, every=0.2)
+        until(lambda: not self._runs() or self.answers(), every=0.2)
         if not self._runs():
             last = (self.folder / "dockerd.log").read_text().splitlines()[-3:]
             raise NoEngineError("Docker's engine cannot be started here: " + " ".join(last))

@@ -32,8 +32,18 @@ def deploy(there: Deployment) -> None:
 
 
 def _started(there: Deployment) -> Run:
+    """Return a run whose file has come. It is no retry: Dagster makes two of them and no third."""
+
     def started() -> list[Run]:
-        return [run for run in there.runs() if run.status == "STARTED" and _container_of(run)]
+        passed = there.gate().passed
+        return [
+            run
+            for run in there.runs()
+            if run.status == "STARTED"
+            and run.month in passed
+            and _container_of(run)
+            and "dagster/parent_run_id" not in run.tags
+        ]
 
     return until(started)[0]
 

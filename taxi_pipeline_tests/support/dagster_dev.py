@@ -1,5 +1,6 @@
 """`make dev` for tests: Dagster's webserver and daemon on an embedded stack of their own."""
 
+import os
 import random
 import signal
 import socket
@@ -13,12 +14,19 @@ from pathlib import Path
 
 import psutil
 
+from .libraries import NO_THREADS
 from .processes import PATIENCE, killed_leftovers, until
 from .webserver import Webserver
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 ROWS = ("--rows", "500")
+
+# What lets the code server start runs warm: their processes are forked, and import nothing anew.
+WARM = {
+    "PYTHONPATH": f"{Path(__file__).with_name('warm')}{os.pathsep}{_WORKSPACE.parent}",
+    **NO_THREADS,
+}
 
 # How a script starts a command in the background: SIGINT and SIGQUIT are ignored there.
 OF_A_SCRIPT = ("sh", "-c", '"$@" & wait', "sh")

@@ -35,22 +35,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from taxi_pipeline_tests.support.contracts import edge
+from taxi_pipeline_tests.support.libraries import LIBRARIES, NO_THREADS
 from taxi_pipeline_tests.support.processes import PATIENCE
 
-_LIBRARIES = (
-    "dagster._cli",
-    "dagster_gcp",
-    "dagster_postgres",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "pgpq",
-    "psycopg",
-    "pyarrow.compute",
-    "pyarrow.csv",
-    "pyarrow.parquet",
-)
-# so that no library starts a thread when it is imported, which a fork would not copy
-_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 _REPOSITORY = Path(__file__).parents[2]
 _NUMBER = struct.Struct("q")
 _starting = threading.Lock()
@@ -178,7 +165,7 @@ def _start_server() -> socket.socket:
             [sys.executable, "-m", __name__],
             stdin=theirs.fileno(),
             cwd=_REPOSITORY,
-            env={**os.environ, **_NO_THREADS},
+            env={**os.environ, **NO_THREADS},
             start_new_session=True,
         )
     atexit.register(_end_server, server, ours)
@@ -263,7 +250,7 @@ def _writer(descriptor: int) -> io.FileIO | io.BufferedWriter:
 
 
 if __name__ == "__main__":
-    for library in _LIBRARIES:
+    for library in LIBRARIES:
         import_module(library)
     edge.install()
     gc.freeze()  # what is not searched for garbage stays in memory that all share

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE = 300  # seconds: what takes as long hangs, however slow a machine is
+PATIENCE = 600  # seconds: what takes as long hangs, however slow a machine is
 
 
 def killed_leftovers(folder: Path) -> list[psutil.Process]:

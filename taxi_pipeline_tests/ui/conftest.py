@@ -13,7 +13,7 @@ import pytest
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
-from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
+from taxi_pipeline_tests.support.dagster_dev import WARM, DagsterDev, dagster_dev
 from taxi_pipeline_tests.support.http import Answer, body, serving
 from taxi_pipeline_tests.support.processes import PATIENCE
 
@@ -70,10 +70,11 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture(scope="session")
 def dev(browser: "Browser", publisher: GreenPublisher) -> Iterator[DagsterDev]:
     """Start the platform, if there is a browser to look at it."""
+    warm = ["env", *(f"{name}={value}" for name, value in WARM.items())]
     # pytest's own folders are closed to other users, and root's PostgreSQL runs as another
     with (
         TemporaryDirectory(prefix="taxi-") as folder,
-        dagster_dev(Path(folder), "env", f"TAXI_PUBLISHER_URLS={publisher.url}") as running,
+        dagster_dev(Path(folder), *warm, f"TAXI_PUBLISHER_URLS={publisher.url}") as running,
     ):
         _open_once(browser, running)
         yield running

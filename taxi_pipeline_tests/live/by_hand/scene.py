@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from taxi_pipeline.settings import Resources
-from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT
+from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT, WARM
 from taxi_pipeline_tests.support.http import Answer, receiving, serving
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform
 from taxi_pipeline_tests.support.marked import INSTANCE_PASSWORD, KEY, PASSWORD, TOKEN
@@ -82,6 +82,7 @@ def playing() -> Iterator[Scene]:
         scratch.mkdir()
         ours = f"{publisher}/{{service}}_tripdata_{{month}}.csv.gz"
         settings = {
+            **WARM,
             "BIGQUERY_EMULATOR_HOST": bigquery,
             "DAGSTER_POSTGRES_URL": _role(live, "dagster", INSTANCE_PASSWORD, "dagster"),
             "GCP_CREDENTIALS": ENCODED_KEY,
