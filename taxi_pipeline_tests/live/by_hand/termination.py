@@ -240,7 +240,7 @@ def months_loaded(scene: Scene) -> Iterator[Runs]:
     scene.answers.update(
         {
             f"/{DOWNLOADING.file}": [scene.hold],
-            f"/{RETRYING.file}": [status(503, **{"Retry-After": "60"})],
+            f"/{RETRYING.file}": [status(503, **{"Retry-After": "600"})],
             f"/{BIGQUERY.file}": [_generated(BIGQUERY, 200)],
             f"/{POSTGRES.file}": [_generated(POSTGRES, 200)],
             f"/{CLEANING.file}": [cleaned_when_wanted],
