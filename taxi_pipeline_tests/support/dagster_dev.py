@@ -88,8 +88,12 @@ def started_dagster_dev(
     port = free_port()
     dagster = str(Path(sys.executable).with_name("dagster"))
     dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+    # by default Dagster gives up a launch after a minute, which a slow machine may need
+    environment = {**os.environ, "DAGSTER_GRPC_TIMEOUT_SECONDS": str(PATIENCE)}
     # in a group of its own: Ctrl-C is then pytest's, which ends it in order
-    with psutil.Popen([*starter, *stack, *wrapper, *dev], process_group=0) as process:
+    with psutil.Popen(
+        [*starter, *stack, *wrapper, *dev], process_group=0, env=environment
+    ) as process:
         taxi = psutil.Process(process.pid)
         try:
             if starter:
