@@ -83,7 +83,7 @@ class Deployment(Webserver):
     engine: Engine
     folder: Path
 
-    def sh(self, script: str, seconds: float = 300) -> str:
+    def sh(self, script: str, seconds: float = PATIENCE) -> str:
         """Run a script of the README's in its folder; return what it printed."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -98,13 +98,13 @@ class Deployment(Webserver):
         assert done.returncode == 0, (script, done.stdout)
         return done.stdout
 
-    def compose(self, *words: str, seconds: float = 300) -> str:
+    def compose(self, *words: str, seconds: float = PATIENCE) -> str:
         """Run a command of `docker compose`; return what it printed, without the error's words."""
         done = self.start(*words, seconds=seconds)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
-    def start(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def start(self, *words: str, seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command of `docker compose` to its end; return how it ended."""
         return subprocess.run(
             ["docker", "compose", *words],
@@ -256,7 +256,7 @@ def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
 def start(there: Deployment) -> None:
     """Start it as the README does, the pools' limits too."""
     for block in commands("Start"):
-        there.sh(block.replace("docker compose exec ", "docker compose exec -T "), 900)
+        there.sh(block.replace("docker compose exec ", "docker compose exec -T "), PATIENCE * 3)
     until(there.is_loaded, every=0.5)
 
 

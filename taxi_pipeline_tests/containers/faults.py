@@ -5,7 +5,7 @@ from typing import cast
 
 from taxi_pipeline_tests.containers.deployment import Deployment, commands
 from taxi_pipeline_tests.support.postgres_server import losing_events
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.webserver import Run
 
 # The process that a container's first one, Docker's `init`, has started.
@@ -28,7 +28,7 @@ def deploy(there: Deployment) -> None:
     module.write_text(f"{module.read_text()}# another version\n")
     there.sh(f"git -C {module.parent} -c user.name=t -c user.email=t@localhost commit -qam 'Next'")
     for block in commands("A new version"):
-        there.sh(block, 600)
+        there.sh(block, PATIENCE * 3)
 
 
 def _started(there: Deployment) -> Run:

@@ -23,6 +23,7 @@ from taxi_pipeline_tests.containers.engine import (
     install_plugins,
 )
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY
+from taxi_pipeline_tests.support.processes import PATIENCE
 
 FOLDER = REPOSITORY / ".containers"
 STANDINS = "taxi_standins"
@@ -172,7 +173,7 @@ def _make_image(engine: Engine) -> None:
     """Build the image as the README of deploy/compose does, less the label of the revision."""
     build = _COMPOSE["code"]["build"]
     arguments = [f"--build-arg={name}={value}" for name, value in build["args"].items()]
-    engine.run("build", "--quiet", *arguments, "--tag", IMAGE, REPOSITORY, seconds=900)
+    engine.run("build", "--quiet", *arguments, "--tag", IMAGE, REPOSITORY, seconds=PATIENCE * 3)
 
 
 def _make_standins(engine: Engine) -> None:
@@ -188,7 +189,7 @@ def _make_standins(engine: Engine) -> None:
     engine.run(
         *("build", "--quiet", f"--build-arg=IMAGE={IMAGE}", f"--build-arg=BASE={BASE}"),
         *("--tag", STANDINS, context),
-        seconds=900,
+        seconds=PATIENCE * 3,
     )
 
 
