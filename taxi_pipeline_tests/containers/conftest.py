@@ -18,7 +18,7 @@ _HEAD = [
     "months under way",
     "the next run began after, s",
     "runs lost",
-    "the month that went on done after, s",
+    "those that went on done after, s",
 ]
 
 
