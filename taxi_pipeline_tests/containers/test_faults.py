@@ -46,8 +46,8 @@ class Befell:
 def befall(there: Deployment, what: str) -> Befell:
     """Let it happen while months are under way, which the publisher's gate holds until then.
 
-    All but one of them go on: so there are enough for all faults, and a place in the publisher's pool
-    of two, without which no other run would begin.
+    All but one of them go on: so there are enough for all faults, and there is a place in the
+    publisher's pool of two, without which no other run would begin.
     """
 
     def under_way() -> list[Month]:
