@@ -71,10 +71,10 @@ test-ui: $(READY) ## Dagster's UI in a browser; the pictures lie in build/screen
 engine: ## Docker's engine for the tests in containers, if this machine has none
 	@if docker version > /dev/null 2>&1; then \
 	  docker version --format 'An engine answers: {{.Server.Version}}.'; \
-	elif command -v dockerd > /dev/null && command -v debootstrap > /dev/null; then \
+	elif command -v dockerd > /dev/null && command -v mmdebstrap > /dev/null; then \
 	  echo "The tests start an engine of their own."; \
 	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -q && apt-get install -qy docker.io debootstrap; \
+	  apt-get update -q && apt-get install -qy docker.io mmdebstrap; \
 	else \
 	  echo "No engine answers, and it is not root who asks, on Debian: the tests say that they skip."; \
 	fi

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +18,8 @@ _HEAD = [
     "months under way",
     "the next run began after, s",
     "runs lost",
-    "all those months done after, s",
+    "those that went on done after, s",
 ]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test here ten minutes: the first one waits for images and the deployment."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from taxi_pipeline_tests.containers.gate import Month, RemoteGate
 from taxi_pipeline_tests.containers.images import OF_DEPLOYMENT, STANDINS, refuse_deployment
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.dockerfile import REPOSITORY
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.webserver import Run, Webserver
 
 README = (REPOSITORY / "deploy/compose/README.md").read_text()
@@ -83,7 +83,7 @@ class Deployment(Webserver):
     engine: Engine
     folder: Path
 
-    def sh(self, script: str, seconds: float = 300) -> str:
+    def sh(self, script: str, seconds: float = PATIENCE) -> str:
         """Run a script of the README's in its folder; return what it printed."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -98,13 +98,13 @@ class Deployment(Webserver):
         assert done.returncode == 0, (script, done.stdout)
         return done.stdout
 
-    def compose(self, *words: str, seconds: float = 300) -> str:
+    def compose(self, *words: str, seconds: float = PATIENCE) -> str:
         """Run a command of `docker compose`; return what it printed, without the error's words."""
         done = self.start(*words, seconds=seconds)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
-    def start(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def start(self, *words: str, seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command of `docker compose` to its end; return how it ended."""
         return subprocess.run(
             ["docker", "compose", *words],
@@ -180,7 +180,7 @@ class Deployment(Webserver):
         events = self.graphql(_ERRORS, run=run)["runOrError"]["eventConnection"]["events"]
         return json.dumps([event for event in events if event])
 
-    def await_done(self, months: Collection[Month], seconds: float) -> None:
+    def await_done(self, months: Collection[Month]) -> None:
         """Wait until these months are done; fail if one has failed that is not retried."""
 
         def all_done() -> bool:
@@ -193,7 +193,7 @@ class Deployment(Webserver):
             assert not errors, errors
             return self.done() >= {*months}
 
-        until(all_done, seconds, every=2)
+        until(all_done, PATIENCE * 3, every=1)
 
     def has_recovered(self) -> bool:
         """Return whether each run that was lost is known to be, and was launched again."""
@@ -256,8 +256,8 @@ def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
 def start(there: Deployment) -> None:
     """Start it as the README does, the pools' limits too."""
     for block in commands("Start"):
-        there.sh(block.replace("docker compose exec ", "docker compose exec -T "), 900)
-    until(there.is_loaded, 120, every=0.5)
+        there.sh(block.replace("docker compose exec ", "docker compose exec -T "), PATIENCE * 3)
+    until(there.is_loaded, every=0.5)
 
 
 def clear(engine: Engine) -> None:
@@ -314,7 +314,11 @@ def _point_at_emulators(there: Deployment, port: int) -> None:
             "networks": ["default", "runs"],
             "ports": [f"127.0.0.1::{PUBLISHER}"],
             "tmpfs": [f"{READY.parent}:mode=1777"],
-            "healthcheck": {"test": ["CMD", "test", "-e", str(READY)], "interval": "1s"},
+            "healthcheck": {
+                "test": ["CMD", "test", "-e", str(READY)],
+                "interval": "2s",
+                "start_period": "300s",
+            },
             "restart": "unless-stopped",
         },
         "dagster-database": {"ports": ["127.0.0.1::5432"]},

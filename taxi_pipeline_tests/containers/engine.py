@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 
 _SOCKET = Path("/var/run/docker.sock")  # the one that deploy/compose mounts
 _PLUGINS = ("docker-compose", "docker-buildx")
@@ -33,7 +33,7 @@ class Engine:
     def run(
         self,
         *words: str | Path,
-        seconds: float = 300,
+        seconds: float = PATIENCE,
         succeeds: bool = True,
     ) -> str:
         """Run a `docker` command; return what it printed, the error's words, too.
@@ -47,7 +47,9 @@ class Engine:
         assert not succeeds or done.returncode == 0, (words, done.stdout)
         return done.stdout.strip()
 
-    def start(self, *words: str | Path, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def start(
+        self, *words: str | Path, seconds: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """Run a `docker` command to its end; return how it ended, and what it printed."""
         return subprocess.run(
             ["docker", *words],
@@ -69,7 +71,10 @@ class Engine:
 
     def pull(self, image: str) -> bool:
         """Have an image, from its registry if need be; return whether there is one."""
-        return self.has(image) or self.start("pull", "--quiet", image, seconds=600).returncode == 0
+        return (
+            self.has(image)
+            or self.start("pull", "--quiet", image, seconds=PATIENCE).returncode == 0
+        )
 
     def restart(self) -> None:
         """Restart the engine, as an upgrade of Docker or of the machine does."""
@@ -97,7 +102,7 @@ class Engine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the test's, which ends it in order
             )
-        until(lambda: not self._runs() or self.answers(), 60, every=0.2)
+        until(lambda: not self._runs() or self.answers(), every=0.2)
         if not self._runs():
             last = (self.folder / "dockerd.log").read_text().splitlines()[-3:]
             raise NoEngineError("Docker's engine cannot be started here: " + " ".join(last))

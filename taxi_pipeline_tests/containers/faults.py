@@ -5,7 +5,7 @@ from typing import cast
 
 from taxi_pipeline_tests.containers.deployment import Deployment, commands
 from taxi_pipeline_tests.support.postgres_server import losing_events
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.webserver import Run
 
 # The process that a container's first one, Docker's `init`, has started.
@@ -28,12 +28,22 @@ def deploy(there: Deployment) -> None:
     module.write_text(f"{module.read_text()}# another version\n")
     there.sh(f"git -C {module.parent} -c user.name=t -c user.email=t@localhost commit -qam 'Next'")
     for block in commands("A new version"):
-        there.sh(block, 600)
+        there.sh(block, PATIENCE * 3)
 
 
 def _started(there: Deployment) -> Run:
+    """Return a run whose file has come. It is no retry: Dagster makes two of them and no third."""
+
     def started() -> list[Run]:
-        return [run for run in there.runs() if run.status == "STARTED" and _container_of(run)]
+        passed = there.gate().passed
+        return [
+            run
+            for run in there.runs()
+            if run.status == "STARTED"
+            and run.month in passed
+            and _container_of(run)
+            and "dagster/parent_run_id" not in run.tags
+        ]
 
     return until(started)[0]
 

@@ -145,8 +145,8 @@ class RemoteGate:
         self._post("open")
 
     def _state(self) -> Any:
-        with urllib.request.urlopen(f"{self.url}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/", timeout=60) as answer:
             return json.load(answer)
 
     def _post(self, path: str, body: bytes = b"") -> None:
-        urllib.request.urlopen(f"{self.url}/{path}", body, timeout=10).close()
+        urllib.request.urlopen(f"{self.url}/{path}", body, timeout=60).close()

@@ -16,7 +16,7 @@ def run_month(deployment: Deployment, month: str) -> tuple[str, str]:
     """Run a month of green; return the run, and how it ended."""
     deployment.gate().open()  # a new container of the publisher's begins with a closed one
     run = deployment.launch("green_trips", month)
-    return run, deployment.await_ended(run, 90)
+    return run, deployment.await_ended(run)
 
 
 def test_the_doctor_finds_nothing_wrong(deployment: Deployment) -> None:
@@ -32,7 +32,7 @@ def failed_month(deployment: Deployment) -> str:
     """Return a month of green whose run has failed for good: the stand-in does not publish it."""
     deployment.gate().open()
     run = deployment.launch("green_trips", "2013-08")
-    assert deployment.await_ended(run, 90) == "FAILURE"
+    assert deployment.await_ended(run) == "FAILURE"
     return "2013-08"
 
 
@@ -43,7 +43,7 @@ def test_what_failed_can_be_run_again_from_every_container(
     command = ("exec", "-T", service, "entrypoint.sh", "taxi", "retry-failed")
     printed = deployment.compose(*command)
     assert failed_month in printed
-    assert deployment.await_ended(printed.strip().rpartition("/runs/")[2], 90) == "FAILURE"
+    assert deployment.await_ended(printed.strip().rpartition("/runs/")[2]) == "FAILURE"
 
 
 def test_a_backfill_is_launched_and_followed_from_the_daemons_container(
@@ -74,8 +74,8 @@ def test_only_loopback_reaches_it_and_nothing_shows_a_password(deployment: Deplo
 
 def test_the_code_location_that_dies_alone_comes_back_by_itself(deployment: Deployment) -> None:
     kill_process(deployment, "code")
-    until(lambda: deployment.health("code") == "healthy", 60, every=0.2)
-    until(deployment.is_loaded, 60, every=0.5)
+    until(lambda: deployment.health("code") == "healthy", every=0.2)
+    until(deployment.is_loaded, every=0.5)
 
 
 def test_an_edited_file_takes_effect_by_the_command_of_the_readme(deployment: Deployment) -> None:
@@ -88,7 +88,7 @@ def test_an_edited_file_takes_effect_by_the_command_of_the_readme(deployment: De
     deployment.sh(restart)
     command = ("exec", "-T", "code", "entrypoint.sh", "printenv", "TAXI_NOTIFY_URL")
     assert deployment.compose(*command) == "json://127.0.0.1:9/\n"
-    until(deployment.is_loaded, 60, every=0.5)
+    until(deployment.is_loaded, every=0.5)
 
 
 def test_dagsters_memory_is_saved_and_put_back_as_the_readme_says(deployment: Deployment) -> None:
@@ -99,7 +99,7 @@ def test_dagsters_memory_is_saved_and_put_back_as_the_readme_says(deployment: De
     _, ended = run_month(deployment, "2018-01")
     assert ended == "SUCCESS"
     deployment.sh(put_back)
-    until(deployment.is_loaded, 60, every=0.5)
+    until(deployment.is_loaded, every=0.5)
     assert {run.id for run in deployment.runs()} == saved
 
 
@@ -114,7 +114,7 @@ def test_a_moved_checkout_starts_where_it_is_and_a_wrong_bucket_is_named_by_its_
     settings.write_text(right + "TAXI_BUCKET=no-such-lake\n")
     try:
         there.compose("up", "--detach", "--wait")
-        until(there.is_loaded, 60, every=0.5)
+        until(there.is_loaded, every=0.5)
         run, ended = run_month(there, "2018-02")
         assert ended == "FAILURE"  # and not lost, for want of the secrets in their new place
         # Dagster's own log manager would say "Invariant failed."
@@ -124,6 +124,6 @@ def test_a_moved_checkout_starts_where_it_is_and_a_wrong_bucket_is_named_by_its_
         settings.write_text(right)
         shutil.move(moved, checkout)
         deployment.compose("up", "--detach", "--wait")
-    until(deployment.is_loaded, 60, every=0.5)
+    until(deployment.is_loaded, every=0.5)
     _, ended = run_month(deployment, "2018-03")
     assert ended == "SUCCESS"

@@ -39,7 +39,7 @@ def running(engine: Engine, *options: str) -> Iterator[str]:
 def await_healthy(engine: Engine, container: str) -> None:
     """Wait until Docker calls a container healthy."""
     words = ("inspect", "--format", "{{.State.Status}} {{.State.Health.Status}}", container)
-    until(lambda: engine.run(*words) != "running starting", 60, every=0.2)
+    until(lambda: engine.run(*words) != "running starting", every=0.2)
     assert engine.run(*words) == "running healthy", engine.run("logs", container)
 
 

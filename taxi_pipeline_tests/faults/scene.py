@@ -38,7 +38,7 @@ from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.forkserver import Forked
 from taxi_pipeline_tests.support.http import Answer, body, serving
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.relays import (
     Exchange,
     Message,
@@ -50,7 +50,6 @@ from taxi_pipeline_tests.support.source_files import TRIP, YELLOW_HEADER
 
 STORES = LAYERS
 ROWS = 2_000  # so many have a middle: PostgreSQL gets them in several messages
-_RUN_SECONDS = 90
 
 
 # For each column of the published file: the table's column, and what makes its value of a text.
@@ -194,19 +193,19 @@ class Run:
                 ) as self._process,
             ):
                 self._started.set()
-                return self._process.wait(_RUN_SECONDS)
+                return self._process.wait(PATIENCE)
         finally:
             self.ended.set()
 
     def tell(self, number: signal.Signals) -> None:
         """Send its process a signal."""
-        assert self._started.wait(_RUN_SECONDS)
+        assert self._started.wait(PATIENCE)
         self._process.send_signal(number)
 
     def end(self, number: signal.Signals) -> None:
         """Send its process a signal, and hold on until it has ended."""
         self.tell(number)
-        assert self.ended.wait(_RUN_SECONDS), f"{number.name} did not end it"
+        assert self.ended.wait(PATIENCE), f"{number.name} did not end it"
 
     def survivors(self) -> list[str]:
         """Return the commands of its processes that still run."""
@@ -374,7 +373,7 @@ class Scene:
         url = (
             f"{os.environ['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/{warehouse.project}/jobs"
         )
-        with urllib.request.urlopen(f"{url}?maxResults=10000", timeout=30) as response:
+        with urllib.request.urlopen(f"{url}?maxResults=10000", timeout=PATIENCE) as response:
             jobs = json.load(response)["jobs"]
         partition = f"yellow_trips${self.month.key.replace('-', '')}"
         return [

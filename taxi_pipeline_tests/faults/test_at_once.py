@@ -8,9 +8,10 @@ import pytest
 
 from taxi_pipeline_tests.faults.faults import loads, uploads
 from taxi_pipeline_tests.faults.scene import Months, Run, Scene
+from taxi_pipeline_tests.support.processes import PATIENCE
 from taxi_pipeline_tests.support.relays import Exchange, Message, Point
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 
 # What a run may end with that another run of its month has overtaken for good.
 _OVERTAKEN = "was replaced while it was read: run the month again."
@@ -18,7 +19,7 @@ _OVERTAKEN = "was replaced while it was read: run the month again."
 
 def _meet(scene: Scene, store: str, matches: Callable[[Exchange], bool]) -> None:
     """Let neither of two runs pass there before the other has come."""
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     def pass_together(exchange: Exchange) -> None:
         both.wait()
@@ -44,7 +45,7 @@ def _at_load_job(scene: Scene) -> None:
 
 
 def _at_lock(scene: Scene) -> None:
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     def asks_for_lock(message: Message) -> bool:
         return message.says("SELECT pg_advisory_xact_lock")

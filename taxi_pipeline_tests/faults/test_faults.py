@@ -14,8 +14,6 @@ from taxi_pipeline_tests.faults.faults import FAULTS, Fault
 from taxi_pipeline_tests.faults.scene import STORES, Months
 from taxi_pipeline_tests.support.lake import overwrite
 
-pytestmark = pytest.mark.timeout(300)  # four runs, one of which may wait for its timeouts
-
 
 @pytest.mark.parametrize(
     "fault",

@@ -38,11 +38,9 @@ from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT, TAXI
 from taxi_pipeline_tests.support.http import receiving, serving_application
 from taxi_pipeline_tests.support.lake import put
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.results import checks_of
 from taxi_pipeline_tests.support.webserver import REPOSITORY
-
-pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 NEWEST = Month.newest_published(date.today())  # noqa: DTZ011 - a day more or less is no matter
 PUBLISHED, ARRIVED, FAILED = GREEN, FHV, YELLOW
@@ -119,7 +117,7 @@ class Stage:
             return entry.adds_up and entry.lake.published == rows
 
         with self.in_this_process() as platform:
-            until(accounted_for, 100, every=EVERY)
+            until(accounted_for, every=EVERY)
 
     def statuses(self, table: str) -> list[str]:
         """Return how the runs of a table's newest month are."""
@@ -128,7 +126,7 @@ class Stage:
 
     def await_statuses(self, table: str, *statuses: str) -> None:
         """Wait until the runs of a table's newest month, the newest first, are as expected."""
-        until(lambda: self.statuses(table) == [*statuses], 120, every=EVERY)
+        until(lambda: self.statuses(table) == [*statuses], every=EVERY)
 
     def titles(self) -> list[str]:
         """Return the titles of the messages about the publisher and the month that it publishes."""
@@ -137,7 +135,7 @@ class Stage:
 
     def await_ticks(self, number: int) -> None:
         """Wait until the sensor has asked the publisher so many times."""
-        until(lambda: self.ticks() >= number, 100, every=EVERY)
+        until(lambda: self.ticks() >= number, every=EVERY)
 
     def ticks(self) -> int:
         """Return how often the sensor has asked the publisher."""
@@ -217,7 +215,7 @@ def retried(stage: Stage, before_publication: BeforePublication) -> Retried:
         of_another_service = _retry_failed("--service", ARRIVED.name)
         stage.publisher.publish(FAILED, 400, hidden=True)
         launched = subprocess.run(
-            [*TAXI, "retry-failed"], capture_output=True, text=True, timeout=100, check=True
+            [*TAXI, "retry-failed"], capture_output=True, text=True, timeout=PATIENCE, check=True
         )
         return Retried(
             would_run, for_programs, of_another_service, launched.stdout, _retry_failed()
@@ -240,8 +238,8 @@ def taken_up(stage: Stage, retried: Retried) -> int:
 @pytest.fixture(scope="module")
 def settled(stage: Stage, taken_up: int) -> list[str]:
     """Wait for messages and the mart, and for what may come besides; return the messages."""
-    until(lambda: len(stage.titles()) >= 2, 60, every=EVERY)
-    until(lambda: {*stage.statuses(DAILY_TRIPS.name)} == {"SUCCESS"}, 100, every=EVERY)
+    until(lambda: len(stage.titles()) >= 2, every=EVERY)
+    until(lambda: {*stage.statuses(DAILY_TRIPS.name)} == {"SUCCESS"}, every=EVERY)
     stage.await_entry(PUBLISHED, 700)  # and in the mart
     stage.await_ticks(taken_up + 3)
     return stage.titles()
@@ -251,7 +249,7 @@ def settled(stage: Stage, taken_up: int) -> list[str]:
 def told_while_away(stage: Stage, settled: list[str]) -> list[str]:
     """Let the publisher be away; return the messages about it after some ticks."""
     stage.presence.close()
-    until(lambda: len(stage.titles()) > len(settled), 60, every=EVERY)
+    until(lambda: len(stage.titles()) > len(settled), every=EVERY)
     stage.await_ticks(stage.ticks() + 3)
     return stage.titles()[len(settled) :]
 

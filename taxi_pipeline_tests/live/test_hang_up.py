@@ -7,7 +7,7 @@ import pytest
 from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT
 from taxi_pipeline_tests.support.live_platform import live_platform
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.long
 
 
 def test_a_hang_up_ends_all_of_it() -> None:

@@ -14,7 +14,7 @@ from dagster._core.instance.config import PoolGranularity
 
 from taxi_pipeline_tests.conftest import Platform
 from taxi_pipeline_tests.support.postgres_server import losing_events
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -75,7 +75,7 @@ def test_a_step_of_production_waits_for_a_place_in_its_pool(
         assert done == []
     finally:
         storage.free_concurrency_slots_for_run("another_run")
-        run.join(100)
+        run.join(PATIENCE)
     assert done == [True]
 
 

@@ -24,7 +24,13 @@ import psutil
 import pytest
 
 from taxi_pipeline_tests.support import small_stack
-from taxi_pipeline_tests.support.processes import killed_leftovers, started, until
+from taxi_pipeline_tests.support.processes import (
+    PATIENCE,
+    killed_leftovers,
+    run_with_family,
+    started,
+    until,
+)
 
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 SMALL_TAXI = [sys.executable, "-m", small_stack.__name__]
@@ -67,8 +73,7 @@ def taxi_local(
 def run(
     folder: Path, *words: str, taxi: Sequence[str] = SMALL_TAXI, **options: str
 ) -> subprocess.CompletedProcess[str]:
-    command = taxi_local(folder, *words, taxi=taxi, **options)
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return run_with_family(taxi_local(folder, *words, taxi=taxi, **options))
 
 
 def descendants(pid: int, name: str) -> list[psutil.Process]:
@@ -105,14 +110,10 @@ sys.exit(7)
     assert not (whole / "stack.json").exists()
 
 
-@pytest.mark.timeout(300)  # it starts whole stacks
 def test_data_stays_from_one_stack_to_the_next_whatever_the_user_has_set(whole: Path) -> None:
     assert run(whole, *TAXI, "demo", taxi=TAXI, rows="500").returncode == 0
-    ledger = subprocess.run(
+    ledger = run_with_family(
         taxi_local(whole, *TAXI, "ledger", taxi=TAXI, rows="500"),
-        capture_output=True,
-        text=True,
-        timeout=60,
         # of no matter are a proxy and settings for another PostgreSQL
         env=os.environ
         | dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:1")
@@ -164,9 +165,9 @@ def test_the_first_may_leave_before_the_second(folder: Path, scratch: Path) -> N
     ):
         until(lambda: Path(f"{release}-in").exists())
         Path(f"{release}-1").touch()
-        assert first.wait(60) == 0
+        assert first.wait(PATIENCE) == 0
         Path(f"{release}-2").touch()
-        assert two.wait(60) == 0
+        assert two.wait(PATIENCE) == 0
 
 
 def test_other_settings_do_not_join(folder: Path, scratch: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_signal_reaches_the_command_and_stops_the_stack(
     with started(taxi_local(folder, "bash", "-c", command)) as process:
         until(said.exists)
         process.send_signal(number)
-        assert process.wait(60) == 5
+        assert process.wait(PATIENCE) == 5
     assert said.read_text() == "got\n"
     assert not (folder / "stack.json").exists()
 
@@ -223,14 +224,14 @@ for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"):
 
 def test_in_the_background_of_a_script_the_command_heeds_every_signal(folder: Path) -> None:
     words = taxi_local(folder, sys.executable, "-c", _DISPOSITIONS)
-    done = subprocess.run([*_IN_BACKGROUND, *words], capture_output=True, text=True, timeout=120)
+    done = run_with_family([*_IN_BACKGROUND, *words])
     said = done.stdout.splitlines()
     assert said == [f"{name} heeded" for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP")]
 
 
 def test_in_the_background_of_a_script_these_tests_heed_an_interrupt() -> None:
     words = [sys.executable, "-c", f"import taxi_pipeline_tests.conftest\n{_DISPOSITIONS}"]
-    done = subprocess.run([*_IN_BACKGROUND, *words], capture_output=True, text=True, timeout=120)
+    done = run_with_family([*_IN_BACKGROUND, *words])
     assert "SIGINT heeded" in done.stdout.splitlines(), done.stderr
 
 
@@ -244,7 +245,7 @@ def test_nohup_is_respected(folder: Path, scratch: Path) -> None:
         assert run(folder, "true").returncode == 0
         assert process.poll() is None
         said.unlink()
-        assert process.wait(60) == 5
+        assert process.wait(PATIENCE) == 5
 
 
 def test_a_command_that_ignores_signals_is_ended_with_what_left_its_group(
@@ -264,7 +265,7 @@ threading.Event().wait()
         until(ready.exists)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
-        assert process.wait(60) == 128 + signal.SIGKILL
+        assert process.wait(PATIENCE) == 128 + signal.SIGKILL
     assert not (folder / "stack.json").exists()
 
 
@@ -305,7 +306,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(folder: Path, scratch: Pa
         os.write(keys, b"\x03")
         until(lambda: said.read_text() == "got\n")
         os.write(keys, b"one\ntwo\n")
-        assert process.wait(60) == 5
+        assert process.wait(PATIENCE) == 5
     assert said.read_text() == "got\n"
 
 
@@ -317,7 +318,7 @@ def test_a_terminal_that_is_closed_ends_all(folder: Path, scratch: Path) -> None
         until(ready.exists)
         os.close(controller)
         try:
-            assert process.wait(60) == 128 + signal.SIGHUP
+            assert process.wait(PATIENCE) == 128 + signal.SIGHUP
         finally:
             process.kill()
     assert not (folder / "stack.json").exists()
@@ -337,7 +338,7 @@ def test_a_signal_while_the_stack_starts_leaves_nothing(scratch: Path) -> None:
     with started(taxi_local(data, "true")) as process:
         until(lambda: content_of(data / "stack.json"))
         process.terminate()
-        assert process.wait(60) == 128 + signal.SIGTERM
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not (data / "stack.json").exists()
     assert killed_leftovers(scratch) == []
 
@@ -393,9 +394,7 @@ def test_a_folder_with_other_things_in_it_is_refused(scratch: Path) -> None:
 
 def test_a_dotenv_that_would_win_over_the_stack_is_refused(folder: Path, scratch: Path) -> None:
     (scratch / ".env").write_text("TAXI_ZONES_URL=https://u:p@production/zones.csv\n")
-    done = subprocess.run(
-        taxi_local(folder, "true"), capture_output=True, text=True, timeout=60, cwd=scratch
-    )
+    done = run_with_family(taxi_local(folder, "true"), cwd=scratch)
     assert done.returncode == 1
     assert ".env sets TAXI_ZONES_URL" in done.stderr
     assert "production" not in done.stderr
@@ -428,7 +427,7 @@ def test_the_servers_end_when_somebody_deletes_the_folder(scratch: Path) -> None
         until(lambda: psutil.Process(process.pid).children()[2:])
         shutil.rmtree(data, ignore_errors=True)
         release.touch()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_ctrl_z_gives_the_shell_its_terminal_back(folder: Path, scratch: Path) -> None:
@@ -448,7 +447,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_back(folder: Path, scratch: Path) -
         until(lambda: not sleep.is_running())
         os.write(keys, f"echo $? >> {said}; exit\n".encode())
         until(lambda: content_of(said).endswith("130\n"))
-        assert shell.wait(60) == 0
+        assert shell.wait(PATIENCE) == 0
 
 
 def test_a_folder_that_is_a_file_is_refused(scratch: Path) -> None:

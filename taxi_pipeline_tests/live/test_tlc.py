@@ -19,7 +19,7 @@ from taxi_pipeline.local import generator
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import FHV, GREEN, YELLOW
 from taxi_pipeline_tests.support.internet import ASSETS, CLOUDFRONT, GITHUB, Internet, internet
-from taxi_pipeline_tests.support.processes import killed_leftovers
+from taxi_pipeline_tests.support.processes import killed_leftovers, run_with_family
 
 REPOSITORY = Path(__file__).parents[2]
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
@@ -60,18 +60,14 @@ _SCRIPT = f"taxi demo && {shlex.join(_AGAIN + _MONTH)} && echo === && taxi ledge
 @pytest.fixture(scope="module")
 def demo(home: Path, outside: Internet) -> subprocess.CompletedProcess[str]:
     """Return the demo, a month run again, and the ledger, in a stack that asks TLC."""
-    return subprocess.run(
+    return run_with_family(
         [*TAXI, "local", "--publisher", "tlc", "sh", "-c", _SCRIPT],
-        capture_output=True,
-        text=True,
-        timeout=200,
         cwd=home,
         # the environment's own commands are found without it
         env={**os.environ, **outside.variables, "PATH": os.defpath},
     )
 
 
-@pytest.mark.timeout(300)  # it starts a whole stack, and runs the demo in it
 def test_the_demo_of_real_months_adds_up(
     home: Path, demo: subprocess.CompletedProcess[str]
 ) -> None:
@@ -121,13 +117,7 @@ def test_the_real_addresses_are_asked_and_each_file_comes_once(
 def test_generated_months_and_those_of_tlc_are_not_mixed(
     home: Path, demo: subprocess.CompletedProcess[str]
 ) -> None:
-    mixed = subprocess.run(
-        [*TAXI, "local", "--data-dir", ".taxi-tlc", "true"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=home,
-    )
+    mixed = run_with_family([*TAXI, "local", "--data-dir", ".taxi-tlc", "true"], cwd=home)
     assert mixed.returncode == 1
     assert "keeps TLC's own months, among which generated months could not be told" in mixed.stderr
     assert "--data-dir" in mixed.stderr

@@ -25,9 +25,7 @@ from taxi_pipeline import local
 from taxi_pipeline_tests.support.dagster_dev import free_port
 from taxi_pipeline_tests.support.forkserver import Forked
 from taxi_pipeline_tests.support.http import Answer, listening, receiving, status
-from taxi_pipeline_tests.support.processes import until
-
-pytestmark = pytest.mark.timeout(400)  # the watcher looks twice a minute
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 
 SECRET = "s3cr3t-t0k3n"
 EVERY = 5  # seconds between two looks of Dagster's daemon at its sensors
@@ -108,13 +106,13 @@ def told() -> Iterator[Told]:
         daemon = start("dagster-daemon", "run", *of_code)
         with dg.DagsterInstance.from_config(home) as instance:
             # the message has left before the daemon keeps that it has
-            until(lambda: _state(instance, "failed_ticks").cursor, 120, every=0.2)
+            until(lambda: _state(instance, "failed_ticks").cursor, every=0.2)
         daemon.kill()
-        daemon.wait(60)
+        daemon.wait(PATIENCE)
         refused = len(monitor.calls)
         monitor.answer = status(200)
         daemon = start("dagster-daemon", "run", *of_code)
-        until(lambda: len(messages) > 1, 120, every=0.2)
+        until(lambda: len(messages) > 1, every=0.2)
         beats = len(monitor.calls) - refused
         calls_after_kill = _killed(daemon, monitor)
         yield Told(beats, calls_after_kill, messages, _errors(home))
@@ -135,9 +133,9 @@ def _starter(processes: ExitStack, environment: dict[str, str], log: Path) -> Ca
 def _killed(daemon: Forked, monitor: Monitor) -> int:
     """Kill the daemon; return how often the monitor was called from then until it told people."""
     daemon.kill()
-    daemon.wait(60)
+    daemon.wait(PATIENCE)
     before = len(monitor.calls)
-    until(monitor.is_silent, 60, every=0.5)
+    until(monitor.is_silent, every=0.5)
     return len(monitor.calls) - before
 
 

@@ -1,5 +1,6 @@
 """`make dev` for tests: Dagster's webserver and daemon on an embedded stack of their own."""
 
+import os
 import random
 import signal
 import socket
@@ -13,12 +14,19 @@ from pathlib import Path
 
 import psutil
 
-from .processes import killed_leftovers, until
+from .libraries import NO_THREADS
+from .processes import PATIENCE, killed_leftovers, until
 from .webserver import Webserver
 
 _WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 TAXI = [sys.executable, "-m", "taxi_pipeline"]
 ROWS = ("--rows", "500")
+
+# What lets the code server start runs warm: their processes are forked, and import nothing anew.
+WARM = {
+    "PYTHONPATH": f"{Path(__file__).with_name('warm')}{os.pathsep}{_WORKSPACE.parent}",
+    **NO_THREADS,
+}
 
 # How a script starts a command in the background: SIGINT and SIGQUIT are ignored there.
 OF_A_SCRIPT = ("sh", "-c", '"$@" & wait', "sh")
@@ -33,7 +41,7 @@ class DagsterDev(Webserver):
 
     def await_answer(self) -> None:
         """Wait until the webserver answers."""
-        until(lambda: self._answers() or not _runs(self.process), 120, every=0.2)
+        until(lambda: self._answers() or not _runs(self.process), every=0.2)
         assert _runs(self.process), "it has ended"
 
     def ledger(
@@ -41,7 +49,7 @@ class DagsterDev(Webserver):
     ) -> subprocess.CompletedProcess[str]:
         """Run `taxi ledger` in the stack, which it starts if it has ended."""
         command = [*self.stack, *wrapper, *TAXI, "ledger", *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     def _answers(self) -> bool:
         try:
@@ -80,8 +88,12 @@ def started_dagster_dev(
     port = free_port()
     dagster = str(Path(sys.executable).with_name("dagster"))
     dev = [dagster, "dev", "-w", str(_WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+    # by default Dagster gives up a launch after a minute, which a slow machine may need
+    environment = {**os.environ, "DAGSTER_GRPC_TIMEOUT_SECONDS": str(PATIENCE)}
     # in a group of its own: Ctrl-C is then pytest's, which ends it in order
-    with psutil.Popen([*starter, *stack, *wrapper, *dev], process_group=0) as process:
+    with psutil.Popen(
+        [*starter, *stack, *wrapper, *dev], process_group=0, env=environment
+    ) as process:
         taxi = psutil.Process(process.pid)
         try:
             if starter:
@@ -99,7 +111,7 @@ def _left_of(
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
         taxi.send_signal(number)
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(family, timeout=PATIENCE)
         for one in left:
             one.kill()
         return left

@@ -35,21 +35,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from taxi_pipeline_tests.support.contracts import edge
+from taxi_pipeline_tests.support.libraries import LIBRARIES, NO_THREADS
+from taxi_pipeline_tests.support.processes import PATIENCE
 
-_LIBRARIES = (
-    "dagster._cli",
-    "dagster_gcp",
-    "dagster_postgres",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "pgpq",
-    "psycopg",
-    "pyarrow.compute",
-    "pyarrow.csv",
-    "pyarrow.parquet",
-)
-# so that no library starts a thread when it is imported, which a fork would not copy
-_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 _REPOSITORY = Path(__file__).parents[2]
 _NUMBER = struct.Struct("q")
 _starting = threading.Lock()
@@ -137,7 +125,7 @@ def run(
     *,
     stdout: int | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 100,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; return its exit code and what it wrote, unless `stdout` got it."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -154,7 +142,7 @@ def run_cold(
     *,
     stdout: int | None = None,
     env: Mapping[str, str] | None = None,
-    timeout: float = 100,
+    timeout: float = PATIENCE,
 ) -> subprocess.CompletedProcess[str]:
     """Do as `run` by a new interpreter, which imports all that it needs."""
     target = subprocess.PIPE if stdout is None else stdout
@@ -177,7 +165,7 @@ def _start_server() -> socket.socket:
             [sys.executable, "-m", __name__],
             stdin=theirs.fileno(),
             cwd=_REPOSITORY,
-            env={**os.environ, **_NO_THREADS},
+            env={**os.environ, **NO_THREADS},
             start_new_session=True,
         )
     atexit.register(_end_server, server, ours)
@@ -262,7 +250,7 @@ def _writer(descriptor: int) -> io.FileIO | io.BufferedWriter:
 
 
 if __name__ == "__main__":
-    for library in _LIBRARIES:
+    for library in LIBRARIES:
         import_module(library)
     edge.install()
     gc.freeze()  # what is not searched for garbage stays in memory that all share

@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from .processes import PATIENCE
+
 _NOT_PASSED_ON = ("connection", "content-length", "date", "server", "transfer-encoding")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close without a farewell
 
@@ -135,7 +137,7 @@ class Exchange:
         reset(self._handler.connection)
 
     def _begun(self, length: int) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._server, timeout=60)
+        connection = http.client.HTTPConnection(self._server, timeout=PATIENCE)
         connection.putrequest(self.method, self._handler.path, skip_accept_encoding=True)
         for name, value in self._handler.headers.items():
             if name.lower() not in (*_NOT_PASSED_ON, "host"):

@@ -13,7 +13,7 @@ import dagster as dg
 
 from taxi_pipeline.assets.keys import LAYERS, asset_key, table_of
 
-from .processes import until
+from .processes import PATIENCE, until
 
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 REPOSITORY = {"repositoryLocationName": "taxi_pipeline", "repositoryName": "__repository__"}
@@ -99,7 +99,7 @@ class Webserver:
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             answer = json.load(response)
         if answer.get("errors"):
             raise ValueError(answer["errors"])
@@ -140,12 +140,12 @@ class Webserver:
         events = self.graphql(_EVENTS, run=run)["runOrError"]["eventConnection"]["events"]
         return [event["message"] for event in events if not kinds or event["__typename"] in kinds]
 
-    def await_ended(self, run: str, seconds: float) -> str:
+    def await_ended(self, run: str, seconds: float = PATIENCE) -> str:
         """Wait until a run has ended; return how."""
         until(lambda: self.status(run) in ENDED, seconds, every=0.5)
         return self.status(run)
 
-    def await_backfill(self, backfill: str, number: int, seconds: float) -> list[str]:
+    def await_backfill(self, backfill: str, number: int, seconds: float = PATIENCE) -> list[str]:
         """Wait until so many runs of a backfill have ended, which are all; return how."""
 
         def ended() -> list[str]:

@@ -13,15 +13,15 @@ import pytest
 from taxi_pipeline.local.generator import write_parquet
 from taxi_pipeline.tlc.month import Month
 from taxi_pipeline.tlc.services import GREEN
-from taxi_pipeline_tests.support.dagster_dev import DagsterDev, dagster_dev
+from taxi_pipeline_tests.support.dagster_dev import WARM, DagsterDev, dagster_dev
 from taxi_pipeline_tests.support.http import Answer, body, serving
+from taxi_pipeline_tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, ViewportSize
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROWS = 500
-FIRST_LOOK = 180_000  # milliseconds, beside other processes too
 SCREEN: "ViewportSize" = {"width": 1600, "height": 900}
 
 
@@ -70,10 +70,11 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture(scope="session")
 def dev(browser: "Browser", publisher: GreenPublisher) -> Iterator[DagsterDev]:
     """Start the platform, if there is a browser to look at it."""
+    warm = ["env", *(f"{name}={value}" for name, value in WARM.items())]
     # pytest's own folders are closed to other users, and root's PostgreSQL runs as another
     with (
         TemporaryDirectory(prefix="taxi-") as folder,
-        dagster_dev(Path(folder), "env", f"TAXI_PUBLISHER_URLS={publisher.url}") as running,
+        dagster_dev(Path(folder), *warm, f"TAXI_PUBLISHER_URLS={publisher.url}") as running,
     ):
         _open_once(browser, running)
         yield running
@@ -83,8 +84,8 @@ def _open_once(browser: "Browser", dev: DagsterDev) -> None:
     """Let the browser load and compile the UI, and the webserver answer it, before any test."""
     with browser.new_context(base_url=dev.url) as context:
         page = context.new_page()
-        page.goto("/asset-groups", timeout=FIRST_LOOK)
-        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=FIRST_LOOK)
+        page.goto("/asset-groups", timeout=PATIENCE * 1_000)
+        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=PATIENCE * 1_000)
 
 
 @pytest.fixture(scope="session")

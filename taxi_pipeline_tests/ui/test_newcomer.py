@@ -14,6 +14,7 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import expect
 
 from taxi_pipeline_tests.support.dagster_dev import ROWS, TAXI, DagsterDev, dagster_dev
+from taxi_pipeline_tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,7 +38,7 @@ def taxi(dev: DagsterDev, *words: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "TAXI_DAGSTER_URL": dev.url},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
     )
 
 
@@ -50,7 +51,6 @@ def months_of(dev: DagsterDev, *options: str) -> dict[str, str]:
     return {f"{entry['service']} {entry['month']}": entry["state"] for entry in entries}
 
 
-@pytest.mark.timeout(420)
 def test_a_newcomer_sees_what_is_there_loads_more_and_opens_the_page(
     evening: DagsterDev, browser: "Browser", screenshots: Path, tmp_path: Path
 ) -> None:

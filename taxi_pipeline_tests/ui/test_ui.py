@@ -18,16 +18,12 @@ from taxi_pipeline.definitions import defs
 from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.support.dagster_dev import DagsterDev
 from taxi_pipeline_tests.support.http import body
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.results import checks_of
 
 from .conftest import ROWS, GreenPublisher
 
-# Dagster looks for new backfills, and for how they are, twice a minute
-pytestmark = pytest.mark.timeout(240)
-
-RUN, BACKFILL = 60_000, 180_000  # milliseconds that they may take
-expect.set_options(timeout=30_000)  # and that the UI may
+expect.set_options(timeout=PATIENCE * 1_000)
 GREEN_ASSETS = "/locations/taxi_pipeline/asset-groups/green/lineage"
 
 
@@ -90,7 +86,7 @@ def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
     page.keyboard.press("Alt+E")  # expand all groups
     specs = defs.resolve_all_asset_specs()
     expect(nodes(page)).to_have_count(len(specs))
-    until(lambda: names_and_kinds(page, specs) == expected(specs), 30)
+    until(lambda: names_and_kinds(page, specs) == expected(specs))
     page.screenshot(path=screenshots / "lineage.png")
 
 
@@ -99,7 +95,7 @@ def test_a_month_from_the_dialog_adds_up(
 ) -> None:
     publisher.publish("2021-01")
     launch(page, "2021-01")
-    expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=RUN)
+    expect(page.get_by_text("Success", exact=True)).to_be_visible()
     page.screenshot(path=screenshots / "run.png")
     assert_adds_up(dev, "2021-01")
     page.goto(GREEN_ASSETS)
@@ -115,7 +111,7 @@ def test_a_backfill_from_the_dialog_adds_up(
     for month in months:
         publisher.publish(month)
     launch(page, "[2021-02...2021-04]")
-    expect(page.get_by_text("100% completed")).to_have_count(4, timeout=BACKFILL)
+    expect(page.get_by_text("100% completed")).to_have_count(4)
     expect(page.get_by_text("Succeeded", exact=True)).to_have_count(2)  # its status, and a column
     page.screenshot(path=screenshots / "backfill.png")
     assert_adds_up(dev, *months)
@@ -126,7 +122,7 @@ def test_a_cleaned_months_page_shows_its_picture(
 ) -> None:
     publisher.publish("2021-05")
     launch(page, "2021-05")
-    expect(page.get_by_text("Success", exact=True)).to_be_visible(timeout=RUN)
+    expect(page.get_by_text("Success", exact=True)).to_be_visible()
     page.goto("/assets/green_cleaned?view=partitions&partition=2021-05")
     markdown = page.get_by_role("row", name="picture").get_by_text("Show Markdown")
     expect(markdown).to_be_visible()
@@ -152,7 +148,7 @@ def test_a_run_that_waits_for_the_publisher_can_be_terminated(
         until(lambda: path in publisher.asked)
         page.get_by_role("button", name="Terminate").click()
         page.get_by_role("dialog").get_by_role("button", name="Terminate 1 run").click()
-        expect(page.get_by_text("Canceled", exact=True)).to_be_visible(timeout=RUN)
+        expect(page.get_by_text("Canceled", exact=True)).to_be_visible()
         page.screenshot(path=screenshots / "terminated.png")
     finally:
         terminated.set()
@@ -165,7 +161,7 @@ def test_a_broken_file_fails_its_run_with_a_sentence_about_it(
 ) -> None:
     publisher.publish("2021-07", body(b"PAR1 and no more"))
     launch(page, "2021-07")
-    expect(page.get_by_text("Failure", exact=True)).to_be_visible(timeout=RUN)
+    expect(page.get_by_text("Failure", exact=True)).to_be_visible()
     sentence = page.get_by_text("green_tripdata_2021-07.parquet: not a whole Parquet file")
     expect(sentence.last).to_be_visible()
     page.screenshot(path=screenshots / "failure.png")

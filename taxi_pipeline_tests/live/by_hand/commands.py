@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taxi_pipeline_tests.support.dagster_dev import TAXI
-from taxi_pipeline_tests.support.processes import until
+from taxi_pipeline_tests.support.processes import PATIENCE, until
 
 from .scene import Scene
 
@@ -91,7 +91,7 @@ def _start(scene: Scene, *words: str) -> subprocess.Popen[str]:
 def _ended(process: subprocess.Popen[str]) -> Done:
     with process:
         try:
-            stdout, stderr = process.communicate(timeout=150)
+            stdout, stderr = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     return Done(process.returncode, stdout, stderr)

@@ -95,21 +95,21 @@ def backfilled(
     scene: Scene, launched: Launched, terminated: Mapping[str, Terminated]
 ) -> Sequence[str]:
     """Wait for the backfill; return how its runs ended."""
-    return scene.live.dev.await_backfill(launched.backfill, len(BACKFILLED), 120)
+    return scene.live.dev.await_backfill(launched.backfill, len(BACKFILLED))
 
 
 @pytest.fixture(scope="package")
 def typed(scene: Scene, launched: Launched, backfilled: Sequence[str]) -> Typed:
     """Wait for the backfills that were launched from a shell; ask what one more would take."""
     watched = launched.commands.end()
-    statuses = scene.live.dev.await_backfill(launched.commands.goes_on, 1, 120)
+    statuses = scene.live.dev.await_backfill(launched.commands.goes_on, 1)
     return Typed(watched, launched.commands.interrupted, statuses, say_only(scene))
 
 
 @pytest.fixture(scope="package")
 def answered(scene: Scene, launched: Launched, typed: Typed) -> Mapping[str, bytes]:
     """Wait for the run that is left; return what was written and cannot be asked for later."""
-    scene.live.dev.await_ended(launched.refused, 100)
+    scene.live.dev.await_ended(launched.refused)
     return while_it_runs(scene)
 
 

@@ -18,11 +18,14 @@ import psycopg
 from psycopg import sql
 
 from taxi_pipeline.settings import Resources
-from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT
+from taxi_pipeline_tests.support.dagster_dev import OF_A_SCRIPT, WARM
 from taxi_pipeline_tests.support.http import Answer, receiving, serving
 from taxi_pipeline_tests.support.live_platform import LivePlatform, live_platform
 from taxi_pipeline_tests.support.marked import INSTANCE_PASSWORD, KEY, PASSWORD, TOKEN
 from taxi_pipeline_tests.support.relays import Exchange, Point, http_relay
+
+# What is held waits for the test, however slow a machine is.
+_TIMEOUTS = ("TAXI_BIGQUERY_TIMEOUT", "TAXI_POSTGRES_LOCK_TIMEOUT", "TAXI_PUBLISHER_READ_TIMEOUT")
 
 ENCODED_KEY = base64.b64encode(json.dumps(KEY).encode()).decode()
 
@@ -82,6 +85,8 @@ def playing() -> Iterator[Scene]:
         scratch.mkdir()
         ours = f"{publisher}/{{service}}_tripdata_{{month}}.csv.gz"
         settings = {
+            **WARM,
+            **dict.fromkeys(_TIMEOUTS, "3600"),
             "BIGQUERY_EMULATOR_HOST": bigquery,
             "DAGSTER_POSTGRES_URL": _role(live, "dagster", INSTANCE_PASSWORD, "dagster"),
             "GCP_CREDENTIALS": ENCODED_KEY,

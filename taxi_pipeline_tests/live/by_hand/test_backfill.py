@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from .commands import WATCHED
 from .conftest import BACKFILLED, Ended, Typed
-
-pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 
 def test_a_backfill_from_the_ui_runs(backfilled: Sequence[str]) -> None:

@@ -3,11 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from .written import SECRETS, shown_secrets
-
-pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
 
 
 def test_no_secret_is_in_anything_that_was_written(written: Mapping[str, bytes]) -> None:

@@ -7,8 +7,6 @@ import pytest
 from .conftest import Ended, Launched
 from .termination import PHASES, SERVICES, Phase, Terminated
 
-pytestmark = pytest.mark.timeout(400)  # the first test waits for the whole platform
-
 
 @pytest.mark.parametrize("phase", PHASES, ids=str)
 def test_a_terminated_run_ends_within_seconds_and_leaves_the_stores_as_before(

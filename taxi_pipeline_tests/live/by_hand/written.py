@@ -25,6 +25,7 @@ from taxi_pipeline.tlc.services import GREEN
 from taxi_pipeline_tests.support.dagster_dev import TAXI
 from taxi_pipeline_tests.support.http import body, status
 from taxi_pipeline_tests.support.marked import MARK, SIGNATURE
+from taxi_pipeline_tests.support.processes import PATIENCE
 from taxi_pipeline_tests.support.webserver import REPOSITORY, Webserver
 
 from .scene import ENCODED_KEY, Scene
@@ -161,7 +162,9 @@ def while_it_runs(scene: Scene) -> dict[str, bytes]:
     for name, page in _PAGES.items():
         found[f"UI, {name}"] = _answer(dev, page)
     for run in dev.runs():
-        with urllib.request.urlopen(f"{dev.url}/download_debug/{run.id}", timeout=30) as answer:
+        with urllib.request.urlopen(
+            f"{dev.url}/download_debug/{run.id}", timeout=PATIENCE
+        ) as answer:
             found[f"UI, debug file of {run.id}"] = gzip.decompress(answer.read())
     with scene.in_this_process() as resources:
         found["lake"] = json.dumps([vars(one) for one in resources.lake.find("")]).encode()
@@ -210,7 +213,7 @@ def _output(command: list[str], variables: Mapping[str, str]) -> bytes:
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=200,
+        timeout=PATIENCE,
     ).stdout
 
 

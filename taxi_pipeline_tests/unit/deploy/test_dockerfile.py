@@ -58,7 +58,7 @@ def test_hadolint_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_the_base_is_pinned_to_its_patch() -> None:
     froms = re.findall(r"^FROM (\S+)", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
-    assert froms[1:] == ["base", "packages", "base"]
+    assert froms[1:] == ["base", "base", "tools", "base"]
     assert re.fullmatch(r"python:3\.13\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", froms[0])
 
 
