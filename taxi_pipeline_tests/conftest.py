@@ -57,12 +57,24 @@ class ByFolderOrFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships 
         return folder if "/live/" in folder else file
 
 
+_OF_PROCESSES = ("containers", "faults", "live", "ui")
+_OF_PROCESSES_SECONDS = 1500  # the first of a module waits for a whole platform, too
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolderOrFile:
     """Hand tests to workers so that what a file's fixtures make is made once."""
     return ByFolderOrFile(config, log)
 
 
 ROWS = 2_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that wait for processes the time that only what hangs takes."""
+    for item in items:
+        folder, *_ = item.path.relative_to(Path(__file__).parent).parts
+        if folder in _OF_PROCESSES and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_OF_PROCESSES_SECONDS))
 
 
 @pytest.fixture(scope="session")
