@@ -225,11 +225,13 @@ def _ensure_enough(run: dg.DagsterRun, file: CleanedFile, sink: Sink) -> None:
     """Raise `PermanentError` where next to nothing would be left of the month in a table.
 
     So it is checked in a run of the table's asset alone, too, which has not the checks of what was
-    cleaned, and else tells what they have seen. The run's tag lets the month through.
+    cleaned, and by what the table has now: another run may have loaded it since. The run's tag lets
+    the month through.
     """
     if file.month is None or is_set(run, ACCEPT_FEWER_ROWS):
         return
-    replaced = looks_of(run.run_id).rows(sink, file.table, file.month)
+    tally = sink.tallies(file.table, None, file.month, file.month).get(file.month)
+    replaced = tally.rows - tally.rows_without_pickup if tally else None
     comparison = Comparison(file.month, file.rows, replaced, neighbours={})
     if comparison.next_to_nothing:
         raise PermanentError(" ".join([*comparison.shortfalls(0), HOW_TO_ACCEPT]))
