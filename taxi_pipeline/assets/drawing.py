@@ -12,9 +12,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from taxi_pipeline.assets.pictures import INK, png_as_markdown
 
 _SCALE = 2  # drawn so many times as large, then made smaller: letters and slopes get even edges
-
-
-_OPACITIES = 51  # besides none
+_OPACITIES = 51  # of the edges' pixels, besides none
 
 
 class Canvas:

@@ -53,7 +53,7 @@ class Duplicates:
         """Take note of rows.
 
         Args:
-            rows: A hash of each row (uint64), as `row_hashes` makes it.
+            rows: A hash of each row (uint64), of all its columns (`mix_in`).
         """
         self._rows += len(rows)
         self._file.write(rows.tobytes())
@@ -78,28 +78,15 @@ class Duplicates:
             yield np.frombuffer(content, np.uint64)
 
 
-def row_hashes(rows: pa.RecordBatch) -> Hashes:
-    """Hash each row.
-
-    Args:
-        rows: Columns of strings, also as dictionaries, or of types that have 32 or 64 bits.
-
-    Returns:
-        A uint64 for each row, the same for rows that are equal in every column. Nulls are equal,
-        and so are -0.0 and 0.0.
-    """
-    hashes = np.zeros(len(rows), np.uint64)
-    for values in rows.columns:
-        mix_in(hashes, values)
-    return hashes
-
-
 def mix_in(hashes: Hashes, values: pa.Array) -> None:
     """Mix a further column's values into the rows' hashes, which are 0 before the first.
 
+    With the last column they are the same for rows that are equal in every column. Nulls are equal,
+    and so are -0.0 and 0.0.
+
     Args:
-        hashes: A hash of each row; it is changed in place.
-        values: The column, as `row_hashes` takes it.
+        hashes: A hash of each row (uint64); it is changed in place.
+        values: The column: texts as dictionaries, or of a type that has 32 or 64 bits.
     """
     hashes ^= _bits(values)
     hashes *= _FACTOR
@@ -110,8 +97,6 @@ def _bits(values: pa.Array) -> Hashes | np.uint64:
     """Return 64 bits for each value, the same for equal ones; or those that all of them have."""
     if values.null_count == len(values):  # a column that the file does not have
         return _NULL
-    if pa.types.is_string(values.type):
-        values = values.dictionary_encode()
     if pa.types.is_dictionary(values.type):
         digests = [_digest(text) for text in values.dictionary.to_pylist()]
         hashes: Hashes = np.array([*digests, _NULL], np.uint64)

@@ -2,7 +2,8 @@ import pyarrow as pa
 import pytest
 
 from taxi_pipeline.tlc import duplicates
-from taxi_pipeline.tlc.duplicates import Duplicates, row_hashes
+from taxi_pipeline.tlc.duplicates import Duplicates
+from taxi_pipeline_tests.support.row_hashes import row_hashes
 
 
 def rows(texts: list[str | None], numbers: list[float | None]) -> pa.RecordBatch:

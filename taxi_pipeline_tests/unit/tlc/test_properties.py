@@ -31,6 +31,7 @@ from taxi_pipeline.tlc.reading.lines import Lines, is_row
 from taxi_pipeline.tlc.services import SERVICES
 from taxi_pipeline.tlc.tally import Tally, tally_parquet
 from taxi_pipeline_tests.support.parquet import read_parquet
+from taxi_pipeline_tests.support.row_hashes import row_hashes
 from taxi_pipeline_tests.support.source_files import read_batches
 
 JANUARY = Month(2021, 1)
@@ -555,7 +556,7 @@ def test_copies_are_counted_as_sets_count_them(
         patch.setattr(duplicates, "PART_ROWS", part_rows)
         for rows in batches:
             columns = [pa.array([row[place] for row in rows], of) for place, of in enumerate(TYPES)]
-            copies.add(duplicates.row_hashes(pa.record_batch(columns, names=list("abcd"))))
+            copies.add(row_hashes(pa.record_batch(columns, names=list("abcd"))))
         counted = copies.count()
     rows = [row for batch in batches for row in batch]
     assert counted == len(rows) - len(set(rows))
