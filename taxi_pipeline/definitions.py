@@ -25,6 +25,7 @@ from taxi_pipeline.automation.due_months import due_months
 from taxi_pipeline.automation.facts import read_facts
 from taxi_pipeline.automation.failures import failed_months
 from taxi_pipeline.automation.lineage import lineage_sensors
+from taxi_pipeline.automation.lost_retries import lost_retries
 from taxi_pipeline.automation.notifications import notification_sensors
 from taxi_pipeline.automation.page_sensor import page_sensor
 from taxi_pipeline.automation.pods import pod_tags
@@ -88,7 +89,7 @@ def build_definitions(
         asset_checks=[check for group in checks.values() for check in group],
         jobs=[*jobs.values(), *check_jobs.values()],
         schedules=_schedules(jobs, check_jobs),
-        sensors=_sensors(jobs, sinks),
+        sensors=_sensors(jobs, check_jobs, sinks),
         resources={
             **resources_for_dagster(sinks).by_name(),
             "mart_month": mart_month,
@@ -116,14 +117,17 @@ def _schedules(
 
 
 def _sensors(
-    jobs: "Mapping[str, UnresolvedAssetJobDefinition]", sinks: Sequence[type[Sink]]
+    jobs: "Mapping[str, UnresolvedAssetJobDefinition]",
+    check_jobs: "Mapping[str, UnresolvedAssetJobDefinition]",
+    sinks: Sequence[type[Sink]],
 ) -> list[dg.SensorDefinition]:
-    """Return the sensors, given each table's job by the table's name."""
+    """Return the sensors, given the jobs by their tables' names."""
     return [
         published_months(jobs),
         lake_arrivals(jobs, sinks),
         automation_condition_sensor(),
         failed_months(),
+        lost_retries([*jobs.values(), *check_jobs.values()]),
         due_months(sinks, MATCHES_LAKE),
         failed_ticks(),
         heartbeat_sensor(),
