@@ -181,19 +181,27 @@ class Deployment(Webserver):
         return json.dumps([event for event in events if event])
 
     def await_done(self, months: Collection[Month]) -> None:
-        """Wait until these months are done; fail if one has failed that is not retried."""
+        """Wait until these months are done; fail if one has failed that is not run again."""
 
         def all_done() -> bool:
-            given_up = [
+            failed = [
                 run
                 for run in self.runs()
                 if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
             ]
-            errors = [(run.month, self.error_of(run.id)) for run in given_up if run.month in months]
+            errors = [
+                (run.month, self.error_of(run.id))
+                for run in failed
+                if run.month in months and not self.lost_retry(run)
+            ]
             assert not errors, errors
             return self.done() >= {*months}
 
         until(all_done, PATIENCE * 3, every=1)
+
+    def lost_retry(self, run: Run) -> bool:
+        """Return whether Dagster wanted to launch a failed run again and could not."""
+        return "Failed to retry run" in self.events(run.id, ["EngineEvent"])
 
     def has_recovered(self) -> bool:
         """Return whether each run that was lost is known to be, and was launched again."""
@@ -202,7 +210,7 @@ class Deployment(Webserver):
 
     def _is_lost(self, run: Run) -> bool:
         container = run.tags.get("docker/container_id")
-        if run.status == "STARTED" and container:
+        if run.status in {"STARTING", "STARTED"} and container:
             return not self.inspect(container)["State"]["Running"]
         is_retried = run.tags.get("dagster/will_retry") == "true"
         return (

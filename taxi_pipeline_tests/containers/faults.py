@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import cast
 
+from taxi_pipeline.automation.lost_retries import RELAUNCHES
 from taxi_pipeline_tests.containers.deployment import Deployment, commands
 from taxi_pipeline_tests.support.postgres_server import losing_events
 from taxi_pipeline_tests.support.processes import PATIENCE, until
@@ -56,14 +57,22 @@ def _kill_run(there: Deployment) -> None:
     there.engine.run("kill", cast("str", _container_of(_started(there))))
 
 
-def _kill_fetching_run(there: Deployment) -> None:
-    """Kill the container of a run that waits for its file, and so has a place in the pool."""
+def _container_of_fetching(there: Deployment) -> str:
+    """Return the container of a run that waits for its file, and so has a place in the pool."""
 
     def fetching() -> list[Run]:
         waiting = there.gate().waiting
-        return [run for run in there.runs() if run.month in waiting and _container_of(run)]
+        return [
+            run
+            for run in there.runs()
+            if run.status == "STARTED" and run.month in waiting and _container_of(run)
+        ]
 
-    there.engine.run("kill", cast("str", _container_of(until(fetching)[0])))
+    return cast("str", _container_of(until(fetching)[0]))
+
+
+def _kill_fetching_run(there: Deployment) -> None:
+    there.engine.run("kill", _container_of_fetching(there))
 
 
 def _starve_run(there: Deployment) -> None:
@@ -71,6 +80,19 @@ def _starve_run(there: Deployment) -> None:
     container = cast("str", _container_of(_started(there)))
     there.engine.start("exec", container, "sh", "-c", f"{_STARVE}; tail /dev/zero")
     until(lambda: there.inspect(container)["State"]["OOMKilled"])
+
+
+def _lose_a_retry(there: Deployment) -> None:
+    """Kill a run's container while the code location is away, until Dagster has given it up."""
+
+    def lost() -> bool:
+        return any(run.status == "FAILURE" and there.lost_retry(run) for run in there.runs())
+
+    there.compose("stop", "code")
+    there.engine.run("kill", _container_of_fetching(there))
+    until(lost, every=0.5)
+    there.compose("start", "code")
+    until(lambda: any(RELAUNCHES in run.tags for run in there.runs()), every=0.5)
 
 
 def _restart(service: str) -> Callable[[Deployment], None]:
@@ -112,6 +134,7 @@ FAULTS: dict[str, Callable[[Deployment], None]] = {
     "the webserver's process is killed (-9)": _kill("webserver"),
     "a run's container is killed": _kill_run,
     "a run's container is killed while it fetches": _kill_fetching_run,
+    "a run's container is killed while the code location is away": _lose_a_retry,
     "a run needs more memory than it may have": _starve_run,
     "Dagster's PostgreSQL is restarted": _restart("dagster-database"),
     "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
@@ -119,4 +142,7 @@ FAULTS: dict[str, Callable[[Deployment], None]] = {
     "the host's Docker is restarted": _restart_engine,
 }
 # The months under way keep waiting for their files until it has happened.
-WHILE_FETCHING = {"a run's container is killed while it fetches"}
+WHILE_FETCHING = {
+    "a run's container is killed while it fetches",
+    "a run's container is killed while the code location is away",
+}
