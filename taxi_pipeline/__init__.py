@@ -5,12 +5,19 @@
 costs nothing.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taxi_pipeline.frames import read_trips, read_zone_shapes
 
 __all__ = ["read_trips", "read_zone_shapes"]
+
+# Arrow reads it as it is loaded: a pool that is set later is not that of its Parquet writer. Its
+# other allocators keep what threads have freed, and memory would grow with the month.
+if sys.platform == "linux":  # elsewhere its packages have no jemalloc
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 
 def __getattr__(name: str) -> Any:

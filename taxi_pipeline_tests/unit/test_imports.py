@@ -55,3 +55,22 @@ def test_what_costs_time_is_imported_when_it_is_used(statement: str, heavy: set[
 
 def test_what_is_loaded_is_not_searched_for_garbage() -> None:
     assert said_after(DEFINITIONS)[1:] == ["True", "True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Arrow has jemalloc on Linux alone")
+@pytest.mark.parametrize(
+    ("chosen", "allocator"),
+    [({}, "jemalloc"), ({"ARROW_DEFAULT_MEMORY_POOL": "system"}, "system")],
+)
+def test_arrow_gives_back_what_threads_have_freed(
+    chosen: dict[str, str], allocator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    code = (
+        "import taxi_pipeline.tlc.cleaning, pyarrow\n"
+        "print(pyarrow.default_memory_pool().backend_name)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [allocator]

@@ -16,10 +16,6 @@ from taxi_pipeline.tlc.schema import ENCODED_TEXT, encoded_schema, encoded_type
 from taxi_pipeline.tlc.services import NUMBER, UNKNOWN_WORDS, Table
 from taxi_pipeline.tlc.values import cast_column, shown
 
-# Other allocators keep what threads have freed, and memory would grow with the month.
-if "jemalloc" in pa.supported_memory_backends():
-    pa.set_memory_pool(pa.jemalloc_memory_pool())
-
 type Problems = dict[int, str]
 
 
