@@ -103,9 +103,20 @@ def copy_month(
     # before the copy: whoever has locked the table for itself costs no second one
     indexes = index_statements(connection, table, month, incoming)
     try:
-        # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap
-        definitions = {"incoming": incoming, "columns": definitions_like(columns)}
-        execute(connection, "CREATE TABLE {incoming} ({columns})", definitions)
+        # not LIKE the parent: its lock, held to the end, would deadlock two months at the swap.
+        # The bounds, proved row by row, need no scan when the partition is swapped in.
+        execute(
+            connection,
+            "CREATE TABLE {incoming} ({columns}, CONSTRAINT {check} CHECK "
+            "(pickup_datetime IS NOT NULL AND pickup_datetime >= {start} "
+            "AND pickup_datetime < {end}))",
+            {
+                "incoming": incoming,
+                "columns": definitions_like(columns),
+                "check": bounds_check_name(table, month),
+            },
+            {"start": month.start, "end": month.end},
+        )
     except (errors.DuplicateTable, errors.DuplicateObject):
         raise PermanentError(
             f"PostgreSQL: there is a {SCHEMA}.{name} of somebody's, a name that the month's rows "
@@ -116,14 +127,6 @@ def copy_month(
     write_waiting_stamp(connection, incoming, cleaned.stamp)
     create_indexes(connection, indexes)
     analyze(connection, incoming)
-    # proved here, while nobody waits, the bounds need no scan when the partition is swapped
-    execute(
-        connection,
-        "ALTER TABLE {incoming} ADD CONSTRAINT {check} CHECK (pickup_datetime IS NOT NULL "
-        "AND pickup_datetime >= {start} AND pickup_datetime < {end})",
-        {"incoming": incoming, "check": bounds_check_name(table, month)},
-        {"start": month.start, "end": month.end},
-    )
 
 
 def has_waiting_rows(
