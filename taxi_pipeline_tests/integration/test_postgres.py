@@ -984,17 +984,18 @@ def test_a_wait_for_the_month_that_is_interrupted_leaves_nothing(
     record_property: Callable[[str, object], None],
 ) -> None:
     rival = Postgres(url=database.url)
-    with psycopg.connect(database.url) as holder, loading(load, rival) as process:
+    with psycopg.connect(database.url) as holder:
         key = "taxi_pipeline tlc.tested_trips_2015_03"
         holder.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
-        until(lambda: backend(admin, WAITING))
-        assert process.pid
-        os.kill(process.pid, number)
-        began = monotonic()
-        until(lambda: not backend(admin, "true"), 10)
-        record_property("seconds", monotonic() - began)
-        process.join(10)
-        assert process.exitcode
+        with loading(load, rival) as process:
+            until(lambda: backend(admin, WAITING))
+            assert process.pid
+            os.kill(process.pid, number)
+            began = monotonic()
+            until(lambda: not backend(admin, "true"), 10)
+            record_property("seconds", monotonic() - began)
+            process.join(10)
+            assert process.exitcode
     until(lambda: nothing_is_left(admin))
     assert count(admin) == OLD
 
