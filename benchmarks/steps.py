@@ -94,6 +94,7 @@ IN_STACK = (
             "postgres_adbc",
             "postgres_server",
             "postgres_server_new",
+            "postgres_driver_new",
         ),
     ),
     Step("PostgreSQL's index", "postgres_ours", ("postgres_no_index",)),
