@@ -2,15 +2,14 @@
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
+from taxi_pipeline.cli.interrupts import interrupts_held, interrupts_noted
 from taxi_pipeline.cli.options import (
     complete_month,
     complete_service,
@@ -279,7 +278,7 @@ def _launch(estimate: "Estimate", progress: _Progress) -> None:
     for survey in estimate.surveys:
         if survey.months:
             try:
-                with _interrupts_held():
+                with interrupts_held():
                     progress.launched.append(launch(webserver, survey.service, survey.months))
             except LostLaunchError:
                 progress.outcome = "unknown"
@@ -296,34 +295,21 @@ def _follow(estimate: "Estimate", progress: _Progress) -> "Mapping[str, State]":
     from taxi_pipeline.backfill.view import running, watching
     from taxi_pipeline.settings import dagster_api_url
 
-    with watching("Months", estimate.runs, _say) as show:
+    with watching("Months", estimate.runs, _say) as show, interrupts_noted() as raise_lost:
+
+        def on_look(states: "Mapping[str, State]") -> None:
+            raise_lost()
+            show(*running(states))
+
         return follow(
             Webserver(dagster_api_url()),
             progress.launched,
-            lambda states: show(*running(states)),
+            on_look,
             lambda since: _say(
                 f"Dagster's daemon does not run (it was heard of {since}): nothing more begins "
                 "until it is started."
             ),
         )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C until the end, so that nothing is launched of which nobody knows the id."""
-    held = False
-
-    def hold(*_: object) -> None:
-        nonlocal held
-        held = True
-
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
 
 
 def _say_how_to_cancel(progress: _Progress) -> None:
