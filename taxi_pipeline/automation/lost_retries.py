@@ -7,15 +7,15 @@ Whether a run is worth a retry at all is Dagster's to say (`run_retries`), and n
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 from pydantic import AwareDatetime
 
 from taxi_pipeline.assets.keys import table_of
 from taxi_pipeline.automation.cursor import SensorCursor
+from taxi_pipeline.automation.notifications import events_of
 from taxi_pipeline.automation.priorities import TAG as PRIORITY
-from taxi_pipeline.automation.unfinished import unfinished_partitions
 
 if TYPE_CHECKING:
     from taxi_pipeline.automation.dagster_internals import UnresolvedAssetJobDefinition
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
 RELAUNCHES = "taxi/relaunches"  # a run's tag: how many before it were given up, one after another
 _MOST = 3  # after which something else is wrong than a moment's outage
 _GIVEN_UP = "Failed to retry run"  # Dagster's words
-_FIRST_LOOK = timedelta(hours=1)
+_LOOKS_BACK = timedelta(days=1)  # where nobody has looked for longer, people run what they want
 # Clocks of two machines differ, and a change may be committed after a later one.
 _OVERLAP = timedelta(minutes=1)
+_PARTITION = "dagster/partition"
+_BACKFILL = "dagster/backfill"
 # What Dagster notes of a run, but for these, is of that run alone.
 _OF_ONE_RUN = ("dagster/", ".dagster/", "docker/")
-_PARTITION = "dagster/partition"
 _KEPT = (
     _PARTITION,  # by its tag, since a job of checks alone has no partitions, to Dagster
     PRIORITY,
     "dagster/max_retries",
     "dagster/max_runtime",
+    "dagster/max_runtime_seconds",
     "dagster/retry_strategy",
 )
-_OF_BACKFILL = ("dagster/backfill", "dagster/parent_backfill_id", "dagster/root_backfill_id")
+_OF_BACKFILL = (_BACKFILL, "dagster/parent_backfill_id", "dagster/root_backfill_id")
+_Event = dg.DagsterEventType
 
 
 class _Cursor(SensorCursor):
@@ -48,7 +51,7 @@ class _Cursor(SensorCursor):
 def lost_retries(
     jobs: "Collection[UnresolvedAssetJobDefinition]",
 ) -> dg.SensorDefinition:
-    """Return the sensor that requests what was given up, of all jobs."""
+    """Return the sensor that requests what is left of runs that were given up, of all jobs."""
     names = {job.name for job in jobs}
 
     @dg.sensor(
@@ -60,16 +63,16 @@ def lost_retries(
         "where the code location was away at that moment.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        # Dagster evaluates no sensor without it
+        repository = cast("dg.RepositoryDefinition", context.repository_def)
         now = datetime.now(UTC)
-        looked_at = _Cursor.read(context.cursor).looked_at
-        since = min(looked_at, now) if looked_at else now - _FIRST_LOOK  # a clock may be set back
-        running = set(unfinished_partitions(context.instance))
+        looked_at = _Cursor.read(context.cursor).looked_at or now - _LOOKS_BACK
+        since = max(min(looked_at, now), now - _LOOKS_BACK) - _OVERLAP  # a clock may be set back
         requests = [
             request
-            for run in _given_up(context.instance, since - _OVERLAP)
-            for request in _requests(context.instance, run)
+            for record in _given_up(context.instance, since)
+            for request in _requests(context.instance, repository, record)
             if request.job_name in names
-            and (request.job_name, request.tags.get(_PARTITION, "")) not in running
         ]
         return dg.SensorResult(
             run_requests=requests,
@@ -80,7 +83,7 @@ def lost_retries(
     return sensor
 
 
-def _given_up(instance: dg.DagsterInstance, since: datetime) -> Iterator[dg.DagsterRun]:
+def _given_up(instance: dg.DagsterInstance, since: datetime) -> Iterator[dg.RunRecord]:
     """Yield the runs that were given up since then, the oldest first."""
     without_retry = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
@@ -91,54 +94,84 @@ def _given_up(instance: dg.DagsterInstance, since: datetime) -> Iterator[dg.Dags
         run = record.dagster_run
         # one that was made and not launched fails by itself, when it does not start
         was_made = "dagster/auto_retry_run_id" in run.tags
-        if not was_made and _relaunches(run) < _MOST and _could_not_be_launched(instance, run):
-            yield run
+        messages = [event.message for event in events_of(instance, run, _Event.ENGINE_EVENT)]
+        if not was_made and _relaunches(run) < _MOST and _GIVEN_UP in messages:
+            yield record
 
 
-def _could_not_be_launched(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    return any(
-        event.message == _GIVEN_UP
-        for record in events.records
-        if (event := record.event_log_entry.dagster_event)
-    )
+def _requests(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, record: dg.RunRecord
+) -> Iterator[dg.RunRequest]:
+    """Yield a request for each job of which something is left to do of a run.
 
-
-def _requests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[dg.RunRequest]:
-    """Yield a request for each job that has assets or checks of the run."""
-    backfill = instance.get_backfill(run.tags.get("dagster/backfill", ""))
+    A request that cannot be resolved would fail the tick, for all others, too. So what the code
+    location has no longer is left out, and a run that a person has configured is left to them.
+    """
+    run = record.dagster_run
+    backfill = instance.get_backfill(run.tags.get(_BACKFILL, ""))
     status = backfill.status.value if backfill else ""
-    if status.startswith("CANCEL"):
+    if run.run_config or status.startswith(("CANCEL", "FAIL")):
         return
     # of a backfill that has ended, a run is no part any more
     tags = _tags(run.tags, _OF_BACKFILL if status == "REQUESTED" else ())
     tags[RELAUNCHES] = str(_relaunches(run) + 1)
-    for job, assets, checks in _selections(run):
-        yield dg.RunRequest(
-            run_key=f"{run.run_id}/{job}",
-            run_config=run.run_config,
-            tags=tags,
-            job_name=job,
-            asset_selection=assets,
-            asset_check_keys=checks,
-        )
+    assets, checks = _left(instance, repository, run)
+    jobs = {_job_of(run, key) for key in assets} | {_job_of(run, key.asset_key) for key in checks}
+    for job in sorted(jobs):
+        if not _is_run_since(instance, record, job):
+            yield dg.RunRequest(
+                run_key=f"{run.run_id}/{job}",
+                tags=tags,
+                job_name=job,
+                asset_selection=[key for key in assets if _job_of(run, key) == job],
+                asset_check_keys=[key for key in checks if _job_of(run, key.asset_key) == job],
+            )
 
 
-def _selections(
-    run: dg.DagsterRun,
-) -> Iterator[tuple[str, list[dg.AssetKey] | None, list[dg.AssetCheckKey] | None]]:
-    """Yield the jobs that a run is of, each with its assets and checks; None stands for all."""
-    assets, checks = run.asset_selection or (), run.asset_check_selection
-    if not assets and not checks:
-        yield run.job_name, None, None
-        return
-    # chosen in the catalog, perhaps of several tables
-    tables = {table_of(key) for key in assets}
-    tables |= {table_of(check.asset_key) for check in checks or ()}
-    for table in sorted(tables):
-        of_table = [key for key in assets if table_of(key) == table]
-        checks_of_table = [check for check in checks or () if table_of(check.asset_key) == table]
-        yield table, of_table, checks_of_table if checks is not None else None
+def _left(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, run: dg.DagsterRun
+) -> tuple[set[dg.AssetKey], set[dg.AssetCheckKey]]:
+    """Return the assets that a run was to make and did not, and the checks of these and others.
+
+    One step may make all checks of an asset, so these are either all left, or none.
+    """
+    graph = repository.asset_graph
+    planned, made = (
+        {event.asset_key for event in events_of(instance, run, kind) if event.asset_key}
+        for kind in (_Event.ASSET_MATERIALIZATION_PLANNED, _Event.ASSET_MATERIALIZATION)
+    )
+    checks = {
+        event.asset_check_planned_data.asset_check_key
+        for event in events_of(instance, run, _Event.ASSET_CHECK_EVALUATION_PLANNED)
+    }
+    evaluated = {
+        event.asset_check_evaluation_data.asset_check_key
+        for event in events_of(instance, run, _Event.ASSET_CHECK_EVALUATION)
+    }
+    unchecked = {check.asset_key for check in checks - evaluated}
+    return (
+        {key for key in planned - made if graph.has(key)},
+        {key for key in checks if key.asset_key in planned - made | unchecked and graph.has(key)},
+    )
+
+
+def _job_of(run: dg.DagsterRun, key: dg.AssetKey) -> str:
+    """Return the job that an asset is run by, as the run was, or of the asset's table."""
+    from taxi_pipeline.automation.dagster_internals import is_reserved_asset_job_name
+
+    return table_of(key) if is_reserved_asset_job_name(run.job_name) else run.job_name
+
+
+def _is_run_since(instance: dg.DagsterInstance, record: dg.RunRecord, job: str) -> bool:
+    """Return whether the job, or an asset of its table, has a later run of the same partition."""
+    partition = record.dagster_run.tags.get(_PARTITION)
+    later = dg.RunsFilter(
+        tags={_PARTITION: partition} if partition else None, created_after=record.create_timestamp
+    )
+    return any(
+        job in {run.job_name, *map(table_of, run.asset_selection or ())}
+        for run in instance.get_runs(later)
+    )
 
 
 def _tags(tags: Mapping[str, str], of_backfill: Collection[str]) -> dict[str, str]:

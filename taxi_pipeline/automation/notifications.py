@@ -169,10 +169,10 @@ def _service(assets: Iterable[dg.AssetKey], job: str) -> str:
 
 def errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """Say what failed: a line for each step, or one for a run that failed outside its steps."""
-    steps = _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+    steps = events_of(instance, run, dg.DagsterEventType.STEP_FAILURE)
     return [f"{_subject(run)}, step {event.step_key}: {_reason(event)}" for event in steps] or [
         f"{_subject(run)}: {_reason(event)}"
-        for event in _events(instance, run, dg.DagsterEventType.RUN_FAILURE)
+        for event in events_of(instance, run, dg.DagsterEventType.RUN_FAILURE)
     ]
 
 
@@ -201,7 +201,7 @@ def _failed_checks(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str
     """Return a line for each check that failed in the run; of one evaluated twice, the last."""
     evaluations = {
         event.asset_check_evaluation_data.asset_check_key: event.asset_check_evaluation_data
-        for event in _events(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        for event in events_of(instance, run, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     }
     return [
         f"{key.asset_key.to_user_string()}, check {key.name} ({evaluation.severity.value}): "
@@ -243,9 +243,10 @@ def _records(
     return instance.get_records_for_run(run.run_id, of_type=kind).records
 
 
-def _events(
+def events_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType
 ) -> list[dg.DagsterEvent]:
+    """Return a run's events of a kind, in their order."""
     entries = [record.event_log_entry for record in _records(instance, run, kind)]
     return [entry.dagster_event for entry in entries if entry.dagster_event]
 

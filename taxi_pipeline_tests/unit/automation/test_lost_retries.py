@@ -20,39 +20,41 @@ from taxi_pipeline_tests.support.daemon import Daemon
 MONTHS = dg.MonthlyPartitionsDefinition("2020-01", end_date="2022-01", fmt="%Y-%m")
 MONTH = "2021-03"
 OF_MONTH = {"dagster/partition": MONTH}
-FAILS = "test/fails"
+FAILS = "test/fails"  # the tag of a run that names what fails in it
 BACKFILL = "dagster/backfill"
-YELLOW, GREEN = dg.AssetKey("yellow_raw"), dg.AssetKey("green_raw")
-CHECK = dg.AssetCheckKey(YELLOW, "counts")
+RAW, CLEANED = dg.AssetKey("yellow_raw"), dg.AssetKey("yellow_cleaned")
+GREEN = dg.AssetKey("green_raw")
+CHECK = dg.AssetCheckKey(RAW, "counts")
 
 
-def asset(key: dg.AssetKey) -> dg.AssetsDefinition:
-    @dg.asset(key=key, partitions_def=MONTHS)
+def asset(key: dg.AssetKey, *deps: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(key=key, deps=deps, partitions_def=MONTHS)
     def made(context: dg.AssetExecutionContext) -> None:
-        if FAILS in context.run.tags:
+        if context.run.tags.get(FAILS) in {key.to_user_string(), "all"}:
             raise dg.Failure("broken")
 
     return made
 
 
 @cache
-def code_location() -> dg.Definitions:
-    yellow, green = asset(YELLOW), asset(GREEN)
+def code_location(*, has_cleaned: bool = True) -> dg.Definitions:
+    """Return two tables with their jobs; one has a check, which is made after its first asset."""
+    raw, green = asset(RAW), asset(GREEN)
+    yellow = [raw, asset(CLEANED, raw)] if has_cleaned else [raw]
 
-    @dg.asset_check(asset=YELLOW, name=CHECK.name)
+    @dg.asset_check(asset=RAW, name=CHECK.name)
     def counts(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        if FAILS in context.run.tags:
+        if context.run.tags.get(FAILS) == CHECK.name:
             raise dg.Failure("broken")
         return dg.AssetCheckResult(passed=True)
 
-    checks = dg.AssetSelection.checks(counts)
     jobs = [
-        dg.define_asset_job("yellow_trips", [yellow]),
+        dg.define_asset_job("yellow_trips", yellow),
         dg.define_asset_job("green_trips", [green]),
-        dg.define_asset_job("yellow_trips_checks", checks),
+        dg.define_asset_job("yellow_trips_checks", dg.AssetSelection.checks(counts)),
     ]
     return dg.Definitions(
-        assets=[yellow, green], asset_checks=[counts], jobs=jobs, sensors=[lost_retries(jobs)]
+        assets=[*yellow, green], asset_checks=[counts], jobs=jobs, sensors=[lost_retries(jobs)]
     )
 
 
@@ -85,13 +87,15 @@ class CodeLocationAway:
         raise DagsterUserCodeUnreachableError("Could not reach user code server.")
 
 
-def fail(
+def run(
     instance: dg.DagsterInstance,
+    fails: str,
     job: str = "yellow_trips",
     tags: Mapping[str, str] | None = None,
     assets: list[dg.AssetKey] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> str:
-    """Run a job that fails, or assets of the catalog's; return the run's id."""
+    """Run a month's job, or assets of the catalog's; return the run's id."""
     definitions = code_location()
     definition = (
         definitions.resolve_implicit_global_asset_job_def()
@@ -100,17 +104,18 @@ def fail(
     )
     done = definition.execute_in_process(
         instance=instance,
-        tags={FAILS: "true", **OF_MONTH, **(tags or {})},
+        run_config=config,
+        tags={FAILS: fails, **OF_MONTH, **(tags or {})},
         raise_on_error=False,
         asset_selection=assets,
     )
-    assert not done.success
+    assert done.success is not bool(fails)
     return done.run_id
 
 
-def give_up(instance: dg.DagsterInstance, run: str) -> None:
+def give_up(instance: dg.DagsterInstance, run_id: str) -> None:
     """Let Dagster try to launch a failed run again while the code location is away."""
-    record = instance.get_run_record_by_id(run)
+    record = instance.get_run_record_by_id(run_id)
     assert record
     assert record.dagster_run.tags["dagster/will_retry"] == "true"
     context = cast("IWorkspaceProcessContext[Any]", CodeLocationAway(instance))
@@ -118,34 +123,105 @@ def give_up(instance: dg.DagsterInstance, run: str) -> None:
     assert len([*consume_new_runs_for_automatic_reexecution(context, [record], logger)]) == 1
 
 
+def lose(
+    instance: dg.DagsterInstance,
+    fails: str = "yellow_cleaned",
+    job: str = "yellow_trips",
+    tags: Mapping[str, str] | None = None,
+    assets: list[dg.AssetKey] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> str:
+    """Run what fails and is then given up; return the run's id."""
+    give_up(instance, run_id := run(instance, fails, job, tags, assets, config))
+    return run_id
+
+
 def requested(daemon: Daemon) -> list[dg.RunRequest]:
     return [*(daemon.tick()["lost_retries"].run_requests or ())]
+
+
+def selected(daemon: Daemon) -> list[tuple[str | None, set[dg.AssetKey], set[dg.AssetCheckKey]]]:
+    return [
+        (one.job_name, {*(one.asset_selection or ())}, {*(one.asset_check_keys or ())})
+        for one in requested(daemon)
+    ]
 
 
 def test_a_run_that_was_given_up_is_requested_again(
     instance: dg.DagsterInstance, daemon: Daemon
 ) -> None:
     tags = {"dagster/priority": "-10", "taxi/replace_raw": "true", "docker/container_id": "c0ffee"}
-    run = fail(instance, tags=tags)
+    run_id = run(instance, "yellow_raw", tags=tags)
     assert requested(daemon) == []  # which Dagster is to launch again
-    give_up(instance, run)
+    give_up(instance, run_id)
     (request,) = requested(daemon)
-    assert (request.job_name, request.asset_selection) == ("yellow_trips", None)
-    of_run = {FAILS: "true", "dagster/priority": "-10", "taxi/replace_raw": "true"}
+    of_run = {FAILS: "yellow_raw", "dagster/priority": "-10", "taxi/replace_raw": "true"}
     of_sensor = {"dagster/sensor_name": "lost_retries"}
     assert request.tags == {**OF_MONTH, **of_run, **of_sensor, RELAUNCHES: "1"}
     # two ticks that see the same run: Dagster launches a key once
     assert [again.run_key for again in requested(daemon)] == [request.run_key]
 
 
-def test_what_the_request_asks_for_can_be_run(instance: dg.DagsterInstance, daemon: Daemon) -> None:
-    give_up(instance, fail(instance))
+@pytest.mark.parametrize(
+    ("fails", "job", "left"),
+    [
+        ("yellow_raw", "yellow_trips", ({RAW, CLEANED}, {CHECK})),
+        ("yellow_cleaned", "yellow_trips", ({CLEANED}, set())),
+        ("counts", "yellow_trips", (set(), {CHECK})),
+        ("counts", "yellow_trips_checks", (set(), {CHECK})),
+    ],
+)
+def test_what_is_left_of_the_run_is_requested_and_can_be_run(
+    instance: dg.DagsterInstance,
+    daemon: Daemon,
+    fails: str,
+    job: str,
+    left: tuple[set[dg.AssetKey], set[dg.AssetCheckKey]],
+) -> None:
+    lose(instance, fails, job)
     (request,) = requested(daemon)
+    assert request.job_name == job
+    assets, checks = {*(request.asset_selection or ())}, {*(request.asset_check_keys or ())}
+    assert (assets, checks) == left
+    whole = code_location().resolve_job_def(job)
+    subset = whole.get_subset(asset_selection=assets, asset_check_selection=checks)
     tags = {name: value for name, value in request.tags.items() if name != FAILS}
-    job = code_location().resolve_job_def(request.job_name or "")
-    assert job.execute_in_process(instance=instance, tags=tags).success
-    (made,) = instance.fetch_materializations(YELLOW, limit=1).records
-    assert made.partition_key == MONTH
+    assert subset.execute_in_process(instance=instance, tags=tags).success
+
+
+def test_of_a_run_of_which_only_the_end_was_lost_nothing_is_left(
+    instance: dg.DagsterInstance, daemon: Daemon
+) -> None:
+    run_id = run(instance, "")
+    done = instance.get_run_by_id(run_id)
+    assert done
+    instance.report_run_failed(done, "Its container has ended.")
+    give_up(instance, run_id)
+    assert requested(daemon) == []
+
+
+def test_assets_of_several_tables_are_a_run_of_each(
+    instance: dg.DagsterInstance, daemon: Daemon
+) -> None:
+    lose(instance, "all", assets=[RAW, GREEN])
+    assert [(job, assets) for job, assets, _ in selected(daemon)] == [
+        ("green_trips", {GREEN}),
+        ("yellow_trips", {RAW}),
+    ]
+    assert len({one.run_key for one in requested(daemon)}) == 2
+
+
+def test_what_the_code_location_has_no_longer_is_left_out(instance: dg.DagsterInstance) -> None:
+    lose(instance, "yellow_raw")
+    without = Daemon(code_location(has_cleaned=False), instance, ["lost_retries"])
+    assert selected(without) == [("yellow_trips", {RAW}, {CHECK})]
+
+
+def test_a_run_that_a_person_has_configured_is_left_to_them(
+    instance: dg.DagsterInstance, daemon: Daemon
+) -> None:
+    lose(instance, config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}})
+    assert requested(daemon) == []
 
 
 @pytest.mark.parametrize(
@@ -158,48 +234,46 @@ def test_what_the_request_asks_for_can_be_run(instance: dg.DagsterInstance, daem
 def test_what_dagster_decides_itself_is_left_alone(
     instance: dg.DagsterInstance, daemon: Daemon, tags: Mapping[str, str], retried: bool
 ) -> None:
-    run = instance.get_run_by_id(fail(instance, tags=tags))
-    assert run
-    assert run.tags["dagster/will_retry"] == str(retried).lower()
+    failed = instance.get_run_by_id(run(instance, "yellow_raw", tags=tags))
+    assert failed
+    assert failed.tags["dagster/will_retry"] == str(retried).lower()
     assert requested(daemon) == []
 
 
 def test_a_run_that_was_made_and_not_launched_is_left_alone(
     instance: dg.DagsterInstance, daemon: Daemon
 ) -> None:
-    run = fail(instance)
-    give_up(instance, run)
-    instance.add_run_tags(run, {"dagster/auto_retry_run_id": "made"})
+    instance.add_run_tags(lose(instance), {"dagster/auto_retry_run_id": "made"})
     assert requested(daemon) == []
 
 
-def test_a_month_that_is_being_run_is_left_alone(
+@pytest.mark.parametrize(
+    ("assets", "tags", "wanted"),
+    [
+        pytest.param(None, OF_MONTH, 0, id="the job"),
+        pytest.param([RAW], OF_MONTH, 0, id="an asset of the table"),
+        pytest.param([GREEN], OF_MONTH, 1, id="another table"),
+        pytest.param(None, {"dagster/partition": "2021-04"}, 1, id="another month"),
+    ],
+)
+def test_a_month_that_was_run_since_is_left_to_that_run(
+    instance: dg.DagsterInstance,
+    daemon: Daemon,
+    assets: list[dg.AssetKey] | None,
+    tags: Mapping[str, str],
+    wanted: int,
+) -> None:
+    lose(instance)
+    run(instance, "", assets=assets, tags=tags)
+    assert len(requested(daemon)) == wanted
+
+
+def test_of_two_runs_of_a_month_the_last_counts(
     instance: dg.DagsterInstance, daemon: Daemon
 ) -> None:
-    give_up(instance, fail(instance))
-    instance.add_run(
-        dg.DagsterRun("yellow_trips", status=dg.DagsterRunStatus.STARTED, tags=OF_MONTH)
-    )
-    assert requested(daemon) == []
-
-
-def test_assets_of_several_tables_are_a_run_of_each(
-    instance: dg.DagsterInstance, daemon: Daemon
-) -> None:
-    give_up(instance, fail(instance, assets=[YELLOW, GREEN]))
-    requests = requested(daemon)
-    assert [(one.job_name, one.asset_selection) for one in requests] == [
-        ("green_trips", [GREEN]),
-        ("yellow_trips", [YELLOW]),
-    ]
-    assert len({one.run_key for one in requests}) == 2
-
-
-def test_a_job_of_checks_is_requested_whole(instance: dg.DagsterInstance, daemon: Daemon) -> None:
-    give_up(instance, fail(instance, "yellow_trips_checks"))
-    (request,) = requested(daemon)
-    assert (request.job_name, request.asset_check_keys) == ("yellow_trips_checks", None)
-    assert request.tags.items() >= OF_MONTH.items()
+    lose(instance)
+    last = lose(instance)
+    assert [request.run_key for request in requested(daemon)] == [f"{last}/yellow_trips"]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +283,7 @@ def test_a_job_of_checks_is_requested_whole(instance: dg.DagsterInstance, daemon
         (BulkActionStatus.COMPLETED_FAILED, [{}]),
         (BulkActionStatus.CANCELING, []),
         (BulkActionStatus.CANCELED, []),
+        (BulkActionStatus.FAILING, []),
     ],
 )
 def test_a_run_stays_in_its_backfill_while_that_goes_on(
@@ -221,8 +296,7 @@ def test_a_run_stays_in_its_backfill_while_that_goes_on(
         "b", BulkActionStatus.REQUESTED, from_failure=False, tags={}, backfill_timestamp=0.0
     )
     instance.add_backfill(backfill)
-    run = fail(instance, tags={BACKFILL: "b"})
-    give_up(instance, run)
+    lose(instance, tags={BACKFILL: "b"})
     instance.update_backfill(backfill._replace(status=status))
     kept = [
         {name: value for name, value in request.tags.items() if name == BACKFILL}
@@ -232,19 +306,21 @@ def test_a_run_stays_in_its_backfill_while_that_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("before", "wanted"), [("2", ["3"]), ("3", []), ("many", [])], ids=lambda one: str(one)
+    ("before", "wanted"), [("2", ["3"]), ("3", []), ("many", [])], ids=["2", "3", "many"]
 )
 def test_a_month_is_not_requested_for_ever(
     instance: dg.DagsterInstance, daemon: Daemon, before: str, wanted: list[str]
 ) -> None:
-    give_up(instance, fail(instance, tags={RELAUNCHES: before}))
+    lose(instance, tags={RELAUNCHES: before})
     assert [request.tags[RELAUNCHES] for request in requested(daemon)] == wanted
 
 
+@pytest.mark.parametrize("cursor", [None, "damaged", '{"looked_at": "2100-01-01T00:00:00Z"}'])
 def test_what_is_given_up_between_two_ticks_is_seen_by_the_second(
-    instance: dg.DagsterInstance, daemon: Daemon
+    instance: dg.DagsterInstance, daemon: Daemon, cursor: str | None
 ) -> None:
     assert requested(daemon) == []
-    give_up(instance, fail(instance))
-    daemon.cursors["lost_retries"] = (daemon.cursors["lost_retries"] or "") + " damaged"
+    lose(instance)
+    if cursor:
+        daemon.cursors["lost_retries"] = cursor
     assert len(requested(daemon)) == 1
