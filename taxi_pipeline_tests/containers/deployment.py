@@ -211,7 +211,9 @@ class Deployment(Webserver):
     def _is_lost(self, run: Run) -> bool:
         container = run.tags.get("docker/container_id")
         if run.status in {"STARTING", "STARTED"} and container:
-            return not self.inspect(container)["State"]["Running"]
+            # one that has ended well since may be gone
+            listed = self.engine.run("ps", "-aq", "--no-trunc", "--filter", f"id={container}")
+            return bool(listed) and not self.inspect(container)["State"]["Running"]
         is_retried = run.tags.get("dagster/will_retry") == "true"
         return (
             run.status == "FAILURE" and is_retried and "dagster/auto_retry_run_id" not in run.tags

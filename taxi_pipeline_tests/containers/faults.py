@@ -57,8 +57,8 @@ def _kill_run(there: Deployment) -> None:
     there.engine.run("kill", cast("str", _container_of(_started(there))))
 
 
-def _container_of_fetching(there: Deployment) -> str:
-    """Return the container of a run that waits for its file, and so has a place in the pool."""
+def _fetching(there: Deployment) -> Run:
+    """Return a run that waits for its file, and so has a place in the pool."""
 
     def fetching() -> list[Run]:
         waiting = there.gate().waiting
@@ -68,11 +68,11 @@ def _container_of_fetching(there: Deployment) -> str:
             if run.status == "STARTED" and run.month in waiting and _container_of(run)
         ]
 
-    return cast("str", _container_of(until(fetching)[0]))
+    return until(fetching)[0]
 
 
 def _kill_fetching_run(there: Deployment) -> None:
-    there.engine.run("kill", _container_of_fetching(there))
+    there.engine.run("kill", cast("str", _container_of(_fetching(there))))
 
 
 def _starve_run(there: Deployment) -> None:
@@ -84,15 +84,18 @@ def _starve_run(there: Deployment) -> None:
 
 def _lose_a_retry(there: Deployment) -> None:
     """Kill a run's container while the code location is away, until Dagster has given it up."""
-
-    def lost() -> bool:
-        return any(run.status == "FAILURE" and there.lost_retry(run) for run in there.runs())
-
+    run = _fetching(there)
     there.compose("stop", "code")
-    there.engine.run("kill", _container_of_fetching(there))
-    until(lost, every=0.5)
-    there.compose("start", "code")
-    until(lambda: any(RELAUNCHES in run.tags for run in there.runs()), every=0.5)
+    try:
+        there.engine.run("kill", cast("str", _container_of(run)))
+        until(lambda: there.lost_retry(run), every=0.5)
+    finally:
+        there.compose("start", "code")
+
+    def is_run_again() -> bool:
+        return any(again.month == run.month and RELAUNCHES in again.tags for again in there.runs())
+
+    until(is_run_again, every=0.5)
 
 
 def _restart(service: str) -> Callable[[Deployment], None]:
