@@ -3,6 +3,7 @@
 How the rows of a format are had belongs to `csv` and `parquet`.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from taxi_pipeline.tlc.header import Header
 from taxi_pipeline.tlc.schema import ENCODED_TEXT, encoded_schema, encoded_type
 from taxi_pipeline.tlc.services import NUMBER, UNKNOWN_WORDS, Table
 from taxi_pipeline.tlc.values import cast_column, shown
+
+# What the package's own module asks for, where Arrow was loaded before us, as in a notebook.
+_POOL = os.environ.get("ARROW_DEFAULT_MEMORY_POOL")
+if _POOL == "jemalloc" and _POOL in pa.supported_memory_backends():
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 type Problems = dict[int, str]
 
