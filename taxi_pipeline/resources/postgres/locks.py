@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import psycopg
 
 # While one waits for the readers of a table, new readers wait for it: so it waits in turns. A turn
-# is longer than deadlock_timeout (1 s), after which PostgreSQL makes an autovacuum give way.
-_TURN_SECONDS = 2
+# is longer than deadlock_timeout (1 s), after which PostgreSQL makes an autovacuum give way, and it
+# ends half a second before a reader who came later looks for a deadlock, and would be its victim.
+_TURN_SECONDS = 1.5
 _PAUSE_SECONDS = 1
 
 # an advisory lock's 64 bits, and how pg_locks shows them
@@ -74,7 +75,7 @@ def in_turns(
 
     end = monotonic() + lock_timeout
     turn = min(_TURN_SECONDS, lock_timeout)
-    execute(connection, "SET LOCAL lock_timeout = {turn}", {}, {"turn": f"{turn}s"})
+    execute(connection, "SET LOCAL lock_timeout = {turn}", {}, {"turn": f"{turn * 1000:.0f}ms"})
     while True:
         try:
             with connection.transaction():
