@@ -62,14 +62,18 @@ def test_what_is_loaded_is_not_searched_for_garbage() -> None:
     ("chosen", "allocator"),
     [({}, "jemalloc"), ({"ARROW_DEFAULT_MEMORY_POOL": "system"}, "system")],
 )
+@pytest.mark.parametrize("loaded_before", ["", "pyarrow, "])
 def test_arrow_gives_back_what_threads_have_freed(
-    chosen: dict[str, str], allocator: str, monkeypatch: pytest.MonkeyPatch
+    loaded_before: str,
+    chosen: dict[str, str],
+    allocator: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
     code = (
-        "import taxi_pipeline.tlc.cleaning, pyarrow\n"
+        f"import {loaded_before}taxi_pipeline.tlc.cleaning, pyarrow\n"
         "print(pyarrow.default_memory_pool().backend_name)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
