@@ -77,11 +77,21 @@ def commands(heading: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Ports:
+    """The ports of loopback by which tests look in; no start of a container changes them."""
+
+    webserver: int
+    publisher: int
+    database: int
+
+
+@dataclass(frozen=True)
 class Deployment(Webserver):
     """The webserver, the engine, and the folder in which the README's commands are given."""
 
     engine: Engine
     folder: Path
+    ports: Ports
 
     def sh(self, script: str, seconds: float = PATIENCE) -> str:
         """Run a script of the README's in its folder; return what it printed."""
@@ -135,19 +145,14 @@ class Deployment(Webserver):
         health: str = self.inspect(self.container(service))["State"]["Health"]["Status"]
         return health
 
-    def port(self, service: str, port: int) -> int:
-        """Return the port of loopback behind which a service's port is."""
-        return int(self.compose("port", service, str(port)).strip().rpartition(":")[2])
-
     def gate(self) -> RemoteGate:
         """Return the publisher's gate."""
-        return RemoteGate(f"http://127.0.0.1:{self.port(HOST, PUBLISHER)}/gate")
+        return RemoteGate(f"http://127.0.0.1:{self.ports.publisher}/gate")
 
     def storage(self) -> str:
         """Return the URL of Dagster's own database."""
         password = (self.folder / "secrets/dagster_database_password").read_text().strip()
-        port = self.port("dagster-database", 5432)
-        return f"postgresql://dagster:{password}@127.0.0.1:{port}/dagster"
+        return f"postgresql://dagster:{password}@127.0.0.1:{self.ports.database}/dagster"
 
     def containers_of_runs(self) -> list[str]:
         """Return the ids of all containers of our runs, those that have ended, too."""
@@ -246,15 +251,14 @@ def set_up(engine: Engine, folder: Path) -> Iterator[Deployment]:
     origin = folder / "origin"
     _copy_repository(origin)
     subprocess.run(["git", "clone", "-q", origin, folder / "taxi_pipeline"], check=True)
-    port = free_port()
-    there = Deployment(
-        f"http://127.0.0.1:{port}", engine, folder / "taxi_pipeline" / "deploy" / "compose"
-    )
+    ports = Ports(free_port(), free_port(), free_port())
+    url = f"http://127.0.0.1:{ports.webserver}"
+    there = Deployment(url, engine, folder / "taxi_pipeline" / "deploy" / "compose", ports)
     (there.folder / "KEY.json").write_text("{}")
     for heading in ("Settings", "Secrets"):
         for block in commands(heading):
             there.sh(block)
-    _point_at_emulators(there, port)
+    _point_at_emulators(there)
     try:
         yield there
     finally:
@@ -301,7 +305,7 @@ def _copy_repository(to: Path) -> None:
         subprocess.run([*git, *words], check=True)
 
 
-def _point_at_emulators(there: Deployment, port: int) -> None:
+def _point_at_emulators(there: Deployment) -> None:
     path = there.folder / ".env"
     kept = [
         line for line in path.read_text().splitlines() if line.partition("=")[0] not in _SETTINGS
@@ -322,7 +326,7 @@ def _point_at_emulators(there: Deployment, port: int) -> None:
             "stop_signal": "SIGTERM",
             "init": True,
             "networks": ["default", "runs"],
-            "ports": [f"127.0.0.1::{PUBLISHER}"],
+            "ports": [f"127.0.0.1:{there.ports.publisher}:{PUBLISHER}"],
             "tmpfs": [f"{READY.parent}:mode=1777"],
             "healthcheck": {
                 "test": ["CMD", "test", "-e", str(READY)],
@@ -331,8 +335,8 @@ def _point_at_emulators(there: Deployment, port: int) -> None:
             },
             "restart": "unless-stopped",
         },
-        "dagster-database": {"ports": ["127.0.0.1::5432"]},
+        "dagster-database": {"ports": [f"127.0.0.1:{there.ports.database}:5432"]},
     }
     override = yaml.safe_dump({"services": services})
-    ports = f'  webserver:\n    ports: !override ["127.0.0.1:{port}:3000"]\n'
+    ports = f'  webserver:\n    ports: !override ["127.0.0.1:{there.ports.webserver}:3000"]\n'
     (there.folder / "override.yaml").write_text(override + ports)

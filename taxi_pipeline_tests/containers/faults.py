@@ -20,7 +20,7 @@ def kill_process(there: Deployment, service: str) -> None:
     container = there.container(service)
     restarts = there.inspect(container)["RestartCount"]
     there.engine.start("exec", container, "sh", "-c", _KILL)
-    until(lambda: there.inspect(container)["RestartCount"] > restarts)
+    until(lambda: there.inspect(container)["RestartCount"] > restarts, every=0.5)
 
 
 def deploy(there: Deployment) -> None:
@@ -46,7 +46,7 @@ def _started(there: Deployment) -> Run:
             and "dagster/parent_run_id" not in run.tags
         ]
 
-    return until(started)[0]
+    return until(started, every=0.5)[0]
 
 
 def _container_of(run: Run) -> str | None:
@@ -68,7 +68,7 @@ def _fetching(there: Deployment) -> Run:
             if run.status == "STARTED" and run.month in waiting and _container_of(run)
         ]
 
-    return until(fetching)[0]
+    return until(fetching, every=0.5)[0]
 
 
 def _kill_fetching_run(there: Deployment) -> None:
@@ -79,7 +79,7 @@ def _starve_run(there: Deployment) -> None:
     """Use up the memory of a run's container, in which the kernel then kills the run first."""
     container = cast("str", _container_of(_started(there)))
     there.engine.start("exec", container, "sh", "-c", f"{_STARVE}; tail /dev/zero")
-    until(lambda: there.inspect(container)["State"]["OOMKilled"])
+    until(lambda: there.inspect(container)["State"]["OOMKilled"], every=0.5)
 
 
 def _lose_a_retry(there: Deployment) -> None:

@@ -54,10 +54,17 @@ class Gate:
             self._changed.notify_all()
 
     def open(self) -> None:
-        """Let everything through from now on."""
+        """Let everything through from now on, until it is closed."""
         with self._changed:
             self._is_open = True
+            self.passed |= {*self.waiting}
+            self.waiting = []
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hold what asks from now on, but for months that were let through or asked before."""
+        with self._changed:
+            self._is_open = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, once its month may pass."""
@@ -68,10 +75,12 @@ class Gate:
 
     def _pass(self, month: Month) -> None:
         with self._changed:
-            if month not in self.passed and month not in self.waiting:
+            if self._is_open:
+                self.passed.add(month)
+            elif month not in self.passed and month not in self.waiting:
                 self.waiting.append(month)
                 self._admit()
-            self._changed.wait_for(lambda: self._is_open or month in self.passed)
+            self._changed.wait_for(lambda: month in self.passed)
 
     def _admit(self) -> None:
         while self._places and self.waiting:
@@ -95,6 +104,10 @@ def control(gate: Gate) -> Starlette:
         gate.open()
         return Response(status_code=204)
 
+    async def close(request: Request) -> Response:
+        gate.close()
+        return Response(status_code=204)
+
     async def state(request: Request) -> Response:
         return JSONResponse(
             {"places": gate.places, "passed": sorted(gate.passed), "waiting": gate.waiting}
@@ -105,6 +118,7 @@ def control(gate: Gate) -> Starlette:
             Route("/let", let, methods=["POST"]),
             Route("/let_through", let_through, methods=["POST"]),
             Route("/open", open_it, methods=["POST"]),
+            Route("/close", close, methods=["POST"]),
             Route("/", state),
         ]
     )
@@ -141,8 +155,12 @@ class RemoteGate:
         self._post("let_through", json.dumps(sorted(months)).encode())
 
     def open(self) -> None:
-        """Let everything through from now on."""
+        """Let everything through from now on, until it is closed."""
         self._post("open")
+
+    def close(self) -> None:
+        """Hold what asks from now on, but for months that were let through or asked before."""
+        self._post("close")
 
     def _state(self) -> Any:
         with urllib.request.urlopen(f"{self.url}/", timeout=60) as answer:

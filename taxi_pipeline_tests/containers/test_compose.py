@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,7 @@ def test_the_code_location_that_dies_alone_comes_back_by_itself(deployment: Depl
 
 def test_an_edited_file_takes_effect_by_the_command_of_the_readme(deployment: Deployment) -> None:
     secret = deployment.folder / "secrets/runs/TAXI_NOTIFY_URL"
+    before = secret.read_text()
     new = secret.with_name("new")
     new.write_text("json://127.0.0.1:9/\n")
     new.chmod(0o644)
@@ -88,6 +90,7 @@ def test_an_edited_file_takes_effect_by_the_command_of_the_readme(deployment: De
     deployment.sh(restart)
     command = ("exec", "-T", "code", "entrypoint.sh", "printenv", "TAXI_NOTIFY_URL")
     assert deployment.compose(*command) == "json://127.0.0.1:9/\n"
+    secret.write_text(before)  # for containers to come: nobody listens there
     until(deployment.is_loaded, every=0.5)
 
 
@@ -108,7 +111,7 @@ def test_a_moved_checkout_starts_where_it_is_and_a_wrong_bucket_is_named_by_its_
 ) -> None:
     checkout = deployment.folder.parents[1]
     moved = checkout.rename(checkout.with_name("moved"))
-    there = Deployment(deployment.url, deployment.engine, moved / "deploy" / "compose")
+    there = replace(deployment, folder=moved / "deploy" / "compose")
     settings = there.folder / ".env"
     right = settings.read_text()
     settings.write_text(right + "TAXI_BUCKET=no-such-lake\n")

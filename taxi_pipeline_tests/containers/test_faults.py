@@ -95,6 +95,7 @@ def _is_last_try(run: Run) -> bool:
 def test_a_backfill_goes_on_whatever_befalls_the_containers(
     deployment: Deployment, record_property: Callable[[str, object], None]
 ) -> None:
+    deployment.gate().close()  # which other tests may have left open
     for table in ("yellow_trips", "green_trips"):
         deployment.backfill(table, MONTHS)
     befallen = []
