@@ -49,7 +49,7 @@ test-live: $(READY) ## processes of their own: Dagster's daemon, command lines, 
 	$(SIDE_BY_SIDE) $(LIVE) --junitxml build/live.xml
 
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
-	pytest -m long --ignore taxi_pipeline_tests/faults
+	pytest -m long --ignore taxi_pipeline_tests/faults --ignore taxi_pipeline_tests/containers
 	pytest -n 2 taxi_pipeline_tests/faults
 
 browser: ## a Chromium for the browser tests, if this machine has none
@@ -82,8 +82,8 @@ engine: ## Docker's engine for the tests in containers, if this machine has none
 images: $(READY) engine ## the images that the tests in containers run
 	python -m taxi_pipeline_tests.containers.images
 
-containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts
-	pytest taxi_pipeline_tests/containers --junitxml build/containers.xml
+containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts (QUICK=yes: some of them)
+	pytest taxi_pipeline_tests/containers $(if $(QUICK),-m "not long") --junitxml build/containers.xml
 
 lint: $(READY) ## style, types, import directions, and that Dagster loads what is declared
 	ruff format --check .

@@ -130,22 +130,25 @@ def _restart_engine(there: Deployment) -> None:
     until(lambda: there.health("emulators") == "healthy", every=0.5)
 
 
-FAULTS: dict[str, Callable[[Deployment], None]] = {
+LOSE_A_RETRY = "a run's container is killed while the code location is away"
+STARVE_A_RUN = "a run needs more memory than it may have"
+FETCH_AND_DIE = "a run's container is killed while it fetches"
+
+QUICK: dict[str, Callable[[Deployment], None]] = {
     "a new version is built, migrated and started": deploy,
-    "the code location's process is killed (-9)": _kill("code"),
     "the daemon's process is killed (-9)": _kill("daemon"),
-    "the webserver's process is killed (-9)": _kill("webserver"),
     "a run's container is killed": _kill_run,
-    "a run's container is killed while it fetches": _kill_fetching_run,
-    "a run's container is killed while the code location is away": _lose_a_retry,
-    "a run needs more memory than it may have": _starve_run,
+    STARVE_A_RUN: _starve_run,
     "Dagster's PostgreSQL is restarted": _restart("dagster-database"),
-    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
     "the trips' PostgreSQL is restarted": _restart("taxi-database"),
     "the host's Docker is restarted": _restart_engine,
 }
-# The months under way keep waiting for their files until it has happened.
-WHILE_FETCHING = {
-    "a run's container is killed while it fetches",
-    "a run's container is killed while the code location is away",
+OTHERS: dict[str, Callable[[Deployment], None]] = {
+    "the code location's process is killed (-9)": _kill("code"),
+    "the webserver's process is killed (-9)": _kill("webserver"),
+    FETCH_AND_DIE: _kill_fetching_run,
+    LOSE_A_RETRY: _lose_a_retry,
+    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
 }
+# The months under way keep waiting for their files until it has happened.
+WHILE_FETCHING = {FETCH_AND_DIE, LOSE_A_RETRY}
