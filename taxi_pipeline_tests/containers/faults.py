@@ -77,7 +77,7 @@ def _kill_fetching_run(there: Deployment) -> None:
 
 def _starve_run(there: Deployment) -> None:
     """Use up the memory of a run's container, in which the kernel then kills the run first."""
-    container = cast("str", _container_of(_started(there)))
+    container = cast("str", _container_of(_fetching(there)))  # which does not end meanwhile
     there.engine.start("exec", container, "sh", "-c", f"{_STARVE}; tail /dev/zero")
     until(lambda: there.inspect(container)["State"]["OOMKilled"], every=0.5)
 
@@ -151,4 +151,4 @@ OTHERS: dict[str, Callable[[Deployment], None]] = {
     "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
 }
 # The months under way keep waiting for their files until it has happened.
-WHILE_FETCHING = {FETCH_AND_DIE, LOSE_A_RETRY}
+WHILE_FETCHING = {FETCH_AND_DIE, LOSE_A_RETRY, STARVE_A_RUN}
