@@ -177,15 +177,15 @@ def open_cleaned(
 
     Raises:
         PermanentError: There is no cleaned object, or it cannot be read.
-        TransientError: It is replaced while the context lasts.
+        TransientError: It is replaced before the context ends, its opening included.
     """
     stored = lake.get(paths.cleaned)
     if stored is None:
         raise PermanentError(
             f"{lake.uri(paths.cleaned)} is not in the lake: materialize the cleaned asset first."
         )
-    schema, rows, shown = _read_footer(lake, stored, first_rows)
     with ExitStack() as copies, lake.unchanged(stored):
+        schema, rows, shown = _read_footer(lake, stored, first_rows)
 
         def batches() -> "Iterator[pa.RecordBatch]":
             _warn_of_differences(stored, schema, table, log)
@@ -223,7 +223,8 @@ def _read_footer(lake: Lake, stored: LakeObject, first_rows: int) -> "tuple[pa.S
     # the lake has classified what the network failed with: an OSError is Arrow's word for damage
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise PermanentError(
-            f"{stored.uri} cannot be read: {error}. Materialize the cleaned asset again."
+            f"{stored.uri} cannot be read: {str(error).rstrip('.')}. "
+            "Materialize the cleaned asset again."
         ) from error
 
 

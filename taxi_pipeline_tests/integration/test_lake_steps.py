@@ -4,9 +4,11 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -198,6 +200,28 @@ def test_trips_replaced_while_they_are_loaded_are_loaded_anew(lake: Lake, tmp_pa
         cleaned(lake)
         with pytest.raises(TransientError, match=r"2021-01\.parquet was replaced"):
             opened.__exit__(None, None, None)
+
+
+def test_trips_replaced_while_their_footer_is_read_are_loaded_anew(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emulator may give a reader parts of the new object; Cloud Storage gives it none."""
+    put(lake, tmp_path, trip())
+    cleaned(lake)
+    opened = Lake.opened
+
+    @contextmanager
+    def overtaken(lake: Lake, item: LakeObject) -> Iterator[BinaryIO]:
+        monkeypatch.undo()
+        with opened(lake, item) as file:
+            cleaned(lake)
+            yield BytesIO(bytes(len(file.read())))
+
+    monkeypatch.setattr(Lake, "opened", overtaken)
+    with pytest.raises(TransientError, match=r"2021-01\.parquet was replaced while it was read"):
+        open_cleaned(lake, PLACE, YELLOW.trips, MONTH, LOG).__enter__()
+    with open_cleaned(lake, PLACE, YELLOW.trips, MONTH, LOG) as trips:
+        assert trips.file.rows == 1
 
 
 @pytest.mark.parametrize("found", sorted(FOUND.glob("parquet-*")), ids=lambda path: path.name)
