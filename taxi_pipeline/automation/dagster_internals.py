@@ -8,6 +8,8 @@ webserver, and who is to be told that a part of Dagster is down must not need an
 
 from typing import TYPE_CHECKING
 
+import dagster as dg
+
 # A job of all assets, which Dagster adds to each code location, is none of ours.
 from dagster._core.definitions.assets.job.asset_job import is_reserved_asset_job_name
 
@@ -29,5 +31,18 @@ __all__ = [
     "InstigatorTick",
     "PartitionBackfill",
     "UnresolvedAssetJobDefinition",
+    "cursor_of_retries",
     "is_reserved_asset_job_name",
 ]
+
+
+def cursor_of_retries(instance: dg.DagsterInstance) -> int | None:
+    """Return the storage id of the last failure that Dagster's daemon has read, to run it again.
+
+    None where it has never read any, as where no daemon has run yet, or `run_retries` is off.
+    """
+    from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
+
+    key = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
+    cursor = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+    return int(cursor) if cursor else None

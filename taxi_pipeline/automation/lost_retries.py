@@ -1,7 +1,8 @@
-"""Lost retries: failed runs that Dagster's daemon wanted to run again, and could not launch.
+"""Lost retries: failed runs that Dagster's daemon was to run again, and has not.
 
 The daemon tries once. Where the code location or Dagster's own storage is away at that moment, it
 gives the run up: its tag `dagster/will_retry` becomes false, its log says "Failed to retry run".
+Some failures it passes over: the tag stays true, and the run's backfill waits for ever.
 Whether a run is worth a retry at all is Dagster's to say (`run_retries`), and not looked at here.
 """
 
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
 RELAUNCHES = "taxi/relaunches"  # a run's tag: how many before it were given up, one after another
 _MOST = 3  # after which something else is wrong than a moment's outage
 _GIVEN_UP = "Failed to retry run"  # Dagster's words
+_PASSED_OVER = (  # ours
+    "Dagster's daemon has read this failure and has not launched the run again, as it was to do. "
+    "The sensor lost_retries requests what is left of the run."
+)
 _LOOKS_BACK = timedelta(days=1)  # where nobody has looked for longer, people run what they want
 # Clocks of two machines differ, and a change may be committed after a later one.
 _OVERLAP = timedelta(minutes=1)
+_MANY = 1000
 _PARTITION = "dagster/partition"
+_RETRY = "dagster/auto_retry_run_id"  # of a run that Dagster has run again: the other's id
 _BACKFILL = "dagster/backfill"
 # What Dagster notes of a run, but for these, is of that run alone.
 _OF_ONE_RUN = ("dagster/", ".dagster/", "docker/")
@@ -59,13 +66,14 @@ def lost_retries(
         jobs=[*jobs],
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,  # as Dagster's own retries are on
-        description="Runs a failed run again that Dagster's daemon could not launch again, as "
-        "where the code location was away at that moment.",
+        description="Runs a failed run again that Dagster's daemon was to launch again, and has "
+        "not, as where the code location was away at that moment.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         # Dagster evaluates no sensor without it
         repository = cast("dg.RepositoryDefinition", context.repository_def)
         now = datetime.now(UTC)
+        _give_up_passed_over(context.instance, now - _LOOKS_BACK)
         looked_at = _Cursor.read(context.cursor).looked_at or now - _LOOKS_BACK
         since = max(min(looked_at, now), now - _LOOKS_BACK) - _OVERLAP  # a clock may be set back
         requests = [
@@ -83,6 +91,42 @@ def lost_retries(
     return sensor
 
 
+def _give_up_passed_over(instance: dg.DagsterInstance, since: datetime) -> None:
+    """Give up the runs whose failure Dagster's daemon has read, and that it has not run again.
+
+    It reads each failure once, by its place in the event log. It passes one over that it reads
+    before the run's status says the same, that is stored after a later one, or that it reads while
+    Dagster's storage goes away (dagster-io/dagster#33741: 54 of 24,112 retries).
+    """
+    from taxi_pipeline.automation.dagster_internals import cursor_of_retries
+
+    # In this order, so that no run counts that fails, or is run again, meanwhile.
+    cursor = cursor_of_retries(instance)
+    waiting = [
+        record.dagster_run
+        for record in instance.get_run_records(
+            dg.RunsFilter(
+                statuses=[dg.DagsterRunStatus.FAILURE],
+                tags={"dagster/will_retry": "true"},
+                updated_after=since,
+            )
+        )
+        if _RETRY not in record.dagster_run.tags
+    ]
+    if cursor is None or not waiting:
+        return
+    unread = instance.fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(_Event.RUN_FAILURE, after_storage_id=cursor), limit=_MANY
+    )
+    if unread.has_more:
+        return  # it is far behind, and so are its retries
+    about_to_be_read = {record.event_log_entry.run_id for record in unread.records}
+    for run in waiting:
+        if run.run_id not in about_to_be_read and _is_wanted(run, _backfill_status(instance, run)):
+            instance.report_engine_event(_PASSED_OVER, run)
+            instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+
+
 def _given_up(instance: dg.DagsterInstance, since: datetime) -> Iterator[dg.RunRecord]:
     """Yield the runs that were given up since then, the oldest first."""
     without_retry = dg.RunsFilter(
@@ -93,9 +137,9 @@ def _given_up(instance: dg.DagsterInstance, since: datetime) -> Iterator[dg.RunR
     for record in reversed(instance.get_run_records(without_retry)):
         run = record.dagster_run
         # one that was made and not launched fails by itself, when it does not start
-        was_made = "dagster/auto_retry_run_id" in run.tags
-        messages = [event.message for event in events_of(instance, run, _Event.ENGINE_EVENT)]
-        if not was_made and _relaunches(run) < _MOST and _GIVEN_UP in messages:
+        was_made = _RETRY in run.tags
+        messages = {event.message for event in events_of(instance, run, _Event.ENGINE_EVENT)}
+        if not was_made and _relaunches(run) < _MOST and messages & {_GIVEN_UP, _PASSED_OVER}:
             yield record
 
 
@@ -108,9 +152,8 @@ def _requests(
     location has no longer is left out, and a run that a person has configured is left to them.
     """
     run = record.dagster_run
-    backfill = instance.get_backfill(run.tags.get(_BACKFILL, ""))
-    status = backfill.status.value if backfill else ""
-    if run.run_config or status.startswith(("CANCEL", "FAIL")):
+    status = _backfill_status(instance, run)
+    if not _is_wanted(run, status):
         return
     # of a backfill that has ended, a run is no part any more
     tags = _tags(run.tags, _OF_BACKFILL if status == "REQUESTED" else ())
@@ -126,6 +169,16 @@ def _requests(
                 asset_selection=[key for key in assets if _job_of(run, key) == job],
                 asset_check_keys=[key for key in checks if _job_of(run, key.asset_key) == job],
             )
+
+
+def _backfill_status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    backfill = instance.get_backfill(run.tags.get(_BACKFILL, ""))
+    return backfill.status.value if backfill else ""
+
+
+def _is_wanted(run: dg.DagsterRun, backfill_status: str) -> bool:
+    """Return whether no person has configured the run, nor canceled its backfill, which goes on."""
+    return not (run.run_config or backfill_status.startswith(("CANCEL", "FAIL")))
 
 
 def _left(

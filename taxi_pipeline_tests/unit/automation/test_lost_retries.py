@@ -1,150 +1,50 @@
 """Runs that Dagster gives up as it cannot launch them again: by its own code, without a daemon."""
 
-import logging
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any, NoReturn, cast
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.workspace.context import IWorkspaceProcessContext
-from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
-    consume_new_runs_for_automatic_reexecution,
-)
+from dagster._core.execution.backfill import BulkActionStatus
 
-from taxi_pipeline.automation.lost_retries import RELAUNCHES, lost_retries
+from taxi_pipeline.automation.lost_retries import RELAUNCHES
 from taxi_pipeline_tests.support.daemon import Daemon
-
-MONTHS = dg.MonthlyPartitionsDefinition("2020-01", end_date="2022-01", fmt="%Y-%m")
-MONTH = "2021-03"
-OF_MONTH = {"dagster/partition": MONTH}
-FAILS = "test/fails"  # the tag of a run that names what fails in it
-BACKFILL = "dagster/backfill"
-RAW, CLEANED = dg.AssetKey("yellow_raw"), dg.AssetKey("yellow_cleaned")
-GREEN = dg.AssetKey("green_raw")
-CHECK = dg.AssetCheckKey(RAW, "counts")
-
-
-def asset(key: dg.AssetKey, *deps: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(key=key, deps=deps, partitions_def=MONTHS)
-    def made(context: dg.AssetExecutionContext) -> None:
-        if context.run.tags.get(FAILS) in {key.to_user_string(), "all"}:
-            raise dg.Failure("broken")
-
-    return made
-
-
-@cache
-def code_location(*, has_cleaned: bool = True) -> dg.Definitions:
-    """Return two tables with their jobs; one has a check, which is made after its first asset."""
-    raw, green = asset(RAW), asset(GREEN)
-    yellow = [raw, asset(CLEANED, raw)] if has_cleaned else [raw]
-
-    @dg.asset_check(asset=RAW, name=CHECK.name)
-    def counts(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        if context.run.tags.get(FAILS) == CHECK.name:
-            raise dg.Failure("broken")
-        return dg.AssetCheckResult(passed=True)
-
-    jobs = [
-        dg.define_asset_job("yellow_trips", yellow),
-        dg.define_asset_job("green_trips", [green]),
-        dg.define_asset_job("yellow_trips_checks", dg.AssetSelection.checks(counts)),
-    ]
-    return dg.Definitions(
-        assets=[*yellow, green], asset_checks=[counts], jobs=jobs, sensors=[lost_retries(jobs)]
-    )
+from taxi_pipeline_tests.support.failed_runs import (
+    BACKFILL,
+    CHECK,
+    CLEANED,
+    FAILS,
+    GREEN,
+    OF_MONTH,
+    RAW,
+    backfill_of,
+    backfill_tags,
+    code_location,
+    give_up,
+    lose,
+    requested,
+    retrying_instance,
+    run,
+    selected,
+    wipe,
+)
 
 
 @pytest.fixture(scope="module")
-def _own_instance() -> Iterator[dg.DagsterInstance]:
-    retries = {"run_retries": {"enabled": True, "max_retries": 2}}
-    with dg.instance_for_test(overrides=retries) as instance:
+def own_instance() -> Iterator[dg.DagsterInstance]:
+    with retrying_instance() as instance:
         yield instance
 
 
 @pytest.fixture
-def instance(_own_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
-    """Return an instance that runs failed runs again."""
-    yield _own_instance
-    _own_instance.wipe()
+def instance(own_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
+    """Return an instance that runs failed runs again, and has none."""
+    yield own_instance
+    wipe(own_instance)
 
 
 @pytest.fixture
 def daemon(instance: dg.DagsterInstance) -> Daemon:
     return Daemon(code_location(), instance, ["lost_retries"])
-
-
-class CodeLocationAway:
-    """What Dagster's daemon knows of the code location, at a moment at which it is away."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-
-    def create_request_context(self) -> NoReturn:
-        raise DagsterUserCodeUnreachableError("Could not reach user code server.")
-
-
-def run(
-    instance: dg.DagsterInstance,
-    fails: str,
-    job: str = "yellow_trips",
-    tags: Mapping[str, str] | None = None,
-    assets: list[dg.AssetKey] | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> str:
-    """Run a month's job, or assets of the catalog's; return the run's id."""
-    definitions = code_location()
-    definition = (
-        definitions.resolve_implicit_global_asset_job_def()
-        if assets
-        else definitions.resolve_job_def(job)
-    )
-    done = definition.execute_in_process(
-        instance=instance,
-        run_config=config,
-        tags={FAILS: fails, **OF_MONTH, **(tags or {})},
-        raise_on_error=False,
-        asset_selection=assets,
-    )
-    assert done.success is not bool(fails)
-    return done.run_id
-
-
-def give_up(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Let Dagster try to launch a failed run again while the code location is away."""
-    record = instance.get_run_record_by_id(run_id)
-    assert record
-    assert record.dagster_run.tags["dagster/will_retry"] == "true"
-    context = cast("IWorkspaceProcessContext[Any]", CodeLocationAway(instance))
-    logger = logging.getLogger("daemon")
-    assert len([*consume_new_runs_for_automatic_reexecution(context, [record], logger)]) == 1
-
-
-def lose(
-    instance: dg.DagsterInstance,
-    fails: str = "yellow_cleaned",
-    job: str = "yellow_trips",
-    tags: Mapping[str, str] | None = None,
-    assets: list[dg.AssetKey] | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> str:
-    """Run what fails and is then given up; return the run's id."""
-    give_up(instance, run_id := run(instance, fails, job, tags, assets, config))
-    return run_id
-
-
-def requested(daemon: Daemon) -> list[dg.RunRequest]:
-    return [*(daemon.tick()["lost_retries"].run_requests or ())]
-
-
-def selected(daemon: Daemon) -> list[tuple[str | None, set[dg.AssetKey], set[dg.AssetCheckKey]]]:
-    return [
-        (one.job_name, {*(one.asset_selection or ())}, {*(one.asset_check_keys or ())})
-        for one in requested(daemon)
-    ]
 
 
 def test_a_run_that_was_given_up_is_requested_again(
@@ -292,17 +192,10 @@ def test_a_run_stays_in_its_backfill_while_that_goes_on(
     status: BulkActionStatus,
     wanted: list[dict[str, str]],
 ) -> None:
-    backfill = PartitionBackfill(
-        "b", BulkActionStatus.REQUESTED, from_failure=False, tags={}, backfill_timestamp=0.0
-    )
-    instance.add_backfill(backfill)
+    instance.add_backfill(backfill_of(BulkActionStatus.REQUESTED))
     lose(instance, tags={BACKFILL: "b"})
-    instance.update_backfill(backfill._replace(status=status))
-    kept = [
-        {name: value for name, value in request.tags.items() if name == BACKFILL}
-        for request in requested(daemon)
-    ]
-    assert kept == wanted
+    instance.update_backfill(backfill_of(status))
+    assert backfill_tags(daemon) == wanted
 
 
 @pytest.mark.parametrize(
