@@ -6,7 +6,7 @@ Some failures it passes over: the tag stays true, and the run's backfill waits f
 Whether a run is worth a retry at all is Dagster's to say (`run_retries`), and not looked at here.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -73,7 +73,7 @@ def lost_retries(
         # Dagster evaluates no sensor without it
         repository = cast("dg.RepositoryDefinition", context.repository_def)
         now = datetime.now(UTC)
-        _give_up_passed_over(context.instance, now - _LOOKS_BACK)
+        _give_up_passed_over(context.instance, names, now - _LOOKS_BACK)
         looked_at = _Cursor.read(context.cursor).looked_at or now - _LOOKS_BACK
         since = max(min(looked_at, now), now - _LOOKS_BACK) - _OVERLAP  # a clock may be set back
         requests = [
@@ -91,8 +91,8 @@ def lost_retries(
     return sensor
 
 
-def _give_up_passed_over(instance: dg.DagsterInstance, since: datetime) -> None:
-    """Give up the runs whose failure Dagster's daemon has read, and that it has not run again.
+def _give_up_passed_over(instance: dg.DagsterInstance, jobs: Set[str], since: datetime) -> None:
+    """Give up the runs of some jobs that Dagster's daemon was to run again and has passed over.
 
     It reads each failure once, by its place in the event log. It passes one over that it reads
     before the run's status says the same, that is stored after a later one, or that it reads while
@@ -111,7 +111,7 @@ def _give_up_passed_over(instance: dg.DagsterInstance, since: datetime) -> None:
                 updated_after=since,
             )
         )
-        if _RETRY not in record.dagster_run.tags
+        if _RETRY not in record.dagster_run.tags and _is_of(record.dagster_run, jobs)
     ]
     if cursor is None or not waiting:
         return
@@ -174,6 +174,13 @@ def _requests(
 def _backfill_status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     backfill = instance.get_backfill(run.tags.get(_BACKFILL, ""))
     return backfill.status.value if backfill else ""
+
+
+def _is_of(run: dg.DagsterRun, jobs: Set[str]) -> bool:
+    """Return whether a run is of one of the jobs, or of assets or checks of their tables."""
+    checks = run.asset_check_selection or ()
+    assets = {*(run.asset_selection or ()), *(check.asset_key for check in checks)}
+    return not jobs.isdisjoint({run.job_name, *map(table_of, assets)})
 
 
 def _is_wanted(run: dg.DagsterRun, backfill_status: str) -> bool:

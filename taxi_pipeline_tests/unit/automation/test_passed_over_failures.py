@@ -7,10 +7,14 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
+from taxi_pipeline.automation.lost_retries import lost_retries
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.failed_runs import (
     BACKFILL,
+    CHECK,
     CLEANED,
+    GREEN,
+    RAW,
     backfill_of,
     backfill_tags,
     code_location,
@@ -45,6 +49,7 @@ def fail_as_it_is_read(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
     tags: Mapping[str, str] | None = None,
+    assets: list[dg.AssetKey] | None = None,
 ) -> str:
     """Run what fails, and is read between its last event and its new status; return its id."""
     read_failures(instance)  # where the daemon begins, it reads no older ones
@@ -57,7 +62,7 @@ def fail_as_it_is_read(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "handle_run_event", read_first)
-        return run(instance, "yellow_cleaned", tags=tags)
+        return run(instance, "all", tags=tags, assets=assets)
 
 
 def fail_as_the_storage_goes_away(
@@ -65,7 +70,7 @@ def fail_as_the_storage_goes_away(
 ) -> str:
     """Run what fails, and is read as the storage goes away for a moment; return its id."""
     read_failures(instance)
-    run_id = run(instance, "yellow_cleaned")
+    run_id = run(instance, "all")
 
     def no_answer(*_: Any, **__: Any) -> NoReturn:
         raise OSError("server closed the connection unexpectedly")
@@ -93,7 +98,7 @@ def test_a_run_whose_failure_the_daemon_has_passed_over_is_requested_again(
     assert will_retry(instance, run_id) == "true"
     read_failures(instance)  # which does not read it twice
     assert will_retry(instance, run_id) == "true"
-    assert selected(daemon) == [("yellow_trips", {CLEANED}, set())]
+    assert selected(daemon) == [("yellow_trips", {RAW, CLEANED}, {CHECK})]
     assert will_retry(instance, run_id) == "false"  # so its backfill waits for it no longer
     engine_events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     assert "has not launched the run again" in engine_events[-1].message
@@ -128,3 +133,18 @@ def test_a_run_that_was_passed_over_is_left_alone_where_its_backfill_was_ended(
     run_id = fail_as_it_is_read(instance, monkeypatch, {BACKFILL: "b"})
     assert backfill_tags(daemon) == wanted
     assert will_retry(instance, run_id) == waits
+
+
+@pytest.mark.parametrize("assets", [None, [RAW]], ids=["a job", "assets of the catalog"])
+def test_a_run_that_was_passed_over_of_another_code_location_is_left_alone(
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    assets: list[dg.AssetKey] | None,
+) -> None:
+    job = dg.define_asset_job("green_trips", dg.AssetSelection.assets(GREEN))
+    ours = dg.Definitions(
+        assets=[dg.AssetsDefinition(specs=[dg.AssetSpec(GREEN)])], sensors=[lost_retries([job])]
+    )
+    run_id = fail_as_it_is_read(instance, monkeypatch, assets=assets)
+    assert requested(Daemon(ours, instance, ["lost_retries"])) == []
+    assert will_retry(instance, run_id) == "true"
