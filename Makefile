@@ -82,7 +82,7 @@ engine: ## Docker's engine for the tests in containers, if this machine has none
 images: $(READY) engine ## the images that the tests in containers run
 	python -m taxi_pipeline_tests.containers.images
 
-containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts (QUICK=yes: some of them)
+containers: $(READY) engine ## the image, and deploy/compose through deploys, kills and restarts (QUICK=yes: without these)
 	pytest taxi_pipeline_tests/containers $(if $(QUICK),-m "not long") --junitxml build/containers.xml
 
 lint: $(READY) ## style, types, import directions, and that Dagster loads what is declared

@@ -30,6 +30,8 @@ from taxi_pipeline_tests.support.webserver import Run, Webserver
 
 README = (REPOSITORY / "deploy/compose/README.md").read_text()
 
+PASSED_OVER = "has not launched the run again"  # in the event that lost_retries writes
+
 _RUNS = "taxi_pipeline_runs"  # by a label in deploy/compose/dagster.yaml
 _PUBLISHED = f"http://{HOST}:{PUBLISHER}"
 # in place of .env.example's
@@ -186,13 +188,14 @@ class Deployment(Webserver):
         return json.dumps([event for event in events if event])
 
     def await_done(self, months: Collection[Month]) -> None:
-        """Wait until these months are done; fail if one has failed that is not run again."""
+        """Wait until these months are done; fail if one has ended that is not run again."""
 
         def all_done() -> bool:
             failed = [
                 run
                 for run in self.runs()
-                if run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false"
+                if run.status == "CANCELED"
+                or (run.status == "FAILURE" and run.tags.get("dagster/will_retry") == "false")
             ]
             errors = [
                 (run.month, self.error_of(run.id))
@@ -202,11 +205,16 @@ class Deployment(Webserver):
             assert not errors, errors
             return self.done() >= {*months}
 
-        until(all_done, PATIENCE * 3, every=1)
+        try:
+            until(all_done, PATIENCE * 3, every=1)
+        except AssertionError as error:
+            error.add_note(self.state())
+            raise
 
     def lost_retry(self, run: Run) -> bool:
-        """Return whether Dagster wanted to launch a failed run again and could not."""
-        return "Failed to retry run" in self.events(run.id, ["EngineEvent"])
+        """Return whether Dagster was to launch a failed run again, and has not."""
+        messages = self.events(run.id, ["EngineEvent"])
+        return "Failed to retry run" in messages or any(PASSED_OVER in words for words in messages)
 
     def has_recovered(self) -> bool:
         """Return whether each run that was lost is known to be, and was launched again."""

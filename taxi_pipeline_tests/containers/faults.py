@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import cast
 
 from taxi_pipeline.automation.lost_retries import RELAUNCHES
-from taxi_pipeline_tests.containers.deployment import Deployment, commands
-from taxi_pipeline_tests.support.postgres_server import losing_events
+from taxi_pipeline_tests.containers.deployment import PASSED_OVER, Deployment, commands
+from taxi_pipeline_tests.support.postgres_server import losing_events, slow_failures
 from taxi_pipeline_tests.support.processes import PATIENCE, until
 from taxi_pipeline_tests.support.webserver import Run
 
@@ -91,7 +91,24 @@ def _lose_a_retry(there: Deployment) -> None:
         until(lambda: there.lost_retry(run), every=0.5)
     finally:
         there.compose("start", "code")
+    _await_relaunch(there, run)
 
+
+def _pass_over_a_failure(there: Deployment) -> None:
+    """Kill a run's container while Dagster's storage is so busy that the daemon passes it over.
+
+    The daemon looks for failures every five seconds, and reads this one before the run has failed.
+    """
+    run = _fetching(there)
+    with slow_failures(there.storage(), seconds=20):
+        there.engine.run("kill", cast("str", _container_of(run)))
+        until(lambda: there.status(run.id) == "FAILURE", every=0.5)
+    _await_relaunch(there, run)
+    messages = there.events(run.id, ["EngineEvent"])
+    assert any(PASSED_OVER in message for message in messages), messages
+
+
+def _await_relaunch(there: Deployment, run: Run) -> None:
     def is_run_again() -> bool:
         return any(again.month == run.month and RELAUNCHES in again.tags for again in there.runs())
 
@@ -131,24 +148,24 @@ def _restart_engine(there: Deployment) -> None:
 
 
 LOSE_A_RETRY = "a run's container is killed while the code location is away"
+PASS_OVER = "a run's failure is read before its status says the same"
 STARVE_A_RUN = "a run needs more memory than it may have"
-FETCH_AND_DIE = "a run's container is killed while it fetches"
+_FETCH_AND_DIE = "a run's container is killed while it fetches"
 
-QUICK: dict[str, Callable[[Deployment], None]] = {
+FAULTS: dict[str, Callable[[Deployment], None]] = {
     "a new version is built, migrated and started": deploy,
     "the daemon's process is killed (-9)": _kill("daemon"),
+    "the code location's process is killed (-9)": _kill("code"),
+    "the webserver's process is killed (-9)": _kill("webserver"),
     "a run's container is killed": _kill_run,
+    _FETCH_AND_DIE: _kill_fetching_run,
+    LOSE_A_RETRY: _lose_a_retry,
+    PASS_OVER: _pass_over_a_failure,
     STARVE_A_RUN: _starve_run,
     "Dagster's PostgreSQL is restarted": _restart("dagster-database"),
+    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
     "the trips' PostgreSQL is restarted": _restart("taxi-database"),
     "the host's Docker is restarted": _restart_engine,
 }
-OTHERS: dict[str, Callable[[Deployment], None]] = {
-    "the code location's process is killed (-9)": _kill("code"),
-    "the webserver's process is killed (-9)": _kill("webserver"),
-    FETCH_AND_DIE: _kill_fetching_run,
-    LOSE_A_RETRY: _lose_a_retry,
-    "Dagster's PostgreSQL loses what a run materialized": _lose_an_event,
-}
 # The months under way keep waiting for their files until it has happened.
-WHILE_FETCHING = {FETCH_AND_DIE, LOSE_A_RETRY, STARVE_A_RUN}
+WHILE_FETCHING = {_FETCH_AND_DIE, LOSE_A_RETRY, PASS_OVER, STARVE_A_RUN}

@@ -68,19 +68,40 @@ def full_disk(folder: Path, url: str, size: int) -> Iterator[None]:
 @contextmanager
 def losing_events(url: str, kind: str) -> Iterator[None]:
     """Let Dagster's storage end a connection that stores an event of the kind, as a restart may."""
-    ends = "PERFORM pg_terminate_backend(pg_backend_pid())"
+    stores = sql.SQL("NEW.dagster_event_type = {}").format(kind)
+    ends = sql.SQL("pg_terminate_backend(pg_backend_pid())")
+    with _called_before(url, sql.SQL("INSERT ON event_logs"), stores, ends):
+        yield
+
+
+@contextmanager
+def slow_failures(url: str, seconds: int) -> Iterator[None]:
+    """Let Dagster's storage take its time to give a run the status FAILURE, as a busy one may.
+
+    The run's last event, which says the same, is stored by then.
+    """
+    fails = sql.SQL("NEW.status = 'FAILURE' AND OLD.status <> 'FAILURE'")
+    sleeps = sql.SQL("pg_sleep({})").format(seconds)
+    with _called_before(url, sql.SQL("UPDATE ON runs"), fails, sleeps):
+        yield
+
+
+@contextmanager
+def _called_before(
+    url: str, change: sql.Composable, condition: sql.Composable, call: sql.Composable
+) -> Iterator[None]:
+    """Let a database call a function of its own before it makes some changes of a row."""
+    function = sql.SQL(
+        "CREATE FUNCTION called_before() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN PERFORM {}; RETURN NEW; END $$"
+    )
+    trigger = sql.SQL(
+        "CREATE TRIGGER calls BEFORE {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION called_before()"
+    )
     with psycopg.connect(url, autocommit=True) as operator:
-        operator.execute(
-            "CREATE FUNCTION ends_connection() RETURNS trigger LANGUAGE plpgsql "
-            f"AS $$ BEGIN {ends}; RETURN NEW; END $$"
-        )
+        operator.execute(function.format(call))
         try:
-            operator.execute(
-                sql.SQL(
-                    "CREATE TRIGGER losing BEFORE INSERT ON event_logs FOR EACH ROW "
-                    "WHEN (NEW.dagster_event_type = {}) EXECUTE FUNCTION ends_connection()"
-                ).format(kind)
-            )
+            operator.execute(trigger.format(change, condition))
             yield
         finally:
-            operator.execute("DROP FUNCTION ends_connection CASCADE")
+            operator.execute("DROP FUNCTION called_before CASCADE")
