@@ -50,8 +50,9 @@ _Event = dg.DagsterEventType
 
 
 class _Cursor(SensorCursor):
-    """What a tick leaves to the next: when it looked, in UTC."""
+    """What a tick leaves to the next: when the first one looked, and when the last, in UTC."""
 
+    began: AwareDatetime | None = None
     looked_at: AwareDatetime | None = None
 
 
@@ -73,9 +74,12 @@ def lost_retries(
         # Dagster evaluates no sensor without it
         repository = cast("dg.RepositoryDefinition", context.repository_def)
         now = datetime.now(UTC)
-        _give_up_passed_over(context.instance, names, now - _LOOKS_BACK)
-        looked_at = _Cursor.read(context.cursor).looked_at or now - _LOOKS_BACK
-        since = max(min(looked_at, now), now - _LOOKS_BACK) - _OVERLAP  # a clock may be set back
+        cursor = _Cursor.read(context.cursor)
+        # A daemon that has never run leaves alone what failed before: so does this sensor.
+        began = min(cursor.began or now, now)  # a clock may be set back
+        _give_up_passed_over(context.instance, names, max(began, now - _LOOKS_BACK))
+        looked_at = cursor.looked_at or now - _LOOKS_BACK
+        since = max(min(looked_at, now), now - _LOOKS_BACK) - _OVERLAP
         requests = [
             request
             for record in _given_up(context.instance, since)
@@ -85,7 +89,7 @@ def lost_retries(
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else dg.SkipReason("No retry was lost."),
-            cursor=_Cursor(looked_at=now).model_dump_json(),
+            cursor=_Cursor(began=began, looked_at=now).model_dump_json(),
         )
 
     return sensor

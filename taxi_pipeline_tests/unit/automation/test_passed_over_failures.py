@@ -42,7 +42,10 @@ def instance(own_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def daemon(instance: dg.DagsterInstance) -> Daemon:
-    return Daemon(code_location(), instance, ["lost_retries"])
+    """Return a daemon that has evaluated the sensor before anything failed."""
+    daemon = Daemon(code_location(), instance, ["lost_retries"])
+    assert requested(daemon) == []
+    return daemon
 
 
 def fail_as_it_is_read(
@@ -104,6 +107,15 @@ def test_a_run_whose_failure_the_daemon_has_passed_over_is_requested_again(
     assert "has not launched the run again" in engine_events[-1].message
 
 
+def test_what_failed_before_the_sensors_first_tick_is_left_alone(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = fail_as_it_is_read(instance, monkeypatch)
+    daemon = Daemon(code_location(), instance, ["lost_retries"])
+    assert requested(daemon) == requested(daemon) == []
+    assert will_retry(instance, run_id) == "true"
+
+
 def test_a_failure_that_the_daemon_has_not_read_yet_is_left_to_it(
     instance: dg.DagsterInstance, daemon: Daemon
 ) -> None:
@@ -145,6 +157,8 @@ def test_a_run_that_was_passed_over_of_another_code_location_is_left_alone(
     ours = dg.Definitions(
         assets=[dg.AssetsDefinition(specs=[dg.AssetSpec(GREEN)])], sensors=[lost_retries([job])]
     )
+    daemon = Daemon(ours, instance, ["lost_retries"])
+    assert requested(daemon) == []
     run_id = fail_as_it_is_read(instance, monkeypatch, assets=assets)
-    assert requested(Daemon(ours, instance, ["lost_retries"])) == []
+    assert requested(daemon) == []
     assert will_retry(instance, run_id) == "true"
