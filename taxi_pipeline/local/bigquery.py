@@ -51,7 +51,7 @@ def main() -> None:
     from local_bigquery.engine import database
     from local_bigquery.settings import settings
 
-    from taxi_pipeline.local import bigquery_catalog, bigquery_queries
+    from taxi_pipeline.local import bigquery_catalog, bigquery_queries, bigquery_records
 
     settings.data_dir = args.data_dir.resolve()
     settings.gcs_local_root = args.gcs_root.resolve()
@@ -60,6 +60,7 @@ def main() -> None:
     _teach_missing_columns()
     bigquery_catalog.install()
     bigquery_queries.install()
+    bigquery_records.install()
     _teach_valid_geographies()
     # The cache goes by whole seconds: of a file just overwritten it gives the old rows.
     database.execute("SET GLOBAL enable_external_file_cache = false")

@@ -69,25 +69,15 @@ def _keep_tables_in_one_file() -> None:
     database.projects = lambda: sorted(database._attached)
 
 
-# What stands for DuckDB's own table functions: the same columns, of one table alone.
-_OF_A_TABLE = {
-    "duckdb_tables()": """
-        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
-            count(*) AS estimated_size
-        FROM (SELECT rowid FROM {table})""",
-    "duckdb_views()": """
-        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS view_name,
-            false AS internal
-        WHERE false""",
-    "duckdb_columns()": """
-        SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
-            name AS column_name, NOT "notnull" AS is_nullable
-        FROM pragma_table_info({path})""",
-}
+# What stands for DuckDB's own function: the same columns, of one table alone.
+_COLUMNS = """(
+    SELECT {database} AS database_name, {schema} AS schema_name, {name} AS table_name,
+        name AS column_name, NOT "notnull" AS is_nullable
+    FROM pragma_table_info({path}))"""
 
 
 def _look_up_tables_by_name() -> None:
-    """Wrap the function that asks about tables, half a dozen times a query.
+    """Wrap the functions that ask about a table, half a dozen times a query.
 
     DuckDB lists all tables of all databases for it, which takes the longer the more there are, and
     each query's result is one.
@@ -95,30 +85,38 @@ def _look_up_tables_by_name() -> None:
     import duckdb
     from local_bigquery.engine import database
 
-    fetch = database.fetch
+    fetch, objects = database.fetch, database.objects
 
     def fetch_by_name(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        query = sql
         match params:
-            case [str(project), str(schema), str(name)]:
-                table = database.quote(project, schema, name)
-                words = {"database": project, "schema": schema, "name": name, "path": table}
+            case ["emulator", "_results", _] if "duckdb_columns()" in sql:
+                return []  # no column of a query's result is required
+            case [str(project), str(schema), str(name), *_] if "duckdb_columns()" in sql:
+                path = database.quote(project, schema, name)
+                words = {"database": project, "schema": schema, "name": name, "path": path}
                 literals = {word: _literal(value) for word, value in words.items()}
-                for function, stand_in in _OF_A_TABLE.items():
-                    query = query.replace(function, f"({stand_in.format(table=table, **literals)})")
+                sql = sql.replace("duckdb_columns()", _COLUMNS.format(**literals))
         try:
-            rows: list[tuple[Any, ...]] = fetch(query, params)
+            rows: list[tuple[Any, ...]] = fetch(sql, params)
         except duckdb.CatalogException:
-            if query == sql:
+            if "pragma_table_info" not in sql:
                 raise
             return []  # there is no such table
-        except duckdb.BinderException:
-            if query == sql:
-                raise
-            rows = fetch(sql, params)  # a view, which has no `rowid`
         return rows
 
-    database.fetch = fetch_by_name
+    def objects_by_name(project: str, dataset: str, table: str | None = None) -> Any:
+        if table is None:
+            return objects(project, dataset)
+        path = database.quote(project, dataset, table)
+        try:
+            ((rows,),) = fetch(f"SELECT count(*) FROM (SELECT rowid FROM {path})")  # noqa: S608
+        except duckdb.CatalogException:
+            return []  # there is no such table
+        except duckdb.BinderException:
+            return objects(project, dataset, table)  # a view, which has no `rowid`
+        return [(table, "TABLE", rows)]
+
+    database.fetch, database.objects = fetch_by_name, objects_by_name
 
 
 def _literal(text: str) -> str:

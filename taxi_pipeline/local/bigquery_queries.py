@@ -1,9 +1,9 @@
 """What the BigQuery emulator does again for each query, and need not.
 
 It parses and translates a query that comes again, asks DuckDB three times for the columns of its
-result, and lists the results of all earlier queries before each new one. Most of a query's time
-goes there. None of it changes what a query gives. Of many results, one that nobody has read for a
-minute is dropped, where BigQuery keeps it for a day.
+result, and lists all tables, the results of all earlier queries too, before each new one. Most of a
+query's time goes there. None of it changes what a query gives. Of many results, one that nobody has
+read for a minute is dropped, where BigQuery keeps it for a day.
 """
 
 from contextlib import suppress
@@ -33,6 +33,35 @@ def install() -> None:
     query.translate = translations.translate
     results = _Results(selects)
     tables.write, tabledata.list_rows = results.write, results.list_rows
+    tabledata.load = results.load
+    _list_no_temporary_tables()
+
+
+def _list_no_temporary_tables() -> None:
+    """Wrap the function that lists all tables of all databases to find the temporary ones."""
+    from local_bigquery.jobs import query
+
+    run = query.execute
+
+    def execute(cursor: "DuckDBPyConnection", *args: Any, session: Any = None, **rest: Any) -> Any:
+        return run(cursor if session else _Fresh(cursor), *args, session=session, **rest)
+
+    query.execute = execute
+
+
+class _Fresh:
+    """A cursor that is no session's, and so has no temporary tables."""
+
+    def __init__(self, cursor: "DuckDBPyConnection") -> None:
+        self._cursor = cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def sql(self, query: str, **options: Any) -> Any:
+        if query == "SELECT table_name FROM duckdb_tables() WHERE temporary":
+            query = "SELECT NULL WHERE false"
+        return self._cursor.sql(query, **options)
 
 
 # The statements that write the results of known queries: by the query in DuckDB's SQL, and by its
@@ -96,12 +125,12 @@ class _Translations:
         return translated, values
 
     def _is_kept(self, tree: Any, context: Any) -> bool:
-        from local_bigquery.engine import database
+        from local_bigquery.catalog import row_access
 
         return (
             self._trees.get(tree.meta.get("text")) is tree
             and not (context.temporary or context.functions or context.variables)
-            and not database.fetch("SELECT 1 FROM emulator.row_access_policies LIMIT 1")
+            and not row_access.secured()
         )
 
 
@@ -126,7 +155,7 @@ def _columns_of(references: set[Reference]) -> Any:
 class _Results:
     """Writes a query's rows into a result that is new by one statement.
 
-    Old results are dropped, since DuckDB lists the tables of them all for each query.
+    Old results are dropped, since whatever lists tables lists them, too.
     """
 
     def __init__(self, selects: _Selects) -> None:
@@ -134,6 +163,7 @@ class _Results:
 
         self._selects = selects
         self._write, self._list_rows = tables.write, tabledata.list_rows
+        self._load = tabledata.load
         self._read_at: dict[Reference, float] = {}  # the one that was read last comes last
         self._lock = Lock()
 
@@ -170,6 +200,12 @@ class _Results:
         if dataset == tables.RESULTS:
             self._note_reading((project, dataset, table))
         return self._list_rows(project, dataset, table, *args, **kwargs)
+
+    def load(self, project: str, dataset: str, table: str) -> Any:
+        from local_bigquery.catalog import tables
+
+        # of a result only its columns are used, which are read next
+        return None if dataset == tables.RESULTS else self._load(project, dataset, table)
 
     def _select_of(self, cursor: "DuckDBPyConnection", query: str, params: Any) -> str:
         from local_bigquery.engine import results, types

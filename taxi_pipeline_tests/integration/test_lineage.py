@@ -21,6 +21,7 @@ from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, with_publisher
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import body, listening, serving, status
+from taxi_pipeline_tests.support.instances import sqlite_instance
 from taxi_pipeline_tests.support.source_files import MIRRORED, csv_gz, in_month
 
 JOB = YELLOW.trips.name
@@ -89,7 +90,7 @@ def sent(platform: Platform) -> Iterator[Sent]:
         serving({path: [body(csv_gz(*[in_month(MONTH)] * 40))]}) as (base, _),
         serving_catalog() as catalog,
         patch.dict(os.environ, OPENLINEAGE_URL=catalog.url, OPENLINEAGE_API_KEY=KEY),
-        dg.instance_for_test() as instance,  # in SQLite, as development's is
+        sqlite_instance() as instance,
     ):
         there = Platform(with_publisher(platform, base).resources, instance)
         daemon = Daemon(build_definitions(), there.instance, ["lineage"])

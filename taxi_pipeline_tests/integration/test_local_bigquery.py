@@ -241,6 +241,38 @@ def test_the_job_names_the_partition_and_its_id_cannot_be_used_twice(
         start_load(client, uri, table, job_id=job_id)
 
 
+def test_of_two_that_start_a_job_of_one_id_at_once_one_is_refused(
+    emulator: Emulator, client: bigquery.Client, table: str
+) -> None:
+    uri, begin = emulator.put("once", pickups(JANUARY, 3)), threading.Barrier(4)
+
+    def starts(job_id: str) -> bool:
+        begin.wait(10)
+        with suppress(Conflict):
+            start_load(client, uri, table, disposition="WRITE_APPEND", job_id=job_id).result()
+            return True
+        return False
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(5):
+            assert sum(pool.map(starts, [f"{table}-{number}"] * 4)) == 1
+    assert months(client, table) == {"2021-01": 15}
+
+
+def test_a_job_that_has_ended_is_listed_as_done_whoever_asks(client: bigquery.Client) -> None:
+    job_id = client.query_and_wait("SELECT 1 AS one").job_id
+    by_state = {
+        state: {job.job_id for job in client.list_jobs(state_filter=state)}
+        for state in ("pending", "running", "done")
+    }
+    assert [state for state, ids in by_state.items() if job_id in ids] == ["done"]
+    states = client.query_and_wait(
+        f"SELECT state FROM `{PROJECT}`.`region-us`.INFORMATION_SCHEMA.JOBS "
+        f"WHERE job_id = '{job_id}'"
+    )
+    assert [tuple(row.values()) for row in states] == [("DONE",)]
+
+
 @pytest.mark.parametrize(
     ("stray", "disposition"),
     [

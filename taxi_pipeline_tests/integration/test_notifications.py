@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
@@ -14,6 +13,7 @@ from taxi_pipeline.tlc.services import YELLOW
 from taxi_pipeline_tests.conftest import Platform, Publish, with_resources
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving
+from taxi_pipeline_tests.support.instances import sqlite_instance
 from taxi_pipeline_tests.support.lake import LosingLake
 from taxi_pipeline_tests.support.source_files import MIRRORED, YELLOW_HEADER, csv_gz, in_month
 
@@ -27,7 +27,7 @@ type Told = tuple[Daemon, list[dict[str, str]]]
 @pytest.fixture
 def platform(platform: Platform) -> Iterator[Platform]:
     """Return the platform with a Dagster that remembers no month: what is told depends on that."""
-    with dg.instance_for_test() as instance:
+    with sqlite_instance() as instance:
         yield Platform(platform.resources, instance)
 
 

@@ -20,6 +20,7 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import (
 
 from taxi_pipeline.automation.lost_retries import lost_retries
 from taxi_pipeline_tests.support.daemon import Daemon
+from taxi_pipeline_tests.support.instances import sqlite_instance
 
 MONTHS = dg.MonthlyPartitionsDefinition("2020-01", end_date="2022-01", fmt="%Y-%m")
 MONTH = "2021-03"
@@ -66,7 +67,7 @@ def code_location(*, has_cleaned: bool = True) -> dg.Definitions:
 def retrying_instance() -> Iterator[dg.DagsterInstance]:
     """Yield an instance that runs failed runs again."""
     retries = {"run_retries": {"enabled": True, "max_retries": 2}}
-    with dg.instance_for_test(overrides=retries) as instance:
+    with sqlite_instance(retries) as instance:
         yield instance
 
 

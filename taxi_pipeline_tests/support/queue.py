@@ -29,6 +29,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from taxi_pipeline.local import stack
 
 from .http import serving_application
+from .instances import copy_tables
 
 _LOG = logging.getLogger("daemon")
 _DAEMONS = ("BACKFILL", "QUEUED_RUN_COORDINATOR")
@@ -90,6 +91,7 @@ class DagsterQueue:
 @contextmanager
 def dagster_queue(home: Path, settings: Mapping[str, Any]) -> Iterator[DagsterQueue]:
     """Serve the webserver on an instance in `home`: development's, with some settings besides."""
+    copy_tables(home)
     text = Path(stack.__file__).with_name("dagster.yaml").read_text()
     config = {**yaml.safe_load(text), "run_launcher": _LAUNCHER, **settings}
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))

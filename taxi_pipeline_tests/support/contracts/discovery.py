@@ -126,10 +126,15 @@ class Api:
         """All of its methods."""
         return [Method(self, described) for described in _methods_of(self.document)]
 
+    @cached_property
+    def _by_verb(self) -> Mapping[str, Sequence[Method]]:
+        verbs = {method.verb for method in self.methods}
+        return {verb: [each for each in self.methods if each.verb == verb] for verb in verbs}
+
     def method(self, verb: str, path: str) -> tuple[Method, dict[str, str]] | None:
         """Return the method of a request and the names in its path; None where there is none."""
-        for method in self.methods:
-            if method.verb == verb and (names := method.names_in(path)) is not None:
+        for method in self._by_verb.get(verb, ()):
+            if (names := method.names_in(path)) is not None:
                 return method, names
         return None
 

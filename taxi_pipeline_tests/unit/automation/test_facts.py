@@ -22,6 +22,7 @@ from taxi_pipeline.automation.publisher_sensor import Cursor
 from taxi_pipeline.definitions import defs
 from taxi_pipeline.status import Facts
 from taxi_pipeline.tlc.month import Month
+from taxi_pipeline_tests.support.instances import sqlite_instance
 
 JANUARY = ("yellow", Month(2021, 1))
 
@@ -29,7 +30,7 @@ JANUARY = ("yellow", Month(2021, 1))
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """Return an instance with a storage for sensors."""
-    with dg.instance_for_test() as instance:
+    with sqlite_instance() as instance:
         yield instance
 
 

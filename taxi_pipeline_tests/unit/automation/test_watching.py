@@ -30,6 +30,7 @@ from taxi_pipeline.resources.heartbeat import Heartbeat
 from taxi_pipeline.resources.notifier import Notifier
 from taxi_pipeline_tests.support.daemon import Daemon
 from taxi_pipeline_tests.support.http import receiving, serving, status
+from taxi_pipeline_tests.support.instances import sqlite_instance
 
 UI = "https://dagster.example.org"
 RUNNING, STOPPED = InstigatorStatus.RUNNING, InstigatorStatus.STOPPED
@@ -127,7 +128,7 @@ class Instigators:
 @pytest.fixture
 def own_instance() -> Iterator[dg.DagsterInstance]:
     """Return an instance that knows of no schedule and no sensor, and can."""
-    with dg.instance_for_test() as instance:
+    with sqlite_instance() as instance:
         yield instance
 
 
@@ -262,7 +263,7 @@ def test_without_anybody_to_tell_each_tick_says_it(own_instance: dg.DagsterInsta
 @pytest.fixture
 def alive() -> Iterator[dg.DagsterInstance]:
     """Return an instance that has a daemon, each thread of which was heard of just now."""
-    with dg.instance_for_test() as instance:
+    with sqlite_instance() as instance:
         for name in instance.get_required_daemon_types():
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), name, "an id", []))
         yield instance
