@@ -30,23 +30,27 @@ dev: $(READY) ## Dagster's UI and daemon on the embedded stack (PORT=3000; REAL=
 	  echo "Port $(PORT) is taken: name another one, as in make dev PORT=3001." >&2; exit 1; }
 	@taxi local $(PUBLISHER) dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
-SIDE_BY_SIDE := pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not long" --durations 10
+SIDE_BY_SIDE := pytest --dist loadscope --no-loadscope-reorder -m "not long" --durations 10
+# These compute, each in a worker with a stack of its own.
+COMPUTING := $(SIDE_BY_SIDE) -n logical --maxprocesses 8
+# These wait, for daemons and processes.
+WAITING := $(SIDE_BY_SIDE) -n 3
 LIVE := taxi_pipeline_tests/live taxi_pipeline_tests/faults
 
 # Integration first: its files are long, and whoever got one last would end long after the others.
 test: $(READY) $(DBT)/.ready ## units, and the whole platform on the embedded stack (COVERAGE=yes: and what it ran)
 ifdef COVERAGE
 	coverage erase
-	coverage run -m $(SIDE_BY_SIDE) --ignore taxi_pipeline_tests/ui \
+	coverage run -m $(COMPUTING) --ignore taxi_pipeline_tests/ui \
 	  --ignore taxi_pipeline_tests/containers --junitxml build/tests.xml
 	coverage combine -q && coverage report --skip-covered
 else
-	$(SIDE_BY_SIDE) taxi_pipeline_tests/integration taxi_pipeline_tests/unit \
+	$(COMPUTING) taxi_pipeline_tests/integration taxi_pipeline_tests/unit \
 	  --junitxml build/tests.xml
 endif
 
 test-live: $(READY) ## processes of their own: Dagster's daemon, command lines, stacks, the quick faults
-	$(SIDE_BY_SIDE) $(LIVE) --junitxml build/live.xml
+	$(WAITING) $(LIVE) --junitxml build/live.xml
 
 faults: $(READY) ## break runs in every way of docs/reliability.md, and print what came of it
 	pytest -m long --ignore taxi_pipeline_tests/faults --ignore taxi_pipeline_tests/containers
