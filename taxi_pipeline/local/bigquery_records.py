@@ -82,12 +82,13 @@ class _Jobs:
     def _end(self, key: tuple[str, str], job: "Job") -> None:
         from local_bigquery.engine import database
 
-        if self._open.pop(key, None):
+        if key in self._open:
             database.execute(
                 "UPDATE emulator.jobs SET state = ?, resource = ? "
                 "WHERE project_id = ? AND job_id = ?",
                 [job.status.state, json.dumps(job.dump()), *key],
             )
+            del self._open[key]
         else:  # a statement of a script, or a job that an earlier process was at
             self._save(job)
         self._ended[key] = job

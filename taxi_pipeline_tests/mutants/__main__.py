@@ -246,20 +246,21 @@ def main() -> int:
                 folders.put(folder)
 
         limits = {}
-        for module, unmutated in zip(
-            args.modules,
-            workers.map(lambda name: in_a_copy(name, source(name), 600), args.modules),
+        modules = {TESTS[module]: module for module in args.modules}  # one for each list of tests
+        for tests, unmutated in zip(
+            modules,
+            workers.map(lambda name: in_a_copy(name, source(name), 600), modules.values()),
             strict=True,
         ):
             if not unmutated.passed:
                 print(unmutated.output, file=sys.stderr)
-                print(f"The tests of {module} fail without a mutant.", file=sys.stderr)
+                print(f"The tests of {modules[tests]} fail without a mutant.", file=sys.stderr)
                 workers.shutdown(cancel_futures=True)
                 return 1
-            limits[module] = 3 * unmutated.seconds + 30
+            limits[tests] = 3 * unmutated.seconds + 30
 
         def test(mutant: Mutant) -> Result:
-            done = in_a_copy(mutant.module, mutant.mutated(), limits[mutant.module])
+            done = in_a_copy(mutant.module, mutant.mutated(), limits[TESTS[mutant.module]])
             result = Result(mutant, done.passed, done.seconds)
             word = "survived" if result.survived else "killed"
             print(f"{word:8} {result.seconds:5.0f} s  {mutant}", flush=True)
