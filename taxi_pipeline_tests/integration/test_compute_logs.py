@@ -1,5 +1,7 @@
 """What runs print, in the lake's bucket: kept there, and a bucket that is missing is named."""
 
+from pathlib import Path
+
 import click
 import pytest
 
@@ -15,9 +17,9 @@ def _project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
 
 
-def test_what_a_step_prints_lies_in_the_bucket(platform: Platform) -> None:
+def test_what_a_step_prints_lies_in_the_bucket(platform: Platform, tmp_path: Path) -> None:
     lake = platform.resources.lake
-    manager = BucketComputeLogManager(lake.bucket, prefix="dagster-logs")
+    manager = BucketComputeLogManager(lake.bucket, prefix="dagster-logs", local_dir=str(tmp_path))
     with manager.capture_logs(["a-run", "compute_logs", "a-step"]):
         click.echo("42 rows")
     (printed,) = lake.find("dagster-logs/storage/a-run/compute_logs/a-step.out")
