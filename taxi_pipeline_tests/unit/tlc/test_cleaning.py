@@ -101,13 +101,15 @@ def test_what_is_odd_is_counted_among_the_kept(tmp_path: Path) -> None:
         [
             trip(passenger_count=""),
             trip(fare_amount="-8"),
+            trip(fare_amount="-0.01"),
+            trip(fare_amount="0", trip_distance="0.01"),
             trip(trip_distance="0", DOLocationID="265"),
             trip(trip_distance="0", passenger_count="0"),
         ],
     )
     assert summary.noted == {
         "null_passengers": 1,
-        "negative_fares": 1,
+        "negative_fares": 2,
         "zero_distance": 1,
         "unknown_zones": 1,
         "exact_duplicates": 0,
