@@ -216,6 +216,12 @@ def test_an_ordinary_run_leaves_a_persons_file_and_says_so(
         sources = said_of_source(result)
         assert sources == dict.fromkeys(sources, said)
         assert sources.keys() == ({"cleaned"} if selection else {"raw", "cleaned"})
+        downloaded = [
+            event.materialization.metadata["downloaded"].value
+            for event in result.get_asset_materialization_events()
+            if "downloaded" in event.materialization.metadata
+        ]
+        assert downloaded == ([] if selection else [False])
     # asked for explicitly, the publisher's comes back
     result = isolated.run("green_trips", "2020-05", tags={REPLACE_RAW: "true"})
     assert result.success

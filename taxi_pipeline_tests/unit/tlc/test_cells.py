@@ -1,8 +1,9 @@
 """Rows counted by Arrow: in whatever parts and order, and other rows otherwise."""
 
+import hashlib
 import math
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -73,6 +74,21 @@ def test_other_rows_have_another_fingerprint(
     if not too_large:
         same = fingerprint([batch(one)], TABLE) == fingerprint([batch(other)], TABLE)
         assert same == (counted(one) == counted(other))
+
+
+def test_the_fingerprint_is_the_one_that_is_described() -> None:
+    def md5(text: str, digits: int) -> int:
+        return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:digits], 16)
+
+    prime, null = 2**31 - 1, 1_234_567_891
+    noon = datetime(2021, 1, 15, 12)  # noqa: DTZ001 - TLC's times carry no zone
+    moment = (noon - datetime(1970, 1, 1)) // timedelta(microseconds=1) % prime  # noqa: DTZ001
+    amount = round(8.25 * TABLE.columns[1].parts)
+    numbers = [(7, amount, moment, md5("B02510", 7), md5("Y", 7)), (-7, null, null, null, null)]
+    factors = [md5(column.name, 6) | 1 for column in TABLE.columns]
+    sums = [sum(w * f for w, f in zip(row, factors, strict=True)) % prime for row in numbers]
+    rows = [(7, 8.25, noon, "B02510", "Y"), (-7, None, None, None, None)]
+    assert fingerprint([batch(rows)], TABLE) == sum(r * r % prime for r in sums)
 
 
 def test_no_rows_have_the_tallies_of_no_rows() -> None:
