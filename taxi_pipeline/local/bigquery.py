@@ -12,7 +12,8 @@ Its ST_GEOGFROMTEXT takes a text alone.
 Two that create the same table at once collide in its catalog, or find it half made; in BigQuery one
 is told that it exists. It lists all tables to learn of one, and keeps them where every look takes
 long. And it leaves a job that it died in the middle of running forever, so that nobody can retry
-it. What it does again for each query, and need not, is in `bigquery_queries`.
+it. What it does again for each query, and need not, is in `bigquery_queries` and
+`bigquery_records`.
 """
 
 import argparse

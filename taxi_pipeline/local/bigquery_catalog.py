@@ -6,7 +6,7 @@ where every look takes long.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -83,38 +83,43 @@ def _look_up_tables_by_name() -> None:
     each query's result is one.
     """
     import duckdb
+    from local_bigquery.catalog import metadata
     from local_bigquery.engine import database
+    from local_bigquery.models import Table
 
     fetch, objects = database.fetch, database.objects
 
     def fetch_by_name(sql: str, params: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        query = sql
         match params:
             case ["emulator", "_results", _] if "duckdb_columns()" in sql:
                 return []  # no column of a query's result is required
-            case [str(project), str(schema), str(name), *_] if "duckdb_columns()" in sql:
+            case [str(project), str(schema), str(name), *_]:
                 path = database.quote(project, schema, name)
                 words = {"database": project, "schema": schema, "name": name, "path": path}
                 literals = {word: _literal(value) for word, value in words.items()}
-                sql = sql.replace("duckdb_columns()", _COLUMNS.format(**literals))
+                query = sql.replace("duckdb_columns()", _COLUMNS.format(**literals))
         try:
-            rows: list[tuple[Any, ...]] = fetch(sql, params)
+            rows: list[tuple[Any, ...]] = fetch(query, params)
         except duckdb.CatalogException:
-            if "pragma_table_info" not in sql:
+            if query == sql:
                 raise
             return []  # there is no such table
+        except duckdb.BinderException:
+            if query == sql:
+                raise
+            rows = fetch(sql, params)  # a view whose columns are not known
         return rows
 
     def objects_by_name(project: str, dataset: str, table: str | None = None) -> Any:
-        if table is None:
-            return objects(project, dataset)
-        path = database.quote(project, dataset, table)
-        try:
-            ((rows,),) = fetch(f"SELECT count(*) FROM (SELECT rowid FROM {path})")  # noqa: S608
-        except duckdb.CatalogException:
-            return []  # there is no such table
-        except duckdb.BinderException:
-            return objects(project, dataset, table)  # a view, which has no `rowid`
-        return [(table, "TABLE", rows)]
+        is_result = (project, dataset) == ("emulator", "_results")
+        # DuckDB takes a name in another case for the table's, too
+        if table and (is_result or metadata.load(Table, project, dataset, table)):
+            path = database.quote(project, dataset, table)
+            with suppress(duckdb.CatalogException, duckdb.BinderException):  # none, or a view
+                ((rows,),) = fetch(f"SELECT count(*) FROM (SELECT rowid FROM {path})")  # noqa: S608
+                return [(table, "TABLE", rows)]
+        return objects(project, dataset, table)
 
     database.fetch, database.objects = fetch_by_name, objects_by_name
 

@@ -2,8 +2,8 @@
 
 It writes a job three times, by a statement that is slow in DuckDB, and reads jobs and descriptions
 of tables anew whenever it needs one: half of a query's time. Here a job is written as it is
-submitted and as it ends, and what was read or written last stays in memory. In the folder a job
-that runs is one that has been submitted.
+submitted and as it ends; jobs that run or ended last, and the descriptions that were read, stay in
+memory. So INFORMATION_SCHEMA.JOBS, which is the folder's, has a running job as PENDING.
 """
 
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from local_bigquery.models import Job
 
 _JOBS = 200  # that have ended, and are kept in memory
-_RESOURCES = 2_000  # whose descriptions are kept in memory
+_ANSWERS = 2_000  # to who asks for descriptions, that are kept in memory
 
 
 def install() -> None:
@@ -71,12 +71,19 @@ class _Jobs:
     def list_(self, project: str, states: list[str] | None = None, *others: Any) -> list["Job"]:
         written = [*states, "PENDING"] if states else None
         with self._lock:
-            jobs = [self._open.get(_key(job), job) for job in self._list(project, written, *others)]
+            running = dict(self._open)
+        jobs = self._list(project, written, *others)
+        jobs = [
+            running.get(_key(job), job) if job.status.state == "PENDING" else job for job in jobs
+        ]
         return [job for job in jobs if not states or job.status.state in states]
 
     def delete(self, project: str, job_id: str) -> None:
         with self._lock:
-            self._ended.pop((project, job_id), None)
+            self._open.pop((project, job_id), None)
+            for key, job in [*self._ended.items()]:  # its statements, too, if it is a script
+                if key[0] == project and job_id in (key[1], job.statistics.parentJobId):
+                    del self._ended[key]
             self._delete(project, job_id)
 
     def _end(self, key: tuple[str, str], job: "Job") -> None:
@@ -151,7 +158,7 @@ class _Resources:
     def _find(self, key: Any, find: Callable[[], Any]) -> Any:
         with self._lock:
             if key not in self._kept:
-                if len(self._kept) >= _RESOURCES:
+                if len(self._kept) >= _ANSWERS:
                     self._kept.clear()
                 self._kept[key] = find()
             return self._kept[key]

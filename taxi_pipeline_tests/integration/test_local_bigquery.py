@@ -652,6 +652,25 @@ def test_a_view_is_one_and_has_its_tables_rows(
     assert months(client, view) == {"2021-01": 3}
 
 
+def test_a_view_whose_table_is_gone_can_be_deleted_and_made_again(
+    client: bigquery.Client, table: str
+) -> None:
+    view = bigquery.Table(f"{PROJECT}.{DATASET}.of_{table}")
+    view.view_query = f"SELECT * FROM `{PROJECT}.{DATASET}.{table}`"
+    client.create_table(view)
+    client.delete_table(f"{DATASET}.{table}")
+    client.delete_table(view)
+    create_table(client, table)
+    assert client.create_table(view).table_type == "VIEW"
+    client.delete_table(view)
+
+
+def test_a_name_in_another_case_is_another_tables(client: bigquery.Client, table: str) -> None:
+    for name in (f"{DATASET}.{table.upper()}", f"{DATASET.upper()}.{table}"):
+        with pytest.raises(NotFound):
+            client.get_table(name)
+
+
 def test_a_folder_of_an_earlier_release_keeps_its_tables(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -14,7 +14,7 @@ import dagster as dg
 @contextmanager
 def sqlite_instance(settings: Mapping[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
     """Yield an instance of its own, whose storage is in files, as development's is."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         copy_tables(Path(folder))
         with dg.instance_for_test(settings, temp_dir=folder) as instance:
             yield instance
@@ -27,7 +27,7 @@ def copy_tables(home: Path) -> None:
 
 @cache
 def _made() -> TemporaryDirectory[str]:
-    folder = TemporaryDirectory()  # which goes when the process ends
+    folder = TemporaryDirectory(ignore_cleanup_errors=True)  # which goes when the process ends
     with dg.instance_for_test(temp_dir=folder.name) as instance:
         assert instance.schedule_storage
         instance.schedule_storage.all_instigator_state()  # it makes its tables when it is asked
