@@ -44,12 +44,14 @@ def _list_no_temporary_tables() -> None:
     run = query.execute
 
     def execute(cursor: "DuckDBPyConnection", *args: Any, session: Any = None, **rest: Any) -> Any:
-        return run(cursor if session else _Fresh(cursor), *args, session=session, **rest)
+        return run(
+            cursor if session else _SessionlessCursor(cursor), *args, session=session, **rest
+        )
 
     query.execute = execute
 
 
-class _Fresh:
+class _SessionlessCursor:
     """A cursor that is no session's, and so has no temporary tables."""
 
     def __init__(self, cursor: "DuckDBPyConnection") -> None:

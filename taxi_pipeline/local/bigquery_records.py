@@ -122,7 +122,7 @@ def _insert(job: "Job") -> None:
 
 
 class _Resources:
-    """Keeps what was found of datasets, tables and the like, until one of the kind changes."""
+    """Keeps the descriptions of datasets, tables and the like, until one of the kind changes."""
 
     def __init__(self) -> None:
         from local_bigquery.catalog import metadata, row_access
@@ -133,8 +133,8 @@ class _Resources:
         self._lock = RLock()
 
     def list_(self, model: type, *keys: str) -> list[Any]:
-        found: list[Any] = self._find((model, keys), partial(self._list, model, *keys))
-        return found
+        resources: list[Any] = self._find((model, keys), partial(self._list, model, *keys))
+        return resources
 
     def secured(self) -> frozenset[tuple[str, str, str]]:
         """Return the tables that have policies for rows."""

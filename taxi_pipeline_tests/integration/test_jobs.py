@@ -487,7 +487,7 @@ def test_the_same_bytes_by_another_etag_leave_the_object_and_note_the_etag(
 GOOD = csv_gz(in_month("2019-10"), in_month("2019-10"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def good_month(platform: Platform) -> Entry:
     """Load the good file of 2019-10; return what the ledger has of it."""
     with serving({f"/{MIRRORED.format('2019-10')}": [body(GOOD, '"good"')]}) as (base, _):
