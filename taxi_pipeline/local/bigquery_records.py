@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from local_bigquery.models import Job
 
 _JOBS = 200  # that have ended, and are kept in memory
-_ANSWERS = 2_000  # to who asks for descriptions, that are kept in memory
+_LOOK_UPS = 2_000  # of descriptions, whose results are kept in memory
 
 
 def install() -> None:
@@ -158,7 +158,7 @@ class _Resources:
     def _find(self, key: Any, find: Callable[[], Any]) -> Any:
         with self._lock:
             if key not in self._kept:
-                if len(self._kept) >= _ANSWERS:
+                if len(self._kept) >= _LOOK_UPS:
                     self._kept.clear()
                 self._kept[key] = find()
             return self._kept[key]

@@ -201,6 +201,8 @@ def test_the_months_check_fails_in_dagster_until_its_run_has_loaded_it(publish: 
         assert evaluation.partition == DUE
         return evaluation.passed
 
+    platform.load("yellow", DUE)
+    platform.execute(platform.resources.postgres, "TRUNCATE tlc.yellow_trips_2019_04")
     for event in Ticks(platform, "").at("2019-06-26 09:00").asset_events:
         platform.instance.report_runless_asset_event(event)
     assert not passed()

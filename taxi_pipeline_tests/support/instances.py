@@ -22,11 +22,11 @@ def sqlite_instance(settings: Mapping[str, Any] | None = None) -> Iterator[dg.Da
 
 def copy_tables(home: Path) -> None:
     """Put the tables of an instance that has seen nothing into a folder that has none."""
-    copytree(_made().name, home, dirs_exist_ok=True)
+    copytree(_template().name, home, dirs_exist_ok=True)
 
 
 @cache
-def _made() -> TemporaryDirectory[str]:
+def _template() -> TemporaryDirectory[str]:
     folder = TemporaryDirectory(ignore_cleanup_errors=True)  # which goes when the process ends
     with dg.instance_for_test(temp_dir=folder.name) as instance:
         assert instance.schedule_storage
