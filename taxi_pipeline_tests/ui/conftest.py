@@ -84,8 +84,9 @@ def _open_once(browser: "Browser", dev: DagsterDev) -> None:
     """Let the browser load and compile the UI, and the webserver answer it, before any test."""
     with browser.new_context(base_url=dev.url) as context:
         page = context.new_page()
-        page.goto("/asset-groups", timeout=PATIENCE * 1_000)
-        page.get_by_role("img", name="unfold_more").first.wait_for(timeout=PATIENCE * 1_000)
+        page.set_default_timeout(PATIENCE * 1_000)
+        page.goto("/asset-groups")
+        page.get_by_role("img", name="unfold_more").first.wait_for()
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +104,7 @@ def page(
     """Open a page; keep how the test left it, and what its console said."""
     with browser.new_context(viewport=SCREEN, base_url=dev.url, timezone_id="UTC") as context:
         page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1_000)
         said: list[str] = []
         page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: said.append(f"error: {error}"))

@@ -65,18 +65,16 @@ def names_and_kinds(
 ) -> Counter[tuple[str, frozenset[str]]]:
     """Return the names and kinds of the assets that the page shows by now."""
     kinds = frozenset(kind for spec in specs for kind in spec.kinds)
-    return Counter(
-        (
-            node.inner_text().splitlines()[0],
-            kinds
-            & {
-                # a kind for which Dagster has no icon is text
-                *node.inner_text().splitlines(),
-                *(icon.get_attribute("aria-label") for icon in node.get_by_role("img").all()),
-            },
-        )
-        for node in nodes(page).all()
-    )
+    # all in one call, since the page draws its nodes anew as it loads
+    shown = nodes(page).evaluate_all(LINES_AND_ICONS)
+    return Counter((lines[0], kinds & {*lines, *icons}) for lines, icons in shown)
+
+
+# The lines of text in each node and its icons' names: a kind for which Dagster has no icon is text.
+LINES_AND_ICONS = """nodes => nodes.map(node => [
+  node.innerText.split('\\n'),
+  [...node.querySelectorAll('[role=img]')].map(icon => icon.getAttribute('aria-label')),
+])"""
 
 
 def test_the_lineage_shows_every_asset(page: Page, screenshots: Path) -> None:
