@@ -183,9 +183,9 @@ def test_the_ledger_has_a_line_of_the_zones(filled: Platform) -> None:
     assert "taxi_zones" not in asked.output
 
 
-def test_zones_that_no_store_has_are_no_fault(isolated: Platform) -> None:
-    for sink in isolated.resources.sinks.values():
-        isolated.execute(sink, f"DROP TABLE IF EXISTS {sink.sql_name(TAXI_ZONES)}")
+def test_zones_that_no_store_has_are_no_fault(filled: Platform, isolated: Platform) -> None:
+    for sink in filled.resources.sinks.values():
+        filled.execute(sink, f"DROP TABLE IF EXISTS {sink.sql_name(TAXI_ZONES)}")
         assert sink.tally(TAXI_ZONES) == NOTHING
     assert read_unpartitioned(TAXI_ZONES, isolated.resources) == []
 
