@@ -111,6 +111,7 @@ TESTS = {
             f"{UNIT}/test_reliability.py",
             f"{INTEGRATION}/test_sinks.py",
             f"{INTEGRATION}/test_bigquery.py",
+            f"{INTEGRATION}/test_daily_trips.py",
         ),
     ),
     "automation/publisher_sensor.py": (f"{INTEGRATION}/test_published_months.py",),
